@@ -1,0 +1,5 @@
+"""`python -m flagsched`."""
+
+from flagsched.bootstrap.cli import main
+
+main()

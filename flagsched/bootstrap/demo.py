@@ -1,0 +1,74 @@
+"""`flagsched run`: web and worker together on one machine, with something to paste."""
+
+import os
+import shlex
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import timedelta
+from http import HTTPStatus
+from threading import Thread
+
+from honcho.manager import Manager
+
+from flagsched.config import add_default_secret
+
+HOST = "127.0.0.1"
+TOKEN_LIFE = timedelta(hours=12)
+READY_LOOK_SECONDS = 0.2
+BANNER = """
+flagsched is at {url}; stop it with Ctrl-C.
+
+Paste these into another terminal: a flag, a plan of three steps, and how it comes about.
+
+export TOKEN={token}
+at() {{ python3 -c "import datetime as d; print((d.datetime.now(d.UTC) + d.timedelta(seconds=$1)).isoformat())"; }}
+
+curl -sS {url}/api/admin/flags -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+-d '{{"key": "new-checkout", "rolloutPercentage": 0}}'
+
+curl -sS {url}/api/admin/flags/new-checkout/schedule/bulk -H "Authorization: Bearer $TOKEN" \
+-H 'Content-Type: application/json' -d '{{"schedules": [
+  {{"scheduledAt": "'$(at 3)'", "updates": {{"enabled": true, "rolloutPercentage": 25}}}},
+  {{"scheduledAt": "'$(at 6)'", "updates": {{"rolloutPercentage": 50}}}},
+  {{"scheduledAt": "'$(at 9)'", "updates": {{"rolloutPercentage": 100}}}}]}}'
+
+for i in 1 2 3 4 5 6; do curl -sS {url}/api/config/flags/new-checkout; sleep 2; done
+"""
+
+
+def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade: Callable[[], None]) -> None:
+    """Migrate, start web and worker, tell what to paste, and go on until Ctrl-C or until one of them ends."""
+    add_default_secret()
+    upgrade()
+    url = f"http://{HOST}:{port}"
+    token = make_token("you", "admin", TOKEN_LIFE)
+    manager = Manager()
+    for name, command in _commands(port).items():
+        manager.add_process(name, shlex.join(command), env=dict(os.environ))
+    Thread(target=_tell_when_ready, args=(url, token), daemon=True).start()
+    manager.loop()
+    sys.exit(manager.returncode)
+
+
+def _commands(port: int) -> dict[str, list[str]]:
+    web = ["gunicorn", "flagsched:create_app()", "--bind", f"{HOST}:{port}", "--worker-class", "gthread"]
+    return {
+        "web": [sys.executable, "-m", *web, "--threads", "8", "--no-control-socket"],
+        "worker": [sys.executable, "-m", "flagsched", "worker"],
+    }
+
+
+def _tell_when_ready(url: str, token: str) -> None:
+    while not _is_ready(url):
+        time.sleep(READY_LOOK_SECONDS)
+    print(BANNER.format(url=url, token=token), flush=True)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310 - an http URL of ours
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False

@@ -1,0 +1,58 @@
+"""The standalone web app: Flask-SQLAlchemy, Flask-Migrate and a JWTManager of its own around the blueprints."""
+
+from flask import Flask
+from flask_jwt_extended import JWTManager
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+
+from flagsched.bootstrap.logs import configure_logs
+from flagsched.config import WebSettings, read_web_settings
+from flagsched.database.engine import engine_options, prepare
+from flagsched.database.migrations import configure_arguments, migrations_folder
+from flagsched.database.tables import metadata
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.ports import Store
+from flagsched.web import health
+from flagsched.web.api import config, flags, schedules
+from flagsched.web.context import identify, use_store
+from flagsched.web.errors import answer_errors
+
+LARGEST_BODY = 256 * 1024
+
+
+def create_app(settings: WebSettings | None = None, *, store: Store | None = None) -> Flask:
+    """Make the web app, from the environment's settings unless others are given.
+
+    `store` replaces the one that the settings name. Raises BadSettings.
+    """
+    if settings is None:
+        settings = read_web_settings()
+        configure_logs(settings.common.log_level)
+    app = Flask(__name__, static_folder=None)
+    app.config.update(
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+        JWT_TOKEN_LOCATION=["headers"],
+        MAX_CONTENT_LENGTH=LARGEST_BODY,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
+    use_store(app, store or _open_store(app, settings))
+    _serve(app)
+    return app
+
+
+def _open_store(app: Flask, settings: WebSettings) -> Store:
+    url = settings.common.database_url
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url, settings.common.limits)
+    db = SQLAlchemy(app, metadata=metadata)
+    Migrate(app, db, directory=str(migrations_folder()), **configure_arguments())
+    with app.app_context():
+        return SqlStore(prepare(db.engine))
+
+
+def _serve(app: Flask) -> None:
+    JWTManager(app)
+    answer_errors(app)
+    app.after_request(identify)
+    for blueprint in (flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint):
+        app.register_blueprint(blueprint)

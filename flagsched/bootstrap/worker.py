@@ -1,0 +1,45 @@
+"""The worker's process, without Flask."""
+
+import sys
+from functools import partial
+
+from flagsched.bootstrap.logs import configure_logs
+from flagsched.config import BadSettings, WorkerSettings, read_worker_settings
+from flagsched.database.engine import open_engine
+from flagsched.database.notices import listen
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import FlagschedError
+from flagsched.worker.run import Worker
+from flagsched.worker.tick import Tick
+
+
+def main() -> None:
+    """Work until told to stop; exit code 2 for bad settings."""
+    settings = _settings()
+    engine = open_engine(settings.common.database_url, settings.common.limits)
+    on_postgresql = engine.dialect.name == "postgresql"
+    Worker(
+        Tick(SqlStore(engine), poll_seconds=settings.poll_seconds),
+        listen=partial(listen, engine) if on_postgresql else None,
+        watchdog_seconds=settings.watchdog_seconds,
+    ).run()
+
+
+def record_once() -> None:
+    """Record what is due now, and end; exit code 1 if the database can't be used."""
+    settings = _settings()
+    engine = open_engine(settings.common.database_url, settings.common.limits)
+    try:
+        Tick(SqlStore(engine), poll_seconds=settings.poll_seconds).drain()
+    except FlagschedError as error:
+        sys.exit(f"flagsched worker: {error.message}")
+
+
+def _settings() -> WorkerSettings:
+    try:
+        settings = read_worker_settings()
+    except BadSettings as error:
+        print(f"flagsched worker: {error}", file=sys.stderr)
+        sys.exit(2)
+    configure_logs(settings.common.log_level)
+    return settings

@@ -1,0 +1,106 @@
+"""Settings: read from the environment here and nowhere else, and refused with the variable's name if they are wrong."""
+
+import logging
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+from environs import Env, EnvError
+from marshmallow import ValidationError
+from marshmallow.validate import OneOf, Range
+
+from flagsched.database.engine import Limits, database_url
+
+__all__ = ["BadSettings", "Settings", "WebSettings", "WorkerSettings"]
+
+BadSettings = EnvError
+"""A setting is missing or wrong; the message names the variable, and never shows a secret."""
+
+INSTANCE = Path("instance")
+DEFAULT_DATABASE_URL = f"sqlite:///{INSTANCE / 'flagsched.db'}"
+SHORTEST_SECRET = 32
+FEWEST_DISTINCT = 10
+EXAMPLES = ("change", "example", "replace", "secret", "your-")
+LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every process needs."""
+
+    database_url: sa.URL
+    limits: Limits
+    log_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """What a web process needs, and whoever makes tokens for it."""
+
+    common: Settings
+    jwt_secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker needs; times in seconds."""
+
+    common: Settings
+    poll_seconds: float
+    watchdog_seconds: float
+
+
+def read_settings() -> Settings:
+    """Read what every process needs; BadSettings."""
+    env = Env()
+    if "DATABASE_URL" not in os.environ:
+        INSTANCE.mkdir(mode=0o700, exist_ok=True)
+    level = env.str("FLAGSCHED_LOG_LEVEL", "INFO", validate=OneOf(LEVELS))
+    return Settings(
+        database_url=database_url(env.str("DATABASE_URL", DEFAULT_DATABASE_URL, validate=_refuse_bad_url)),
+        limits=Limits(pool_size=env.int("FLAGSCHED_POOL_SIZE", 5, validate=Range(1, 1000))),
+        log_level=logging.getLevelNamesMapping()[level],
+    )
+
+
+def read_web_settings() -> WebSettings:
+    """Read what a web process needs; BadSettings."""
+    return WebSettings(read_settings(), Env().str("JWT_SECRET_KEY", validate=_refuse_weak_secret))
+
+
+def read_worker_settings() -> WorkerSettings:
+    """Read what a worker needs; BadSettings."""
+    env = Env()
+    return WorkerSettings(
+        common=read_settings(),
+        poll_seconds=env.float("FLAGSCHED_POLL_SECONDS", 1.0, validate=Range(0.05, 60)),
+        watchdog_seconds=env.float("FLAGSCHED_WATCHDOG_SECONDS", 60.0, validate=Range(5, 3600)),
+    )
+
+
+def add_default_secret() -> None:
+    """Set JWT_SECRET_KEY, for this process and those it starts, to one kept under instance/; for use on one machine."""
+    if "JWT_SECRET_KEY" in os.environ:
+        return
+    kept = INSTANCE / "jwt-secret"
+    if not kept.exists():
+        INSTANCE.mkdir(mode=0o700, exist_ok=True)
+        kept.touch(mode=0o600)
+        kept.write_text(secrets.token_hex(SHORTEST_SECRET))
+    os.environ["JWT_SECRET_KEY"] = kept.read_text()
+
+
+def _refuse_bad_url(text: str) -> None:
+    try:
+        database_url(text)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+def _refuse_weak_secret(secret: str) -> None:
+    if len(secret.encode()) < SHORTEST_SECRET:
+        raise ValidationError(f"must have at least {SHORTEST_SECRET} bytes; make one with 'openssl rand -hex 32'")
+    if len(set(secret)) < FEWEST_DISTINCT or secret.lower().startswith(EXAMPLES):
+        raise ValidationError("looks like an example; make one with 'openssl rand -hex 32'")

@@ -1,0 +1,1 @@
+"""SQLAlchemy for PostgreSQL and SQLite; rows never leave this package."""

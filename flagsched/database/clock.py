@@ -1,0 +1,67 @@
+"""Which clock says what the time is: PostgreSQL's own, or the host's on SQLite."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from flagsched.database.types import UTCDateTime
+from flagsched.domain.instants import to_milliseconds
+
+
+class Clock(Protocol):
+    """A clock for writers, for readers, and for use inside a statement."""
+
+    def now(self, connection: sa.Connection) -> datetime:
+        """The time now."""
+
+    def at_begin(self, connection: sa.Connection) -> datetime:
+        """The time at which the transaction begins: the first thing asked of a connection, before its snapshot."""
+
+    def at_transaction(self) -> sa.ColumnElement[Any]:
+        """The time at which the transaction began, inside a statement; an index can serve a comparison with it."""
+
+    def at_statement(self) -> sa.ColumnElement[Any]:
+        """The time at which the database looks at the row."""
+
+
+class DatabaseClock:
+    """PostgreSQL's clock, the same for every process."""
+
+    def now(self, connection: sa.Connection) -> datetime:
+        """In a statement of its own."""
+        return to_milliseconds(connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one())
+
+    def at_begin(self, connection: sa.Connection) -> datetime:
+        """`now()` is fixed at BEGIN; the snapshot comes with the first statement after it."""
+        return to_milliseconds(connection.execute(sa.select(sa.func.now())).scalar_one())
+
+    def at_transaction(self) -> sa.ColumnElement[Any]:
+        """See `Clock`."""
+        return sa.func.now()
+
+    def at_statement(self) -> sa.ColumnElement[Any]:
+        """See `Clock`."""
+        return sa.func.clock_timestamp()
+
+
+class HostClock:
+    """The clock of this host, or any other that `read` gives."""
+
+    def __init__(self, read: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._read = read
+
+    def now(self, connection: sa.Connection) -> datetime:
+        """See `Clock`."""
+        del connection
+        return to_milliseconds(self._read())
+
+    # The connection begins its transaction with its first statement: this is before it.
+    at_begin = now
+
+    def at_transaction(self) -> sa.ColumnElement[Any]:
+        """See `Clock`."""
+        return sa.literal(to_milliseconds(self._read()), UTCDateTime)
+
+    at_statement = at_transaction

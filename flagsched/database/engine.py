@@ -1,0 +1,93 @@
+"""Opening a database: URLs as hosts write them, timeouts, and what SQLite must be told."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+BUSY_SECONDS = 3
+READING = "flagsched_reading"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait for the database, in seconds, and how many connections to hold."""
+
+    connect_seconds: int = 3
+    statement_seconds: int = 4
+    idle_in_transaction_seconds: int = 10
+    pool_size: int = 5
+    pool_overflow: int = 10
+
+
+def database_url(text: str) -> sa.URL:
+    """Read a database URL; `postgres://` and `postgresql://` mean psycopg2. Raises ValueError."""
+    try:
+        url = sa.make_url(text.replace("postgres://", "postgresql://", 1) if text.startswith("postgres://") else text)
+    except sa.exc.ArgumentError as error:
+        raise ValueError("is not a database URL") from error
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg2")
+    if url.drivername not in {"postgresql+psycopg2", "sqlite"}:
+        raise ValueError(f"names {url.drivername!r}; flagsched stores in postgresql or sqlite")
+    return _absolute(url) if url.drivername == "sqlite" else url
+
+
+def _absolute(url: sa.URL) -> sa.URL:
+    if url.database in {None, "", ":memory:"}:
+        raise ValueError("names no file: web and worker would not share one database")
+    # A relative path means one file to every process and library started in this folder.
+    return url.set(database=str(Path(str(url.database)).resolve()))
+
+
+def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
+    """The keyword arguments of `create_engine` for this URL."""
+    options: dict[str, Any] = {"pool_size": limits.pool_size, "max_overflow": limits.pool_overflow, "pool_timeout": 3}
+    if url.get_backend_name() == "sqlite":
+        return options | {"connect_args": {"timeout": BUSY_SECONDS}}
+    return options | {"pool_pre_ping": True, "connect_args": _postgresql_arguments(limits)}
+
+
+def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
+    settings = {
+        "lock_timeout": BUSY_SECONDS,
+        "statement_timeout": limits.statement_seconds,
+        "idle_in_transaction_session_timeout": limits.idle_in_transaction_seconds,
+    }
+    return {
+        "connect_timeout": limits.connect_seconds,
+        "application_name": "flagsched",
+        "options": " ".join(f"-c {name}={seconds}s" for name, seconds in settings.items()),
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 8000,
+    }
+
+
+def prepare(engine: sa.Engine) -> sa.Engine:
+    """Have SQLite begin transactions as we say; leave PostgreSQL as it is."""
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _open_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def open_engine(url: sa.URL, limits: Limits) -> sa.Engine:
+    """An engine that connects when it is first used: so it may be opened before a fork."""
+    return prepare(sa.create_engine(url, **engine_options(url, limits)))
+
+
+def _open_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    del record
+    connection.isolation_level = None  # The driver must not begin transactions on its own.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # Whoever may write takes the write lock at once: two that upgrade from reading would deadlock.
+    reading = connection.get_execution_options().get(READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

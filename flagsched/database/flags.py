@@ -1,0 +1,163 @@
+"""Flags in the database."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from flagsched.database.clock import Clock
+from flagsched.database.rowset import rowset
+from flagsched.database.tables import flags, is_pending, schedules
+from flagsched.domain.errors import FlagExists
+from flagsched.domain.flags import Flag, FlagName, FlagState
+from flagsched.ports import FlagQuery, Page
+
+LIVE = flags.c.archived_at.is_(None)
+WRITTEN = (
+    "id",
+    "enabled",
+    "rollout_percentage",
+    "description",
+    "version",
+    "last_seq",
+    "changed_at",
+    "archived_at",
+)
+READ = (*WRITTEN, "environment", "key", "next_due_at", "created_at")
+SELECTED = sa.select(*(flags.c[name] for name in READ))
+LAST_ERROR_LENGTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Implements `ports.FlagReader` and `ports.FlagWriter`."""
+
+    connection: sa.Connection
+    clock: Clock
+
+    def find(self, name: FlagName) -> Flag | None:
+        """See `ports.FlagReader`."""
+        return self._one(SELECTED.where(LIVE, _named(name)))
+
+    def page(self, query: FlagQuery) -> Page[Flag]:
+        """See `ports.FlagReader`."""
+        wanted = SELECTED.where(LIVE, flags.c.environment == query.environment)
+        if query.search:
+            wanted = wanted.where(flags.c.key.icontains(query.search, autoescape=True))
+        if query.after is not None:
+            wanted = wanted.where(flags.c.key > query.after)
+        found = self._all(wanted.order_by(flags.c.key).limit(query.limit + 1))
+        return Page(found[: query.limit], more=len(found) > query.limit)
+
+    def all_in(self, environment: str) -> list[Flag]:
+        """See `ports.FlagReader`."""
+        return self._all(SELECTED.where(LIVE, flags.c.environment == environment).order_by(flags.c.key))
+
+    def earliest_due(self) -> datetime | None:
+        """See `ports.FlagReader`."""
+        claimable_at = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
+        earliest = sa.select(sa.func.min(claimable_at)).where(flags.c.next_due_at.is_not(None))
+        due_at: datetime | None = self.connection.execute(earliest).scalar_one()
+        return due_at
+
+    def lock(self, name: FlagName) -> Flag | None:
+        """See `ports.FlagWriter`."""
+        # NO KEY: a plain FOR UPDATE would let foreign-key checks hide the flag from the worker.
+        return self._one(SELECTED.where(LIVE, _named(name)).with_for_update(key_share=True))
+
+    def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
+        """See `ports.FlagWriter`."""
+        # The row lock is the claim: a worker that dies gives it back by dying.
+        due = self._claimable().where(flags.c.id.not_in(passing_over)) if passing_over else self._claimable()
+        return self._all(due.order_by(flags.c.next_due_at).limit(limit))
+
+    def claim(self, flag_id: UUID) -> Flag | None:
+        """See `ports.FlagWriter`."""
+        return self._one(self._claimable().where(flags.c.id == flag_id))
+
+    def add(self, flag: Flag) -> None:
+        """See `ports.FlagWriter`."""
+        insert = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
+        row = _row(flag) | {
+            "environment": flag.name.environment,
+            "key": flag.name.key,
+            "created_at": flag.created_at,
+            "revision": 0,
+        }
+        added = self.connection.execute(insert(flags).values(row).on_conflict_do_nothing())
+        if added.rowcount != 1:
+            raise FlagExists(flag.name.environment, flag.name.key)
+
+    def write(self, changed: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
+        """See `ports.FlagWriter`."""
+        given = rowset(
+            self.connection.dialect.name,
+            {name: flags.c[name].type for name in WRITTEN},
+            [_row(flag) for flag in changed],
+        )
+        values: dict[str, Any] = {name: given.c[name] for name in WRITTEN if name != "id"}
+        values |= {"next_due_at": _next_due_at(ending), "retry_at": None, "last_error": None}
+        if revision is not None:
+            values["revision"] = revision
+        self.connection.execute(sa.update(flags).where(flags.c.id == given.c.id).values(values))
+
+    def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
+        """See `ports.FlagWriter`."""
+        postponed = {"retry_at": until, "last_error": error[:LAST_ERROR_LENGTH]}
+        self.connection.execute(sa.update(flags).where(flags.c.id == flag_id).values(postponed))
+
+    def _claimable(self) -> sa.Select[Any]:
+        # Judged on the locked row itself: after a wait for the lock the database looks at it again.
+        now = self.clock.at_transaction()
+        return SELECTED.where(
+            flags.c.next_due_at <= now,
+            sa.or_(flags.c.retry_at.is_(None), flags.c.retry_at <= now),
+        ).with_for_update(key_share=True, skip_locked=True)
+
+    def _one(self, query: sa.Select[Any]) -> Flag | None:
+        row = self.connection.execute(query).one_or_none()
+        return None if row is None else _flag(row)
+
+    def _all(self, query: sa.Select[Any]) -> list[Flag]:
+        return [_flag(row) for row in self.connection.execute(query)]
+
+
+def _named(name: FlagName) -> sa.ColumnElement[bool]:
+    return sa.and_(flags.c.environment == name.environment, flags.c.key == name.key)
+
+
+def _next_due_at(ending: UUID | None) -> sa.ScalarSelect[Any]:
+    earliest = sa.select(sa.func.min(schedules.c.scheduled_at)).where(schedules.c.flag_id == flags.c.id, is_pending)
+    if ending is not None:
+        earliest = earliest.where(schedules.c.id != ending)
+    return earliest.correlate(flags).scalar_subquery()
+
+
+def _row(flag: Flag) -> dict[str, Any]:
+    return {
+        "id": flag.id,
+        "enabled": flag.state.enabled,
+        "rollout_percentage": flag.state.rollout_percentage,
+        "description": flag.description,
+        "version": flag.state.version,
+        "last_seq": flag.last_seq,
+        "changed_at": flag.state.changed_at,
+        "archived_at": flag.archived_at,
+    }
+
+
+def _flag(row: sa.Row[Any]) -> Flag:
+    return Flag(
+        id=row.id,
+        name=FlagName(row.environment, row.key),
+        description=row.description,
+        state=FlagState(row.enabled, row.rollout_percentage, row.version, row.changed_at),
+        last_seq=row.last_seq,
+        next_due_at=row.next_due_at,
+        created_at=row.created_at,
+        archived_at=row.archived_at,
+    )

@@ -1,0 +1,61 @@
+"""Hearing of new plans at once: PostgreSQL's LISTEN, on a connection of its own."""
+
+import json
+import select
+from collections.abc import Callable
+from datetime import datetime
+from threading import Event
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+import structlog
+
+from flagsched.database.unit_of_work import CHANNEL
+
+LONGEST_BACKOFF_SECONDS = 4.0
+LOOK_SECONDS = 1.0
+
+log = structlog.get_logger("flagsched.notices")
+
+
+def listen(engine: sa.Engine, hear: Callable[[datetime | None], None], stopped: Event) -> None:
+    """Tell `hear` of each instant that is newly planned, and None after each time of deafness, until `stopped`."""
+    failures = 0
+    while not stopped.is_set():
+        try:
+            connection = _connect(engine)
+            try:
+                failures = 0
+                hear(None)
+                _hear_from(connection, hear, stopped)
+            finally:
+                connection.close()
+        except (psycopg2.Error, OSError) as error:
+            wait = min(2.0**failures, LONGEST_BACKOFF_SECONDS)
+            failures += 1
+            log.warning("not listening, polling goes on", cause=str(error).strip(), retry_seconds=wait)
+            stopped.wait(wait)
+
+
+def _connect(engine: sa.Engine) -> Any:
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    connection = psycopg2.connect(*arguments, **options)
+    connection.set_session(autocommit=True)
+    with connection.cursor() as cursor:
+        cursor.execute(f"LISTEN {CHANNEL}")
+    return connection
+
+
+def _hear_from(connection: Any, hear: Callable[[datetime | None], None], stopped: Event) -> None:
+    while not stopped.is_set():
+        select.select([connection], [], [], LOOK_SECONDS)
+        connection.poll()
+        notices, connection.notifies[:] = list(connection.notifies), []
+        if instants := [at for notice in notices if (at := _wake_at(notice.payload))]:
+            hear(min(instants))
+
+
+def _wake_at(payload: str) -> datetime | None:
+    text = json.loads(payload).get("wakeAt")
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,159 @@
+"""Schedules in the database."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from flagsched.database.clock import Clock
+from flagsched.database.rowset import rowset
+from flagsched.database.tables import is_pending, schedules
+from flagsched.database.types import Json
+from flagsched.domain.flags import Flag
+from flagsched.domain.schedules import Schedule, Status
+from flagsched.ports import Page, ScheduleQuery
+
+ADDED = (
+    "id",
+    "flag_id",
+    "seq",
+    "batch_id",
+    "scheduled_at",
+    "updates",
+    "status",
+    "created_by",
+    "created_at",
+    "updated_at",
+)
+ENDED = ("status", "error_message", "updated_at", "applied_at", "flag_version", "cancelled_by", "cancelled_at")
+COLUMNS = tuple(schedules.c[name] for name in dict.fromkeys((*ADDED, *ENDED)))
+ORDER = (schedules.c.scheduled_at, schedules.c.seq)
+TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """Implements `ports.ScheduleReader` and `ports.ScheduleWriter`."""
+
+    connection: sa.Connection
+    clock: Clock
+
+    def find(self, flag: Flag, schedule_id: UUID) -> Schedule | None:
+        """See `ports.ScheduleReader`."""
+        wanted = sa.select(*COLUMNS).where(schedules.c.flag_id == flag.id, schedules.c.id == schedule_id)
+        row = self.connection.execute(wanted).one_or_none()
+        return None if row is None else _schedule(row)
+
+    def page(self, flag: Flag, query: ScheduleQuery) -> Page[Schedule]:
+        """See `ports.ScheduleReader`."""
+        wanted = sa.select(*COLUMNS).where(schedules.c.flag_id == flag.id)
+        if query.statuses:
+            wanted = wanted.where(schedules.c.status.in_(query.statuses))
+        if query.after is not None:
+            wanted = wanted.where(sa.tuple_(*ORDER) > sa.tuple_(*query.after, types=[c.type for c in ORDER]))
+        rows = self.connection.execute(wanted.order_by(*ORDER).limit(query.limit + 1)).all()
+        return Page([_schedule(row) for row in rows[: query.limit]], more=len(rows) > query.limit)
+
+    def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
+        """See `ports.ScheduleReader`."""
+        by_flag: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}
+        wanted = sa.select(*COLUMNS).where(schedules.c.flag_id.in_(list(by_flag)), is_pending)
+        for row in self.connection.execute(wanted):
+            by_flag[row.flag_id].append(_schedule(row))
+        return by_flag
+
+    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Schedule]]:
+        """See `ports.ScheduleWriter`."""
+        due = (
+            sa.select(
+                *COLUMNS,
+                sa.func.count().over(order_by=schedules.c.flag_id).label("total"),
+                sa.func.dense_rank().over(order_by=schedules.c.flag_id).label("place"),
+            )
+            .where(schedules.c.flag_id.in_([flag.id for flag in flags]), is_pending, schedules.c.scheduled_at <= at)
+            .subquery()
+        )
+        within = sa.select(due).where(sa.or_(due.c.total <= limit, due.c.place == 1))
+        by_flag: dict[UUID, list[Schedule]] = {}
+        for row in self.connection.execute(within):
+            by_flag.setdefault(row.flag_id, []).append(_schedule(row))
+        return by_flag
+
+    def add(self, planned: Sequence[Schedule]) -> None:
+        """See `ports.ScheduleWriter`."""
+        given = rowset(self.connection.dialect.name, {name: TYPES[name] for name in ADDED}, [_row(s) for s in planned])
+        columns = [given.c[name] for name in ADDED]
+        self.connection.execute(sa.insert(schedules).from_select(list(ADDED), sa.select(*columns)))
+
+    def end(self, ended: Sequence[Schedule]) -> None:
+        """See `ports.ScheduleWriter`."""
+        if not ended:
+            return
+        types = {name: TYPES[name] for name in ("id", *ENDED)}
+        given = rowset(self.connection.dialect.name, types, [_ending(s) for s in ended])
+        self.connection.execute(
+            sa.update(schedules)
+            .where(schedules.c.id == given.c.id, is_pending)
+            .values({name: given.c[name] for name in ENDED})
+        )
+
+    def cancel_before_due(self, cancelled: Schedule) -> bool:
+        """See `ports.ScheduleWriter`."""
+        ending = _ending(cancelled)
+        result = self.connection.execute(
+            sa.update(schedules)
+            .where(schedules.c.id == cancelled.id, is_pending, schedules.c.scheduled_at > self.clock.at_statement())
+            .values({name: ending[name] for name in ENDED})
+        )
+        return result.rowcount == 1
+
+
+def _row(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "id": schedule.id,
+        "flag_id": schedule.flag_id,
+        "seq": schedule.seq,
+        "batch_id": schedule.batch_id,
+        "scheduled_at": schedule.scheduled_at,
+        "updates": schedule.updates.as_json(),
+        "status": schedule.status.value,
+        "created_by": schedule.created_by,
+        "created_at": schedule.created_at,
+        "updated_at": schedule.updated_at,
+    }
+
+
+def _ending(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "id": schedule.id,
+        "status": schedule.status.value,
+        "error_message": schedule.error_message,
+        "updated_at": schedule.updated_at,
+        "applied_at": schedule.applied_at,
+        "flag_version": schedule.flag_version,
+        "cancelled_by": schedule.cancelled_by,
+        "cancelled_at": schedule.cancelled_at,
+    }
+
+
+def _schedule(row: sa.Row[Any]) -> Schedule:
+    return Schedule(
+        id=row.id,
+        flag_id=row.flag_id,
+        seq=row.seq,
+        batch_id=row.batch_id,
+        scheduled_at=row.scheduled_at,
+        updates=row.updates,
+        status=Status(row.status),
+        created_by=row.created_by,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        applied_at=row.applied_at,
+        flag_version=row.flag_version,
+        error_message=row.error_message,
+        cancelled_by=row.cancelled_by,
+        cancelled_at=row.cancelled_at,
+    )

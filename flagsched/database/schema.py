@@ -1,0 +1,16 @@
+"""Which schema revision this release was made for, and which one the database is at."""
+
+import sqlalchemy as sa
+
+from flagsched.domain.errors import SchemaOutdated
+
+VERSION_TABLE = "flagsched_alembic_version"
+SCHEMA_REVISION = "0001"
+
+
+def check_schema(connection: sa.Connection) -> None:
+    """Raise SchemaOutdated unless the database is at this release's revision."""
+    version = sa.table(VERSION_TABLE, sa.column("version_num"))
+    found = connection.execute(sa.select(version.c.version_num)).scalar_one_or_none()
+    if found != SCHEMA_REVISION:
+        raise SchemaOutdated(found, SCHEMA_REVISION)

@@ -1,0 +1,57 @@
+"""Column types: instants, JSON, and updates that may be unreadable."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
+
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class UTCDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware instant. SQLite forgets time zones, so what is stored is UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Refuse a naive value."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"an instant needs a time zone: {value.isoformat()}")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give back an aware value in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class StoredUpdates(sa.types.TypeDecorator[Updates | UnreadableUpdates]):
+    """The updates of a schedule: jsonb or text, and always read as text, so that no row can spoil a query."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Choose the column's type."""
+        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else sa.Text())
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Select the text."""
+        return sa.type_coerce(sa.cast(column, sa.Text), self)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Updates | UnreadableUpdates:
+        """Read the text, whatever it is."""
+        del dialect
+        try:
+            return read_updates(json.loads(value))
+        except (TypeError, ValueError, RecursionError) as error:
+            return UnreadableUpdates(f"updates are not JSON: {error}"[:500])

@@ -1,0 +1,115 @@
+"""Transactions: those that only read, those that may write, and which clock each looks at."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from flagsched.database.clock import Clock, DatabaseClock, HostClock
+from flagsched.database.engine import READING
+from flagsched.database.errors import translate
+from flagsched.database.flags import Flags
+from flagsched.database.history import History
+from flagsched.database.schedules import Schedules
+from flagsched.database.schema import check_schema
+from flagsched.database.tables import environments
+from flagsched.domain.instants import rfc3339
+
+CHANNEL = "flagsched"
+READ_OPTIONS: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    "sqlite": {READING: True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SqlReading:
+    """Implements `ports.Reading`."""
+
+    flags: Flags
+    schedules: Schedules
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SqlWriting:
+    """Implements `ports.Writing`."""
+
+    connection: sa.Connection
+    clock: Clock
+    flags: Flags
+    schedules: Schedules
+    history: History
+
+    def now(self) -> datetime:
+        """See `ports.Writing`."""
+        return self.clock.now(self.connection)
+
+    def publish(self, environment: str, wake_at: datetime | None = None) -> int:
+        """See `ports.Writing`."""
+        on_sqlite = self.connection.dialect.name == "sqlite"
+        insert = sqlite.insert if on_sqlite else postgresql.insert
+        raised = (
+            insert(environments)
+            .values(name=environment, revision=1)
+            .on_conflict_do_update(index_elements=["name"], set_={"revision": environments.c.revision + 1})
+            .returning(environments.c.revision)
+        )
+        revision: int = self.connection.execute(raised).scalar_one()
+        if not on_sqlite:
+            self._notify({"environment": environment, "revision": revision, "wakeAt": wake_at and rfc3339(wake_at)})
+        return revision
+
+    def _notify(self, notice: dict[str, Any]) -> None:
+        self.connection.execute(sa.select(sa.func.pg_notify(CHANNEL, json.dumps(notice))))
+
+    def commit(self) -> None:
+        """See `ports.Writing`."""
+        self.connection.commit()
+
+
+class SqlStore:
+    """Implements `ports.Store`; the clock is the database's own on PostgreSQL, the host's on SQLite."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock | None = None) -> None:
+        on_sqlite = engine.dialect.name == "sqlite"
+        self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
+        self._engine = engine
+        self._reading = engine.execution_options(**READ_OPTIONS[engine.dialect.name])
+
+    @contextmanager
+    def reading(self) -> Iterator[SqlReading]:
+        """See `ports.Store`."""
+        with _translated(), self._reading.connect() as connection:
+            now = self._clock.at_begin(connection)
+            yield SqlReading(Flags(connection, self._clock), Schedules(connection, self._clock), now)
+
+    @contextmanager
+    def writing(self) -> Iterator[SqlWriting]:
+        """See `ports.Store`."""
+        with _translated(), self._engine.connect() as connection:
+            yield SqlWriting(
+                connection,
+                self._clock,
+                Flags(connection, self._clock),
+                Schedules(connection, self._clock),
+                History(connection),
+            )
+
+    def check(self) -> None:
+        """See `ports.Store`."""
+        with _translated(), self._reading.connect() as connection:
+            check_schema(connection)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise translate(error) from error

@@ -1,0 +1,1 @@
+"""What flagsched knows of flags and time: values and total functions, without clock, randomness or I/O."""

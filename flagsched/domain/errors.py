@@ -1,0 +1,187 @@
+"""Everything that flagsched refuses or cannot do, as one tree.
+
+FlagschedError
+├── Refused                  the request is at fault, nothing was stored
+│   ├── ValidationFailed     400  what, where and why
+│   │   ├── PastInstants
+│   │   └── DuplicateInstants
+│   ├── Unauthenticated      401
+│   ├── Forbidden            403
+│   ├── FlagMissing          404
+│   ├── ScheduleMissing      404
+│   ├── FlagExists           409
+│   └── AlreadyEnded         409
+│       ├── AlreadyApplied
+│       ├── AlreadyCancelled
+│       └── AlreadyFailed
+├── Unavailable              503  try again after `retry_after` seconds
+│   ├── FlagBusy
+│   ├── DatabaseUnavailable
+│   └── SchemaOutdated
+└── StatementFailed          the database refused one statement; the same again would fail again
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+# A tree that mirrors the request: field names and list indices at the nodes, lists of reasons at the leaves.
+Details = Mapping[Any, Any]
+MUST_BE_FUTURE = "must be in the future"
+BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
+
+
+class FlagschedError(Exception):
+    """Has a stable `code` and a message for a person."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    @property
+    def message(self) -> str:
+        """What happened, and to which."""
+        return str(self)
+
+
+class Refused(FlagschedError):
+    """The request is at fault; nothing was stored."""
+
+
+class ValidationFailed(Refused):
+    """The request is not well formed; `details` is a tree that mirrors it, with a list of reasons at each leaf."""
+
+    code = "Validation failed"
+
+    def __init__(self, details: Details, message: str = "The request is not valid") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class PastInstants(ValidationFailed):
+    """Changes that are not in the future: their positions in the batch, or the one change that was asked for alone."""
+
+    def __init__(self, positions: Sequence[int], *, batch: bool) -> None:
+        why = {"scheduledAt": [MUST_BE_FUTURE]}
+        if batch:
+            super().__init__({"schedules": dict.fromkeys(positions, why)}, BULK_REFUSED)
+        else:
+            super().__init__(why)
+        self.positions = positions
+
+
+class DuplicateInstants(ValidationFailed):
+    """Changes of one batch at the same instant: each position with the earlier one that it repeats."""
+
+    def __init__(self, twins: Mapping[int, int]) -> None:
+        why = {i: {"scheduledAt": [f"is the same instant as in schedules[{j}]"]} for i, j in twins.items()}
+        super().__init__({"schedules": why}, "Duplicate scheduledAt times detected in batch")
+        self.twins = twins
+
+
+class Unauthenticated(Refused):
+    """The request carries no valid token."""
+
+    code = "UNAUTHORIZED"
+
+
+class Forbidden(Refused):
+    """The token is valid, but does not give this right."""
+
+    code = "FORBIDDEN"
+
+
+class FlagMissing(Refused):
+    """No such flag, or it is archived."""
+
+    code = "FLAG_NOT_FOUND"
+
+    def __init__(self, environment: str, key: str) -> None:
+        super().__init__(f"flag {key[:100]!r} does not exist in {environment!r}")
+        self.environment, self.key = environment, key
+
+
+class ScheduleMissing(Refused):
+    """No such schedule of this flag."""
+
+    code = "SCHEDULE_NOT_FOUND"
+
+    def __init__(self, schedule_id: object, key: str) -> None:
+        super().__init__(f"schedule {str(schedule_id)[:100]!r} of flag {key!r} does not exist")
+        self.schedule_id, self.key = schedule_id, key
+
+
+class FlagExists(Refused):
+    """The key is taken in this environment."""
+
+    code = "FLAG_EXISTS"
+
+    def __init__(self, environment: str, key: str) -> None:
+        super().__init__(f"flag {key!r} already exists in {environment!r}")
+        self.environment, self.key = environment, key
+
+
+class AlreadyEnded(Refused):
+    """The schedule is not pending any more."""
+
+    ending: ClassVar[str]
+
+    def __init__(self, schedule_id: UUID) -> None:
+        super().__init__(f"schedule '{schedule_id}' {self.ending}")
+        self.schedule_id = schedule_id
+
+
+class AlreadyApplied(AlreadyEnded):
+    """It is in effect."""
+
+    code = "ALREADY_APPLIED"
+    ending = "is already in effect"
+
+
+class AlreadyCancelled(AlreadyEnded):
+    """It was cancelled before."""
+
+    code = "ALREADY_CANCELLED"
+    ending = "is already cancelled"
+
+
+class AlreadyFailed(AlreadyEnded):
+    """Its instant came, and its updates could not be read."""
+
+    code = "ALREADY_FAILED"
+    ending = "has failed, and changed nothing"
+
+
+class Unavailable(FlagschedError):
+    """Not now; `retry_after` is in seconds."""
+
+    retry_after: ClassVar[int] = 1
+
+
+class FlagBusy(Unavailable):
+    """Somebody else has held the flag's lock for as long as we wait."""
+
+    code = "FLAG_BUSY"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer, or no connection to it is free."""
+
+    code = "DATABASE_UNAVAILABLE"
+    retry_after = 2
+
+
+class SchemaOutdated(Unavailable):
+    """The database is not at the schema revision that this release was made for."""
+
+    code = "SCHEMA_OUTDATED"
+    retry_after = 5
+
+    def __init__(self, found: str | None, wanted: str) -> None:
+        super().__init__(
+            f"the database is at schema revision {found or 'none'}, this release needs {wanted}: "
+            "run 'flagsched db upgrade' (or deploy the release that fits)"
+        )
+        self.found, self.wanted = found, wanted
+
+
+class StatementFailed(FlagschedError):
+    """The database refused a statement; the message is the database's."""

@@ -1,0 +1,122 @@
+"""A flag: its name, its state as last written, and the bookkeeping that every change of it needs."""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from flagsched.domain.errors import FlagMissing
+from flagsched.domain.updates import Updates
+
+DEFAULT_ENVIRONMENT = "production"
+FLAG_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MAX_DESCRIPTION = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FlagName:
+    """Which flag: unique by environment and key among the flags that are not archived."""
+
+    environment: str
+    key: str
+
+    @classmethod
+    def asked(cls, environment: str, key: str) -> Self:
+        """The name that somebody asks for: one that no flag can have is FlagMissing, and never reaches the database."""
+        if not (FLAG_KEY.fullmatch(key) and ENVIRONMENT.fullmatch(environment)):
+            raise FlagMissing(environment, key)
+        return cls(environment, key)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagState:
+    """What a reader is told of a flag: its settings, their version, and the effective instant of the last change."""
+
+    enabled: bool
+    rollout_percentage: int
+    version: int
+    changed_at: datetime
+
+    def succeeded(self, at: datetime) -> Self:
+        """The next version, in effect from `at`, with the same settings."""
+        return replace(self, version=self.version + 1, changed_at=at)
+
+
+def apply(state: FlagState, updates: Updates, at: datetime) -> FlagState:
+    """The state after `updates` took effect at `at`: one version more, also for equal values."""
+    return FlagState(
+        enabled=state.enabled if updates.enabled is None else updates.enabled,
+        rollout_percentage=(
+            state.rollout_percentage if updates.rollout_percentage is None else updates.rollout_percentage
+        ),
+        version=state.version + 1,
+        changed_at=at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag as last written. What it is at an instant is for `timeline.state_at` to say."""
+
+    id: UUID
+    name: FlagName
+    description: str
+    state: FlagState
+    last_seq: int
+    next_due_at: datetime | None
+    created_at: datetime
+    archived_at: datetime | None = None
+
+    def now(self, clock: datetime) -> datetime:
+        """The flag's own present: the clock, but never before its last change: a clock set back reorders nothing."""
+        return max(clock, self.state.changed_at)
+
+    def is_due(self, clock: datetime) -> bool:
+        """Is something of the plan in effect that is not written down yet?"""
+        return self.next_due_at is not None and self.next_due_at <= self.now(clock)
+
+    def edited(self, edit: "FlagEdit", at: datetime) -> Self:
+        """The flag after an accepted edit at `at`: one version more, whatever the values."""
+        description = self.description if edit.description is None else edit.description
+        state = apply(self.state, edit.updates, at) if edit.updates else self.state.succeeded(at)
+        return replace(self, state=state, description=description)
+
+    def numbered(self, last_seq: int) -> Self:
+        """The flag after its schedules were numbered up to `last_seq`."""
+        return replace(self, last_seq=last_seq)
+
+    def archived(self, at: datetime) -> Self:
+        """The flag after its end at `at`."""
+        return replace(self, state=self.state.succeeded(at), archived_at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class NewFlag:
+    """A flag that is asked for."""
+
+    name: FlagName
+    enabled: bool = False
+    rollout_percentage: int = 100
+    description: str = ""
+
+    def born(self, flag_id: UUID, at: datetime) -> Flag:
+        """The flag that this makes at `at`, in version 1."""
+        return Flag(
+            id=flag_id,
+            name=self.name,
+            description=self.description,
+            state=FlagState(self.enabled, self.rollout_percentage, version=1, changed_at=at),
+            last_seq=0,
+            next_due_at=None,
+            created_at=at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlagEdit:
+    """What an admin changes of a flag at once; None leaves a field as it is."""
+
+    updates: Updates | None = None
+    description: str | None = None

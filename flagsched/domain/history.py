@@ -1,0 +1,126 @@
+"""History entries: exactly one for each accepted change."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from flagsched.domain.flags import Flag, FlagName, FlagState
+from flagsched.domain.instants import rfc3339
+from flagsched.domain.schedules import Schedule, Status
+from flagsched.domain.timeline import Step
+
+CLOCKWORK = "flagsched"
+"""Who applies schedules, whichever process writes it down."""
+
+
+class Action(StrEnum):
+    """What happened to a flag or to one of its schedules."""
+
+    FLAG_CREATED = "flag.created"
+    FLAG_UPDATED = "flag.updated"
+    FLAG_ARCHIVED = "flag.archived"
+    SCHEDULE_CREATED = "schedule.created"
+    SCHEDULE_CANCELLED = "schedule.cancelled"
+    SCHEDULE_APPLIED = "schedule.applied"
+    SCHEDULE_FAILED = "schedule.failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked for a change, and in which request."""
+
+    name: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened, in effect at `effective_at`, written down at `recorded_at`."""
+
+    flag_id: UUID
+    name: FlagName
+    action: Action
+    schedule_id: UUID | None
+    flag_version: int
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    actor: str
+    request_id: str | None
+    effective_at: datetime
+    recorded_at: datetime
+
+
+def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: datetime) -> Entry:
+    """The entry for a change of the flag itself by an admin; `before` is None at its creation."""
+    return Entry(
+        flag_id=after.id,
+        name=after.name,
+        action=_flag_action(before, after),
+        schedule_id=None,
+        flag_version=after.state.version,
+        before=None if before is None else _told(before),
+        after=_told(after),
+        actor=by.name,
+        request_id=by.request_id,
+        effective_at=after.state.changed_at,
+        recorded_at=recorded_at,
+    )
+
+
+def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: Actor, recorded_at: datetime) -> Entry:
+    """The entry for a change of the plan by an admin; `before` is None at its creation. The flag keeps its version."""
+    return Entry(
+        flag_id=flag.id,
+        name=flag.name,
+        action=Action.SCHEDULE_CREATED if before is None else Action.SCHEDULE_CANCELLED,
+        schedule_id=after.id,
+        flag_version=flag.state.version,
+        before=None if before is None else _plan(before),
+        after=_plan(after),
+        actor=by.name,
+        request_id=by.request_id,
+        effective_at=flag.now(recorded_at),
+        recorded_at=recorded_at,
+    )
+
+
+def step_entry(flag: Flag, step: Step, recorded_at: datetime) -> Entry:
+    """The entry for a schedule whose instant has come, in effect since then."""
+    ended = step.ended(recorded_at)
+    return Entry(
+        flag_id=flag.id,
+        name=flag.name,
+        action=Action.SCHEDULE_APPLIED if ended.status is Status.APPLIED else Action.SCHEDULE_FAILED,
+        schedule_id=ended.id,
+        flag_version=step.after.version,
+        before=_settings(step.before),
+        after=_settings(step.after),
+        actor=CLOCKWORK,
+        request_id=None,
+        effective_at=ended.scheduled_at,
+        recorded_at=recorded_at,
+    )
+
+
+def _flag_action(before: Flag | None, after: Flag) -> Action:
+    if before is None:
+        return Action.FLAG_CREATED
+    return Action.FLAG_ARCHIVED if after.archived_at else Action.FLAG_UPDATED
+
+
+def _settings(state: FlagState) -> dict[str, Any]:
+    return {"enabled": state.enabled, "rolloutPercentage": state.rollout_percentage}
+
+
+def _told(flag: Flag) -> dict[str, Any]:
+    return _settings(flag.state) | {"description": flag.description, "archived": flag.archived_at is not None}
+
+
+def _plan(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "scheduledAt": rfc3339(schedule.scheduled_at),
+        "updates": schedule.updates.as_json(),
+        "status": schedule.status.value,
+    }

@@ -1,0 +1,126 @@
+"""Schedules: what is asked for, what is stored, and how an accepted batch is numbered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+from uuid import UUID
+
+from flagsched.domain.errors import AlreadyApplied, AlreadyCancelled, AlreadyFailed, DuplicateInstants, PastInstants
+from flagsched.domain.flags import Flag
+from flagsched.domain.instants import to_milliseconds
+from flagsched.domain.updates import UnreadableUpdates, Updates
+
+MAX_BATCH = 50
+
+
+class Status(StrEnum):
+    """A schedule is pending, then exactly one of the others, for good."""
+
+    PENDING = "pending"
+    APPLIED = "applied"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+ENDINGS = {
+    Status.APPLIED: AlreadyApplied,
+    Status.CANCELLED: AlreadyCancelled,
+    Status.FAILED: AlreadyFailed,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """What is asked for: at `scheduled_at` (kept in UTC, to the millisecond), set these updates."""
+
+    scheduled_at: datetime
+    updates: Updates
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scheduled_at", to_milliseconds(self.scheduled_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What is stored: one planned change of one flag, and what became of it."""
+
+    id: UUID
+    flag_id: UUID
+    seq: int
+    batch_id: UUID | None
+    scheduled_at: datetime
+    updates: Updates | UnreadableUpdates
+    status: Status
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    applied_at: datetime | None = None
+    flag_version: int | None = None
+    error_message: str | None = None
+    cancelled_by: str | None = None
+    cancelled_at: datetime | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Has it not ended yet?"""
+        return self.status is Status.PENDING
+
+    def is_due(self, now: datetime) -> bool:
+        """Has its instant come?"""
+        return self.scheduled_at <= now
+
+    def refuse_unless_pending(self) -> None:
+        """Raise the error that names how it ended, if it did."""
+        if not self.pending:
+            raise ENDINGS[self.status](self.id)
+
+    def cancelled(self, by: str, at: datetime) -> Self:
+        """The schedule after its cancellation."""
+        return replace(self, status=Status.CANCELLED, cancelled_by=by, cancelled_at=at, updated_at=at)
+
+
+def refuse_duplicates(changes: Sequence[PlannedChange]) -> None:
+    """Raise DuplicateInstants if two changes of a batch fall on one millisecond, whatever their offsets."""
+    first: dict[datetime, int] = {}
+    twins = {i: first[c.scheduled_at] for i, c in enumerate(changes) if first.setdefault(c.scheduled_at, i) != i}
+    if twins:
+        raise DuplicateInstants(twins)
+
+
+def refuse_past(changes: Sequence[PlannedChange], now: datetime, *, batch: bool) -> None:
+    """Raise PastInstants, naming every change that is not in the future of `now`."""
+    if past := [i for i, change in enumerate(changes) if change.scheduled_at <= now]:
+        raise PastInstants(past, batch=batch)
+
+
+def plan_batch(
+    flag: Flag,
+    changes: Sequence[PlannedChange],
+    *,
+    ids: Sequence[UUID],
+    batch_id: UUID | None,
+    by: str,
+    at: datetime,
+) -> list[Schedule]:
+    """Number the changes as pending schedules of `flag`, in the order asked for.
+
+    `ids` holds one new id for each change. `at` is the flag's present: PastInstants names what is not after it.
+    """
+    refuse_past(changes, at, batch=batch_id is not None)
+    return [
+        Schedule(
+            id=schedule_id,
+            flag_id=flag.id,
+            seq=seq,
+            batch_id=batch_id,
+            scheduled_at=change.scheduled_at,
+            updates=change.updates,
+            status=Status.PENDING,
+            created_by=by,
+            created_at=at,
+            updated_at=at,
+        )
+        for seq, (schedule_id, change) in enumerate(zip(ids, changes, strict=True), start=flag.last_seq + 1)
+    ]

@@ -1,0 +1,137 @@
+"""The heart: what a flag is at an instant. Reads, preview and worker all ask here, and nowhere else."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from flagsched.domain.flags import Flag, FlagState, apply
+from flagsched.domain.schedules import Schedule, Status
+from flagsched.domain.updates import UnreadableUpdates
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One due schedule, and the flag's state before and after it; equal if it was passed over."""
+
+    schedule: Schedule
+    before: FlagState
+    after: FlagState
+
+    def ended(self, recorded_at: datetime) -> Schedule:
+        """The schedule as it is once this step is written down at `recorded_at`."""
+        if isinstance(self.schedule.updates, UnreadableUpdates):
+            reason = self.schedule.updates.reason
+            return replace(self.schedule, status=Status.FAILED, error_message=reason, updated_at=recorded_at)
+        return replace(
+            self.schedule,
+            status=Status.APPLIED,
+            applied_at=recorded_at,
+            flag_version=self.after.version,
+            updated_at=recorded_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The due schedules of a flag, folded onto its written state in order."""
+
+    flag: Flag
+    steps: tuple[Step, ...]
+
+    @property
+    def state(self) -> FlagState:
+        """The state after the last step."""
+        return self.steps[-1].after if self.steps else self.flag.state
+
+    @property
+    def recorded(self) -> Flag:
+        """The flag once all steps are written down."""
+        return replace(self.flag, state=self.state)
+
+
+def in_order(schedules: Iterable[Schedule]) -> list[Schedule]:
+    """The order in which schedules of one flag take effect; on a tie the later-created comes last and wins."""
+    return sorted(schedules, key=lambda schedule: (schedule.scheduled_at, schedule.seq))
+
+
+def due(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> list[Schedule]:
+    """The pending schedules of `flag` whose instant has come at `at`, in order."""
+    now = flag.now(at)
+    return in_order(schedule for schedule in schedules if schedule.pending and schedule.is_due(now))
+
+
+def replay(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> Replay:
+    """Fold onto the flag's written state the pending schedules that are due at `at`, in order.
+
+    A schedule whose updates can't be read is passed over: it changes nothing and adds no version.
+    """
+    steps: list[Step] = []
+    state = flag.state
+    for schedule in due(flag, schedules, at):
+        before = state
+        if not isinstance(schedule.updates, UnreadableUpdates):
+            state = apply(before, schedule.updates, schedule.scheduled_at)
+        steps.append(Step(schedule, before, state))
+    return Replay(flag, tuple(steps))
+
+
+def state_at(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> FlagState:
+    """What `flag` is at `at`, given its pending schedules (others are ignored).
+
+    `at` before the flag's last change is taken as that change: the past is the history's to tell.
+    """
+    return replay(flag, schedules, at).state
+
+
+def next_change_at(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> datetime | None:
+    """The first instant after `at` at which the plan changes `flag`, if there is one."""
+    now = flag.now(at)
+    ahead = (s.scheduled_at for s in schedules if s.pending and not s.is_due(now) and _readable(s))
+    return min(ahead, default=None)
+
+
+def in_effect(schedule: Schedule, flag: Flag, at: datetime) -> bool:
+    """Has the schedule changed `flag` at `at`, written down or not?"""
+    if schedule.pending:
+        return schedule.is_due(flag.now(at)) and _readable(schedule)
+    return schedule.status is Status.APPLIED
+
+
+def _readable(schedule: Schedule) -> bool:
+    return not isinstance(schedule.updates, UnreadableUpdates)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveFlag:
+    """A flag as a reader sees it at an instant."""
+
+    flag: Flag
+    state: FlagState
+    next_change_at: datetime | None
+    materialized: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSchedule:
+    """A schedule as a reader sees it at an instant."""
+
+    schedule: Schedule
+    flag: Flag
+    in_effect: bool
+
+
+def effective_flag(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> EffectiveFlag:
+    """What a reader is told of `flag` at `at`; `schedules` holds all its pending ones."""
+    pending = list(schedules)
+    replayed = replay(flag, pending, at)
+    return EffectiveFlag(
+        flag=flag,
+        state=replayed.state,
+        next_change_at=next_change_at(flag, pending, at),
+        materialized=not replayed.steps,
+    )
+
+
+def effective_schedule(schedule: Schedule, flag: Flag, at: datetime) -> EffectiveSchedule:
+    """What a reader is told of `schedule` at `at`."""
+    return EffectiveSchedule(schedule, flag, in_effect(schedule, flag, at))

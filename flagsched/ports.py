@@ -1,0 +1,178 @@
+"""What the use cases need of the world, as protocols; `database/` implements them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+from flagsched.domain.flags import Flag, FlagName
+from flagsched.domain.history import Entry
+from flagsched.domain.schedules import Schedule, Status
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class FlagQuery:
+    """Which flags of an environment, by key: those after the key `after`, `limit` at most."""
+
+    environment: str
+    search: str = ""
+    after: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleQuery:
+    """Which schedules of a flag, in order: those after (scheduled_at, seq) `after`, `limit` at most."""
+
+    statuses: Collection[Status] = ()
+    after: tuple[datetime, int] | None = None
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Part of a list, and whether more follows."""
+
+    items: Sequence[Item]
+    more: bool
+
+
+class FlagReader(Protocol):
+    """Flags that are not archived, as last written."""
+
+    def find(self, name: FlagName) -> Flag | None:
+        """The flag of that name."""
+
+    def page(self, query: FlagQuery) -> Page[Flag]:
+        """Flags by key."""
+
+    def all_in(self, environment: str) -> list[Flag]:
+        """All flags of an environment, by key."""
+
+    def earliest_due(self) -> datetime | None:
+        """The earliest instant at which a flag may be claimed, over all flags."""
+
+
+class ScheduleReader(Protocol):
+    """Schedules as last written."""
+
+    def find(self, flag: Flag, schedule_id: UUID) -> Schedule | None:
+        """The schedule of that id, if it belongs to `flag`."""
+
+    def page(self, flag: Flag, query: ScheduleQuery) -> Page[Schedule]:
+        """Schedules of `flag` by (scheduled_at, seq)."""
+
+    def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
+        """All pending schedules of these flags, by flag id; a flag without any has an empty list."""
+
+
+class Reading(Protocol):
+    """One transaction that sees one instant of the database and writes nothing."""
+
+    @property
+    def flags(self) -> FlagReader:
+        """The flags."""
+
+    @property
+    def schedules(self) -> ScheduleReader:
+        """Their schedules."""
+
+    @property
+    def now(self) -> datetime:
+        """The instant of this transaction, fixed before its snapshot."""
+
+
+class FlagWriter(FlagReader, Protocol):
+    """Flags, with the lock under which alone they and their schedules are changed."""
+
+    def lock(self, name: FlagName) -> Flag | None:
+        """The flag of that name, locked until the transaction ends; FlagBusy after 3 s of waiting."""
+
+    def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
+        """Up to `limit` flags with something due, locked, but for those that others hold or that must wait."""
+
+    def claim(self, flag_id: UUID) -> Flag | None:
+        """One flag, locked, if something of it is due and nobody holds it."""
+
+    def add(self, flag: Flag) -> None:
+        """Insert a flag; FlagExists if its key is taken."""
+
+    def write(self, flags: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
+        """Write the flags, and from their pending schedules but `ending` when the next is due.
+
+        `revision` is the environment's, where a reader could see the change.
+        """
+
+    def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
+        """Let no worker claim the flag before `until`, and say why."""
+
+
+class ScheduleWriter(ScheduleReader, Protocol):
+    """Schedules; each method is one statement, whatever the number of schedules."""
+
+    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Schedule]]:
+        """The pending schedules due at `at`, by flag id.
+
+        Holds each flag whole or not at all: the first, and as many more as make up to `limit` schedules.
+        """
+
+    def add(self, schedules: Sequence[Schedule]) -> None:
+        """Insert them."""
+
+    def end(self, schedules: Sequence[Schedule]) -> None:
+        """Write how they ended."""
+
+    def cancel_before_due(self, schedule: Schedule) -> bool:
+        """Write its cancellation if its instant has not come by the clock of this very statement."""
+
+
+class HistoryWriter(Protocol):
+    """The append-only list of everything that happened."""
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add them, in one statement."""
+
+
+class Writing(Protocol):
+    """One transaction that may write; what is not committed is rolled back."""
+
+    @property
+    def flags(self) -> FlagWriter:
+        """The flags."""
+
+    @property
+    def schedules(self) -> ScheduleWriter:
+        """Their schedules."""
+
+    @property
+    def history(self) -> HistoryWriter:
+        """What happened to them."""
+
+    def now(self) -> datetime:
+        """The clock as it is now: ask it after the lock."""
+
+    def publish(self, environment: str, wake_at: datetime | None = None) -> int:
+        """Raise the environment's revision, give it, and tell it at commit to whoever listens.
+
+        `wake_at` is the instant of the earliest schedule that this transaction creates.
+        """
+
+    def commit(self) -> None:
+        """Make it so."""
+
+
+class Store(Protocol):
+    """Where flags, schedules and history are kept."""
+
+    def reading(self) -> AbstractContextManager[Reading]:
+        """Begin a transaction that only reads."""
+
+    def writing(self) -> AbstractContextManager[Writing]:
+        """Begin a transaction that may write."""
+
+    def check(self) -> None:
+        """Raise DatabaseUnavailable or SchemaOutdated unless the database can serve."""

@@ -1,0 +1,79 @@
+"""What an admin does with flags. Every answer shows them as `timeline` says they are now."""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from flagsched.domain.errors import FlagMissing
+from flagsched.domain.flags import Flag, FlagEdit, FlagName, NewFlag
+from flagsched.domain.history import Actor, flag_entry, schedule_entry
+from flagsched.domain.timeline import EffectiveFlag, effective_flag
+from flagsched.ports import FlagQuery, Page, Reading, Store
+from flagsched.usecases.materialise import lock_current
+
+
+def create_flag(asked: NewFlag, *, by: Actor, store: Store) -> EffectiveFlag:
+    """Create a flag; FlagExists if the environment has one of that key."""
+    with store.writing() as work:
+        clock = work.now()
+        flag = asked.born(uuid4(), clock)
+        work.flags.add(flag)
+        work.history.append([flag_entry(None, flag, by=by, recorded_at=clock)])
+        work.flags.write([flag], revision=work.publish(flag.name.environment))
+        work.commit()
+    return effective_flag(flag, [], clock)
+
+
+def list_flags(query: FlagQuery, *, store: Store) -> Page[EffectiveFlag]:
+    """Flags by key, as they are now."""
+    with store.reading() as work:
+        page = work.flags.page(query)
+        return Page(_effective(work, page.items), page.more)
+
+
+def read_flag(name: FlagName, *, store: Store) -> EffectiveFlag:
+    """One flag as it is now; FlagMissing."""
+    with store.reading() as work:
+        return _effective(work, [find_flag(work, name)])[0]
+
+
+def edit_flag(name: FlagName, edit: FlagEdit, *, by: Actor, store: Store) -> EffectiveFlag:
+    """Change a flag at once; its plan stays. FlagMissing, FlagBusy."""
+    with store.writing() as work:
+        before, clock = lock_current(work, name)
+        after = before.edited(edit, before.now(clock))
+        work.history.append([flag_entry(before, after, by=by, recorded_at=clock)])
+        work.flags.write([after], revision=work.publish(name.environment))
+        pending = work.schedules.pending([after])[after.id]
+        work.commit()
+    return effective_flag(after, pending, clock)
+
+
+def archive_flag(name: FlagName, *, by: Actor, store: Store) -> None:
+    """End a flag, and cancel what is planned for it. FlagMissing, FlagBusy."""
+    with store.writing() as work:
+        before, clock = lock_current(work, name)
+        now = before.now(clock)
+        after = before.archived(now)
+        planned = work.schedules.pending([before])[before.id]
+        cancelled = [schedule.cancelled(by.name, now) for schedule in planned]
+        work.schedules.end(cancelled)
+        endings = [
+            schedule_entry(before, was, ended, by=by, recorded_at=clock)
+            for was, ended in zip(planned, cancelled, strict=True)
+        ]
+        work.history.append([*endings, flag_entry(before, after, by=by, recorded_at=clock)])
+        work.flags.write([after], revision=work.publish(name.environment))
+        work.commit()
+
+
+def find_flag(work: Reading, name: FlagName) -> Flag:
+    """The flag of that name as last written; FlagMissing."""
+    flag = work.flags.find(name)
+    if flag is None:
+        raise FlagMissing(name.environment, name.key)
+    return flag
+
+
+def _effective(work: Reading, flags: Sequence[Flag]) -> list[EffectiveFlag]:
+    pending = work.schedules.pending(flags)
+    return [effective_flag(flag, pending[flag.id], work.now) for flag in flags]

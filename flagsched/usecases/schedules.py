@@ -1,0 +1,87 @@
+"""What an admin does with the plan: single and bulk creation are one path."""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+from flagsched.domain.errors import AlreadyApplied, ScheduleMissing
+from flagsched.domain.flags import FlagName
+from flagsched.domain.history import Actor, schedule_entry
+from flagsched.domain.schedules import PlannedChange, plan_batch, refuse_duplicates
+from flagsched.domain.timeline import EffectiveSchedule, effective_schedule
+from flagsched.ports import Page, ScheduleQuery, Store, Writing
+from flagsched.usecases.flags import find_flag
+from flagsched.usecases.materialise import lock_current
+
+
+def plan_schedules(
+    name: FlagName, changes: Sequence[PlannedChange], *, batch: bool, by: Actor, store: Store
+) -> list[EffectiveSchedule]:
+    """Create the schedules for these changes, all or none, and give them in the order asked for.
+
+    `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, PastInstants.
+    """
+    refuse_duplicates(changes)
+    with store.writing() as work:
+        flag, clock = lock_current(work, name)
+        planned = plan_batch(
+            flag,
+            changes,
+            ids=[uuid4() for _ in changes],
+            batch_id=uuid4() if batch else None,
+            by=by.name,
+            at=flag.now(clock),
+        )
+        work.schedules.add(planned)
+        work.history.append([schedule_entry(flag, None, s, by=by, recorded_at=clock) for s in planned])
+        flag = flag.numbered(planned[-1].seq)
+        revision = work.publish(name.environment, wake_at=min(s.scheduled_at for s in planned))
+        work.flags.write([flag], revision=revision)
+        work.commit()
+    return [effective_schedule(schedule, flag, clock) for schedule in planned]
+
+
+def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Page[EffectiveSchedule]:
+    """Schedules of a flag by (scheduled_at, seq); FlagMissing."""
+    with store.reading() as work:
+        flag = find_flag(work, name)
+        page = work.schedules.page(flag, query)
+        return Page([effective_schedule(schedule, flag, work.now) for schedule in page.items], page.more)
+
+
+def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> EffectiveSchedule:
+    """One schedule of a flag; FlagMissing, ScheduleMissing."""
+    with store.reading() as work:
+        flag = find_flag(work, name)
+        schedule = work.schedules.find(flag, schedule_id)
+        if schedule is None:
+            raise ScheduleMissing(schedule_id, name.key)
+        return effective_schedule(schedule, flag, work.now)
+
+
+def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Store) -> EffectiveSchedule:
+    """Cancel a schedule: if this returns, it will never take effect.
+
+    Raises FlagMissing, ScheduleMissing, FlagBusy, and AlreadyApplied, AlreadyCancelled or AlreadyFailed.
+    """
+    while True:
+        with store.writing() as work:
+            cancelled = _cancel(work, name, schedule_id, by)
+            if cancelled is not None:
+                work.commit()
+                return cancelled
+        # Its instant came while we worked: go over it again, which now finds it in effect.
+
+
+def _cancel(work: Writing, name: FlagName, schedule_id: UUID, by: Actor) -> EffectiveSchedule | None:
+    flag, clock = lock_current(work, name)
+    before = work.schedules.find(flag, schedule_id)
+    if before is None:
+        raise ScheduleMissing(schedule_id, name.key)
+    before.refuse_unless_pending()
+    if before.is_due(flag.now(clock)):
+        raise AlreadyApplied(schedule_id)
+    after = before.cancelled(by.name, flag.now(clock))
+    work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
+    work.flags.write([flag], revision=work.publish(name.environment), ending=before.id)
+    # The last statement looks at the clock itself: no reader sees in effect what is then cancelled.
+    return effective_schedule(after, flag, clock) if work.schedules.cancel_before_due(after) else None

@@ -1,0 +1,1 @@
+"""Routes: each loads, calls a use case, and dumps."""

@@ -1,0 +1,83 @@
+"""/api/admin/flags."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import url_for
+
+from flagsched.domain.errors import ValidationFailed
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagEdit, FlagName, NewFlag
+from flagsched.domain.timeline import EffectiveFlag
+from flagsched.ports import FlagQuery
+from flagsched.usecases import flags
+from flagsched.web.api.blueprint import admin_blueprint, named
+from flagsched.web.context import caller, store
+from flagsched.web.schemas.fields import cursor
+from flagsched.web.schemas.flags import (
+    CreateFlagRequest,
+    EditFlagRequest,
+    EnvironmentQuery,
+    FlagListQuery,
+    FlagListView,
+    FlagView,
+    NewFlagQuery,
+)
+
+blueprint = admin_blueprint("flags")
+
+
+@blueprint.post("/flags")
+@blueprint.arguments(NewFlagQuery, location="query")
+@blueprint.arguments(CreateFlagRequest)
+@blueprint.response(HTTPStatus.CREATED, FlagView)
+def create_flag(query: dict[str, str | None], body: dict[str, Any]) -> tuple[EffectiveFlag, int, dict[str, str]]:
+    """Create a flag."""
+    asked = NewFlag(
+        FlagName(_one_environment(body["environment"], query["environment"]), body["key"]),
+        enabled=body["enabled"],
+        rollout_percentage=body["rollout_percentage"],
+        description=body["description"],
+    )
+    created = flags.create_flag(asked, by=caller(), store=store())
+    location = url_for(".read_flag", flag_key=asked.name.key, environment=asked.name.environment)
+    return created, HTTPStatus.CREATED, {"Location": location}
+
+
+@blueprint.get("/flags")
+@blueprint.arguments(FlagListQuery, location="query")
+@blueprint.response(HTTPStatus.OK, FlagListView)
+def list_flags(query: FlagQuery) -> dict[str, Any]:
+    """List flags by key."""
+    page = flags.list_flags(query, store=store())
+    return {"flags": page.items, "next_cursor": cursor(page.items[-1].flag.name.key) if page.more else None}
+
+
+@blueprint.get("/flags/<flag_key>")
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.response(HTTPStatus.OK, FlagView)
+def read_flag(query: dict[str, str], flag_key: str) -> EffectiveFlag:
+    """Show a flag as it is now."""
+    return flags.read_flag(named(query, flag_key), store=store())
+
+
+@blueprint.route("/flags/<flag_key>", methods=["PATCH", "POST"])
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.arguments(EditFlagRequest)
+@blueprint.response(HTTPStatus.OK, FlagView)
+def edit_flag(query: dict[str, str], edit: FlagEdit, flag_key: str) -> EffectiveFlag:
+    """Change a flag at once; its plan stays."""
+    return flags.edit_flag(named(query, flag_key), edit, by=caller(), store=store())
+
+
+@blueprint.delete("/flags/<flag_key>")
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.response(HTTPStatus.NO_CONTENT)
+def archive_flag(query: dict[str, str], flag_key: str) -> None:
+    """Archive a flag and cancel what is planned for it."""
+    flags.archive_flag(named(query, flag_key), by=caller(), store=store())
+
+
+def _one_environment(in_body: str | None, in_query: str | None) -> str:
+    if in_body and in_query and in_body != in_query:
+        raise ValidationFailed({"environment": [f"is {in_body!r} in the body, but {in_query!r} in the query"]})
+    return in_body or in_query or DEFAULT_ENVIRONMENT

@@ -1,0 +1,92 @@
+"""/api/admin/flags/:flagKey/schedule."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from flask import request, url_for
+
+from flagsched.domain.errors import ScheduleMissing
+from flagsched.domain.flags import FlagName
+from flagsched.domain.instants import rfc3339
+from flagsched.domain.schedules import PlannedChange
+from flagsched.domain.timeline import EffectiveSchedule
+from flagsched.ports import ScheduleQuery
+from flagsched.usecases import schedules
+from flagsched.web.api.blueprint import admin_blueprint, named
+from flagsched.web.context import caller, store
+from flagsched.web.schemas.fields import cursor
+from flagsched.web.schemas.flags import EnvironmentQuery
+from flagsched.web.schemas.schedules import (
+    BulkCreateScheduleRequest,
+    BulkScheduleResponse,
+    CreateScheduleRequest,
+    ScheduleListQuery,
+    ScheduleView,
+)
+
+blueprint = admin_blueprint("schedules")
+
+
+@blueprint.post("/flags/<flag_key>/schedule")
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.arguments(CreateScheduleRequest)
+@blueprint.response(HTTPStatus.CREATED, ScheduleView)
+def create_schedule(query: dict[str, str], change: PlannedChange, flag_key: str) -> EffectiveSchedule:
+    """Plan one change of a flag."""
+    return schedules.plan_schedules(named(query, flag_key), [change], batch=False, by=caller(), store=store())[0]
+
+
+@blueprint.post("/flags/<flag_key>/schedule/bulk")
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.arguments(BulkCreateScheduleRequest)
+@blueprint.response(HTTPStatus.CREATED, BulkScheduleResponse)
+def create_schedules(
+    query: dict[str, str], body: dict[str, Sequence[PlannedChange]], flag_key: str
+) -> dict[str, list[EffectiveSchedule]]:
+    """Plan up to fifty changes of a flag, all or none."""
+    changes = body["schedules"]
+    planned = schedules.plan_schedules(named(query, flag_key), changes, batch=True, by=caller(), store=store())
+    return {"schedules": planned}
+
+
+@blueprint.get("/flags/<flag_key>/schedule")
+@blueprint.arguments(ScheduleListQuery, location="query")
+@blueprint.response(HTTPStatus.OK, ScheduleView(many=True))
+def list_schedules(
+    query: tuple[str, ScheduleQuery], flag_key: str
+) -> tuple[Sequence[EffectiveSchedule], int, dict[str, str]]:
+    """List the schedules of a flag by time."""
+    environment, wanted = query
+    page = schedules.list_schedules(FlagName.asked(environment, flag_key), wanted, store=store())
+    return page.items, HTTPStatus.OK, {"Link": _next_link(page.items[-1], flag_key)} if page.more else {}
+
+
+@blueprint.get("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.response(HTTPStatus.OK, ScheduleView)
+def read_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
+    """Show a schedule."""
+    return schedules.read_schedule(named(query, flag_key), _id(schedule_id, flag_key), store=store())
+
+
+@blueprint.delete("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.response(HTTPStatus.OK, ScheduleView)
+def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
+    """Cancel a schedule that is not in effect yet."""
+    return schedules.cancel_schedule(named(query, flag_key), _id(schedule_id, flag_key), by=caller(), store=store())
+
+
+def _id(text: str, flag_key: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise ScheduleMissing(text, flag_key) from error
+
+
+def _next_link(last: EffectiveSchedule, flag_key: str) -> str:
+    place = cursor(rfc3339(last.schedule.scheduled_at), last.schedule.seq)
+    query: dict[str, Any] = request.args.to_dict() | {"flag_key": flag_key, "cursor": place}
+    return f'<{url_for(".list_schedules", **query)}>; rel="next"'

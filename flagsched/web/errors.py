@@ -1,0 +1,82 @@
+"""Every error as JSON, translated here and nowhere else."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, current_app, json
+from werkzeug.exceptions import HTTPException
+
+from flagsched.domain.errors import (
+    AlreadyEnded,
+    FlagExists,
+    FlagMissing,
+    FlagschedError,
+    Forbidden,
+    Refused,
+    ScheduleMissing,
+    Unauthenticated,
+    Unavailable,
+    ValidationFailed,
+)
+from flagsched.web.context import request_id
+
+STATUS: dict[type[FlagschedError], HTTPStatus] = {
+    ValidationFailed: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    FlagMissing: HTTPStatus.NOT_FOUND,
+    ScheduleMissing: HTTPStatus.NOT_FOUND,
+    FlagExists: HTTPStatus.CONFLICT,
+    AlreadyEnded: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    FlagschedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
+
+
+def answer_errors(app: Flask) -> None:
+    """Have `app` answer all errors as JSON."""
+    app.register_error_handler(FlagschedError, answer_refusal)
+    app.register_error_handler(HTTPException, answer_http_exception)
+    app.register_error_handler(Exception, answer_fault)
+
+
+def answer_refusal(error: FlagschedError) -> Response:
+    """The answer to an error of our own."""
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="flagsched"'
+    log = current_app.logger.info if isinstance(error, Refused) else current_app.logger.warning
+    log("%s: %s", error.code, error.message)
+    details = as_json(error.details) if isinstance(error, ValidationFailed) else None
+    return _answer(status, error.code, error.message, details, headers)
+
+
+def answer_http_exception(error: HTTPException) -> Response:
+    """The answer to what Flask and Werkzeug refuse: routes, methods, media types, sizes."""
+    status = HTTPStatus(error.code or 500)
+    headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
+    return _answer(status, status.name, error.description or status.phrase, None, headers)
+
+
+def answer_fault(error: Exception) -> Response:
+    """The answer to a fault of ours: nothing of it is told but the request id to ask for."""
+    current_app.logger.error("request failed", exc_info=error)
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, FlagschedError.code, "flagsched failed; see its log", None, {})
+
+
+def as_json(details: Any) -> Any:
+    """A tree of reasons with string keys; what is wrong with a whole object is a list in its place."""
+    if not isinstance(details, dict):
+        return details
+    if details.keys() == {"_schema"}:
+        return details["_schema"]
+    return {str(name): as_json(below) for name, below in details.items()}
+
+
+def _answer(status: HTTPStatus, code: str, message: str, details: Any, headers: dict[str, str]) -> Response:
+    body = {"error": code, "message": message, "details": details, "requestId": request_id()}
+    return Response(json.dumps(body) + "\n", status, headers, mimetype="application/json")

@@ -1,0 +1,151 @@
+"""Fields that take a value as it is or refuse it: nothing is coerced."""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
+from flagsched.domain.instants import rfc3339, to_milliseconds
+
+EXPECTED: dict[str, Any] = {"required": "is required", "null": "must not be null"}
+INSTANT = re.compile(
+    r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})T(?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
+    r"(?:\.(?P<fraction>[0-9]+))?(?P<offset>Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+DIGITS = re.compile(r"[0-9]{1,6}")
+# XML and terminals aside, PostgreSQL stores no NUL, and UTF-8 has no lone surrogates.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Boolean(fields.Boolean):
+    """JSON true or false."""
+
+    default_error_messages = EXPECTED
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise ValidationError("must be true or false")
+
+
+class Percentage(fields.Integer):
+    """A JSON integer from 0 to 100."""
+
+    default_error_messages = EXPECTED
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100:
+            return value
+        raise ValidationError("must be an integer from 0 to 100")
+
+
+class Text(fields.String):
+    """A JSON string of up to `longest` characters, of those that can be stored."""
+
+    default_error_messages = EXPECTED
+
+    def __init__(self, *, longest: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._longest = longest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("must be a string")
+        if len(value) > self._longest:
+            raise ValidationError(f"must have at most {self._longest} characters")
+        if UNSTORABLE.search(value):
+            raise ValidationError("must have no NUL and no lone surrogates")
+        return value
+
+
+class Name(fields.String):
+    """A JSON string that matches `pattern` as a whole; `expected` says so in words."""
+
+    default_error_messages = EXPECTED
+
+    def __init__(self, pattern: re.Pattern[str], expected: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._pattern, self._expected = pattern, expected
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
+        if isinstance(value, str) and self._pattern.fullmatch(value):
+            return value
+        raise ValidationError(self._expected)
+
+
+def environment(**options: Any) -> Name:
+    """An environment's name."""
+    expected = (
+        "must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit, "
+        f"like {DEFAULT_ENVIRONMENT!r}"
+    )
+    return Name(ENVIRONMENT, expected, **options)
+
+
+class Instant(fields.AwareDateTime):
+    """An RFC 3339 date-time with an offset, kept in UTC to the millisecond. Source: RFC 3339, section 5.6."""
+
+    default_error_messages = EXPECTED
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> datetime:
+        try:
+            return read_instant(value if isinstance(value, str) else "")
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **options: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+class Limit(fields.Integer):
+    """How many to answer at most, from a query."""
+
+    def __init__(self, *, default: int, most: int) -> None:
+        super().__init__(load_default=default)
+        self._most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> int:
+        if DIGITS.fullmatch(value) and 1 <= int(value) <= self._most:
+            return int(value)
+        raise ValidationError(f"must be an integer from 1 to {self._most}")
+
+
+class Cursor(fields.String):
+    """Where a page goes on: opaque to callers, to us a JSON array that `read` understands or refuses by ValueError."""
+
+    def __init__(self, read: Callable[[list[Any]], Any], **options: Any) -> None:
+        super().__init__(load_default=None, **options)
+        self._read = read
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        try:
+            place = json.loads(base64.b64decode(value, altchars=b"-_", validate=True))
+            if isinstance(place, list):
+                return self._read(place)
+        except (ValueError, TypeError, RecursionError):
+            pass
+        raise ValidationError("is not a cursor that flagsched gave")
+
+
+def cursor(*place: str | int) -> str:
+    """The cursor that stands for this place."""
+    return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode()
+
+
+def read_instant(text: str) -> datetime:
+    """Read an RFC 3339 date-time with an offset; ValueError if it is none."""
+    match = INSTANT.fullmatch(text)
+    if match is None:
+        raise ValueError("must be an RFC 3339 date-time with an offset, like '2027-01-31T09:00:00+09:00'")
+    milliseconds = (match["fraction"] or "0")[:3].ljust(3, "0")
+    try:
+        return to_milliseconds(
+            datetime.fromisoformat(f"{match['day']}T{match['time']}.{milliseconds}{match['offset']}")
+        )
+    except (ValueError, OverflowError) as error:
+        raise ValueError("is no instant of the calendar") from error

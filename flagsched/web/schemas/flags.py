@@ -1,0 +1,105 @@
+"""Flags as they come in and go out."""
+
+import re
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
+
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, MAX_DESCRIPTION, FlagEdit
+from flagsched.domain.updates import Updates
+from flagsched.ports import FlagQuery
+from flagsched.web.schemas.fields import Boolean, Cursor, Instant, Limit, Name, Percentage, Text, environment
+from flagsched.web.schemas.strict import Body, Query
+
+KEY_EXPECTED = "must be 1 to 100 letters, digits, '.', '_', '-', beginning with a letter or digit"
+
+
+class EnvironmentQuery(Query):
+    """Which environment: `production` if it is not said."""
+
+    environment = environment(load_default=DEFAULT_ENVIRONMENT)
+
+
+class NewFlagQuery(Query):
+    """Which environment, where the body does not say it."""
+
+    environment = environment(load_default=None)
+
+
+class CreateFlagRequest(Body):
+    """A flag that is asked for."""
+
+    key = Name(FLAG_KEY, KEY_EXPECTED, required=True)
+    environment = environment(load_default=None)
+    enabled = Boolean(load_default=False)
+    rollout_percentage = Percentage(data_key="rolloutPercentage", load_default=100)
+    description = Text(longest=MAX_DESCRIPTION, load_default="")
+
+
+class EditFlagRequest(Body):
+    """What to change of a flag at once; at least one field."""
+
+    enabled = Boolean()
+    rollout_percentage = Percentage(data_key="rolloutPercentage")
+    description = Text(longest=MAX_DESCRIPTION)
+
+    @validates_schema
+    def _something(self, data: dict[str, Any], **options: object) -> None:
+        if not data:
+            raise ValidationError("must set enabled, rolloutPercentage or description")
+
+    @post_load
+    def _edit(self, data: dict[str, Any], **options: object) -> FlagEdit:
+        description = data.pop("description", None)
+        return FlagEdit(Updates(**data) if data else None, description)
+
+
+def _key(place: list[Any]) -> str:
+    (key,) = place
+    if not re.fullmatch(FLAG_KEY, key):
+        raise ValueError(key)
+    return str(key)
+
+
+class FlagListQuery(EnvironmentQuery):
+    """Which flags."""
+
+    search = Text(longest=100, data_key="q", load_default="")
+    after = Cursor(_key, data_key="cursor")
+    limit = Limit(default=50, most=500)
+
+    @post_load
+    def _query(self, data: dict[str, Any], **options: object) -> FlagQuery:
+        return FlagQuery(**data)
+
+
+class FlagView(Schema):
+    """A flag as it is now."""
+
+    key = fields.String(attribute="flag.name.key")
+    environment = fields.String(attribute="flag.name.environment")
+    enabled = fields.Boolean(attribute="state.enabled")
+    rollout_percentage = fields.Integer(attribute="state.rollout_percentage", data_key="rolloutPercentage")
+    description = fields.String(attribute="flag.description")
+    version = fields.Integer(attribute="state.version")
+    next_change_at = Instant(data_key="nextChangeAt")
+    materialized = fields.Boolean()
+    created_at = Instant(attribute="flag.created_at", data_key="createdAt")
+    updated_at = Instant(attribute="state.changed_at", data_key="updatedAt")
+
+
+class FlagListView(Schema):
+    """One page of flags; `nextCursor` is null on the last."""
+
+    flags = fields.List(fields.Nested(FlagView))
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True)
+
+
+class EvaluatedFlagView(Schema):
+    """What an application is told of one flag."""
+
+    key = fields.String(attribute="effective.flag.name.key")
+    enabled = fields.Boolean(attribute="effective.state.enabled")
+    rollout_percentage = fields.Integer(attribute="effective.state.rollout_percentage", data_key="rolloutPercentage")
+    description = fields.String(attribute="effective.flag.description")
+    value = fields.Boolean()

@@ -1,0 +1,122 @@
+"""Schedules as they come in and go out."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from flagsched.domain.errors import BULK_REFUSED
+from flagsched.domain.schedules import MAX_BATCH, PlannedChange, Status
+from flagsched.domain.updates import UnreadableUpdates, Updates
+from flagsched.ports import ScheduleQuery
+from flagsched.web.schemas.fields import EXPECTED, Boolean, Cursor, Instant, Limit, Percentage, read_instant
+from flagsched.web.schemas.flags import EnvironmentQuery
+from flagsched.web.schemas.strict import Body
+
+
+class UpdatesBody(Body):
+    """What a schedule sets: at least one of the two."""
+
+    enabled = Boolean()
+    rollout_percentage = Percentage(data_key="rolloutPercentage")
+
+    @validates_schema
+    def _something(self, data: dict[str, Any], **options: object) -> None:
+        if not data:
+            raise ValidationError("must set enabled, rolloutPercentage or both")
+
+    @post_load
+    def _updates(self, data: dict[str, Any], **options: object) -> Updates:
+        return Updates(**data)
+
+
+class CreateScheduleRequest(Body):
+    """At `scheduledAt`, set these updates."""
+
+    scheduled_at = Instant(data_key="scheduledAt", required=True)
+    updates = fields.Nested(UpdatesBody, required=True, error_messages=EXPECTED)
+
+    @post_load
+    def _change(self, data: dict[str, Any], **options: object) -> PlannedChange:
+        return PlannedChange(**data)
+
+
+class Batch(fields.List[Any]):
+    """1 to 50 changes; a longer list is refused unread."""
+
+    def __init__(self) -> None:
+        super().__init__(fields.Nested(CreateScheduleRequest), required=True, error_messages=EXPECTED)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValidationError("must be an array")
+        if not 1 <= len(value) <= MAX_BATCH:
+            raise ValidationError(f"must have 1 to {MAX_BATCH} items, not {len(value)}")
+        return super()._deserialize(value, attr, data, **options)
+
+
+class BulkCreateScheduleRequest(Body):
+    """Several changes of one flag, all or none."""
+
+    refusal = BULK_REFUSED
+
+    schedules = Batch()
+
+
+def _place(place: list[Any]) -> tuple[datetime, int]:
+    instant, seq = place
+    if type(seq) is not int or not 0 <= seq < 2**63:
+        raise ValueError(seq)
+    return read_instant(instant), seq
+
+
+class ScheduleListQuery(EnvironmentQuery):
+    """Which schedules of a flag."""
+
+    status = fields.String(
+        load_default=None,
+        validate=validate.OneOf([s.value for s in Status], error="must be one of: {choices}"),
+    )
+    after = Cursor(_place, data_key="cursor")
+    limit = Limit(default=1000, most=1000)
+
+    @post_load
+    def _query(self, data: dict[str, Any], **options: object) -> tuple[str, ScheduleQuery]:
+        status = data.pop("status")
+        environment = data.pop("environment")
+        return environment, ScheduleQuery(statuses=[Status(status)] if status else [], **data)
+
+
+class UpdatesView(fields.Field[Any]):
+    """The updates of a schedule; null if they can't be read."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> dict[str, bool | int] | None:
+        updates: Updates | UnreadableUpdates = value
+        return updates.as_json()
+
+
+class ScheduleView(Schema):
+    """A schedule as it is now."""
+
+    id = fields.UUID(attribute="schedule.id")
+    batch_id = fields.UUID(attribute="schedule.batch_id", data_key="batchId", allow_none=True)
+    flag_key = fields.String(attribute="flag.name.key", data_key="flagKey")
+    environment = fields.String(attribute="flag.name.environment")
+    scheduled_at = Instant(attribute="schedule.scheduled_at", data_key="scheduledAt")
+    status = fields.Enum(Status, attribute="schedule.status", by_value=True)
+    in_effect = fields.Boolean(data_key="inEffect")
+    updates = UpdatesView(attribute="schedule.updates")
+    applied_at = Instant(attribute="schedule.applied_at", data_key="appliedAt", allow_none=True)
+    error_message = fields.String(attribute="schedule.error_message", data_key="errorMessage", allow_none=True)
+    created_by = fields.String(attribute="schedule.created_by", data_key="createdBy")
+    created_at = Instant(attribute="schedule.created_at", data_key="createdAt")
+    updated_at = Instant(attribute="schedule.updated_at", data_key="updatedAt")
+    cancelled_by = fields.String(attribute="schedule.cancelled_by", data_key="cancelledBy", allow_none=True)
+    cancelled_at = Instant(attribute="schedule.cancelled_at", data_key="cancelledAt", allow_none=True)
+
+
+class BulkScheduleResponse(Schema):
+    """The schedules of a batch, in the order of the request."""
+
+    schedules = fields.List(fields.Nested(ScheduleView))

@@ -1,0 +1,1 @@
+"""APScheduler around `usecases.materialise`: when to look, and how to live on."""

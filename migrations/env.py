@@ -1,0 +1,24 @@
+"""Where Alembic runs the revisions: on the connection that it is given, or on the Flask app's engine."""
+
+import sqlalchemy as sa
+from alembic import context
+from flask import current_app, has_app_context
+
+from flagsched.database.migrations import configure_arguments
+
+
+def migrate_on(connection: sa.Connection) -> None:
+    """Run the revisions in one transaction."""
+    context.configure(connection=connection, **configure_arguments())
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate_on(given)
+elif has_app_context():
+    with current_app.extensions["migrate"].db.engine.connect() as connection:
+        migrate_on(connection)
+else:
+    raise RuntimeError("run 'flagsched db upgrade' or 'flask --app wsgi db upgrade'")

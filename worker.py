@@ -1,0 +1,6 @@
+"""The background worker: `python worker.py`."""
+
+from flagsched.bootstrap.worker import main
+
+if __name__ == "__main__":
+    main()
