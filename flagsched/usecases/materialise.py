@@ -123,7 +123,7 @@ def _materialise_one(store: Store, flag: Flag, setbacks: Setbacks) -> Setback | 
                 record(work, [claimed], work.now())
                 work.commit()
     except StatementFailed as error:
-        setback = Setback(flag.id, str(error), setbacks.note(flag.id))
+        setback = Setback(flag.id, error.cause, setbacks.note(flag.id))
         _postpone(store, setback)
         return setback
     setbacks.forget(flag.id)
@@ -135,7 +135,7 @@ def _postpone(store: Store, setback: Setback) -> None:
         with store.writing() as work:
             work.flags.postpone(setback.flag_id, until=work.now() + setback.delay, error=setback.error)
             work.commit()
-    except (StatementFailed, Unavailable):
+    except Unavailable:
         # The process remembers it; other workers find out by themselves.
         return
 

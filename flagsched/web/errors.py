@@ -1,5 +1,6 @@
 """Every error as JSON, translated here and nowhere else."""
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -49,8 +50,8 @@ def answer_refusal(error: FlagschedError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="flagsched"'
-    log = current_app.logger.info if isinstance(error, Refused) else current_app.logger.warning
-    log("%s: %s", error.code, error.message)
+    level = logging.INFO if isinstance(error, Refused) else logging.WARNING
+    current_app.logger.log(level, "%s: %s", error.code, getattr(error, "cause", error.message))
     details = as_json(error.details) if isinstance(error, ValidationFailed) else None
     return _answer(status, error.code, error.message, details, headers)
 

@@ -70,10 +70,10 @@ def upgrade() -> None:
         instant("created_at"),
         instant("archived_at", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_feature_flags"),
-        sa.CheckConstraint("rollout_percentage BETWEEN 0 AND 100", name="ck_feature_flags_rollout_percentage"),
-        sa.CheckConstraint("version >= 1", name="ck_feature_flags_version"),
+        sa.CheckConstraint("rollout_percentage BETWEEN 0 AND 100", name=op.f("ck_feature_flags_rollout_percentage")),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_feature_flags_version")),
         sa.CheckConstraint(
-            "archived_at IS NULL OR next_due_at IS NULL", name="ck_feature_flags_archived_plans_nothing"
+            "archived_at IS NULL OR next_due_at IS NULL", name=op.f("ck_feature_flags_archived_plans_nothing")
         ),
     )
     op.create_index(
@@ -113,18 +113,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("flag_id", "seq", name="uq_feature_flag_schedules_flag_id_seq"),
         sa.UniqueConstraint("flag_id", "flag_version", name="uq_feature_flag_schedules_flag_id_flag_version"),
         sa.CheckConstraint(
-            "status IN ('pending', 'applied', 'cancelled', 'failed')", name="ck_feature_flag_schedules_status"
+            "status IN ('pending', 'applied', 'cancelled', 'failed')", name=op.f("ck_feature_flag_schedules_status")
         ),
         sa.CheckConstraint(
             "(status = 'applied') = (applied_at IS NOT NULL AND flag_version IS NOT NULL)",
-            name="ck_feature_flag_schedules_applied",
+            name=op.f("ck_feature_flag_schedules_applied"),
         ),
         sa.CheckConstraint(
             "(status = 'cancelled') = (cancelled_at IS NOT NULL AND cancelled_by IS NOT NULL)",
-            name="ck_feature_flag_schedules_cancelled",
+            name=op.f("ck_feature_flag_schedules_cancelled"),
         ),
         sa.CheckConstraint(
-            "(status = 'failed') = (error_message IS NOT NULL)", name="ck_feature_flag_schedules_failed"
+            "(status = 'failed') = (error_message IS NOT NULL)", name=op.f("ck_feature_flag_schedules_failed")
         ),
     )
     op.create_index(

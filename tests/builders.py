@@ -1,0 +1,86 @@
+"""Values that are valid by default and show only what matters to a test."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from flagsched.domain.flags import Flag, FlagName, FlagState, NewFlag
+from flagsched.domain.history import Actor
+from flagsched.domain.schedules import PlannedChange, Schedule, Status
+from flagsched.domain.updates import UnreadableUpdates, Updates
+
+NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+ADMIN = Actor("ada", "request-1")
+CHECKOUT = FlagName("production", "new-checkout")
+SECRET = "a-key-for-tests-0123456789-abcdefghijklm"
+
+_ids = (UUID(int=n) for n in count(1))
+
+
+@dataclass
+class ManualClock:
+    """A clock that stands still until it is moved."""
+
+    at: datetime = field(default=NOON)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, **length: float) -> None:
+        self.at += timedelta(**length)
+
+
+def after(seconds: float) -> datetime:
+    """So many seconds after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def a_state(
+    *, enabled: bool = False, percentage: int = 100, version: int = 1, changed_at: datetime = NOON
+) -> FlagState:
+    return FlagState(enabled, percentage, version, changed_at)
+
+
+def a_flag(*, state: FlagState | None = None, next_due_at: datetime | None = None) -> Flag:
+    return Flag(
+        id=next(_ids),
+        name=CHECKOUT,
+        description="",
+        state=state or a_state(),
+        last_seq=0,
+        next_due_at=next_due_at,
+        created_at=NOON,
+    )
+
+
+def a_schedule(
+    *,
+    at: datetime | None = None,
+    seq: int = 1,
+    updates: Updates | UnreadableUpdates | None = None,
+    status: Status = Status.PENDING,
+    **other: Any,
+) -> Schedule:
+    return Schedule(
+        id=next(_ids),
+        flag_id=UUID(int=0),
+        seq=seq,
+        batch_id=None,
+        scheduled_at=at or after(60),
+        updates=updates or Updates(enabled=True),
+        status=status,
+        created_by="ada",
+        created_at=NOON,
+        updated_at=NOON,
+        **other,
+    )
+
+
+def a_change(at: datetime, **updates: Any) -> PlannedChange:
+    return PlannedChange(at, Updates(**(updates or {"enabled": True})))
+
+
+def a_new_flag(key: str = "new-checkout", environment: str = "production", **values: Any) -> NewFlag:
+    return NewFlag(FlagName(environment, key), **values)

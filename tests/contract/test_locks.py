@@ -1,0 +1,211 @@
+"""Locks and clocks of PostgreSQL, with transactions that are open at once."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
+
+import pytest
+import sqlalchemy as sa
+
+from flagsched.database.engine import Limits, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import DatabaseUnavailable, FlagBusy, FlagMissing
+from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.schedules import PlannedChange
+from flagsched.domain.updates import Updates
+from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
+from flagsched.usecases.materialise import Recorded, Setbacks, materialise_due
+from flagsched.usecases.schedules import plan_schedules
+from tests.builders import ADMIN, CHECKOUT, a_new_flag
+from tests.rows import all_history, count
+
+
+@pytest.fixture
+def engine(postgresql_url: sa.URL) -> Iterator[sa.Engine]:
+    engine = open_engine(postgresql_url, Limits())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: sa.Engine) -> SqlStore:
+    """A store that looks at the database's own clock."""
+    store = SqlStore(engine)
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+    return store
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[..., "Future[object]"]]:
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit
+
+
+def soon(store: SqlStore, seconds: float) -> datetime:
+    with store.reading() as work:
+        return work.now + timedelta(seconds=seconds)
+
+
+def plan(store: SqlStore, *at: datetime, name: FlagName = CHECKOUT) -> None:
+    changes = [PlannedChange(one, Updates(enabled=True)) for one in at]
+    plan_schedules(name, changes, batch=True, by=ADMIN, store=store)
+
+
+def until(condition: Callable[[], object], seconds: float = 5) -> None:
+    give_up_at = monotonic() + seconds
+    while not condition():
+        assert monotonic() < give_up_at, "it did not come about"
+        sleep(0.01)
+
+
+def waiting_for_locks(engine: sa.Engine) -> int:
+    with engine.connect() as connection:
+        waiting: int = connection.exec_driver_sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        ).scalar_one()
+        return waiting
+
+
+def test_a_flag_archived_while_a_batch_waits_for_it_gets_no_schedule(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    with store.writing() as work:
+        flag = work.flags.lock(CHECKOUT)
+        assert flag is not None
+        planning = in_background(plan, store, soon(store, 60), soon(store, 61))
+        until(lambda: waiting_for_locks(engine) == 1)
+        work.flags.write([flag.archived(work.now())])
+        work.commit()
+
+    with pytest.raises(FlagMissing):
+        planning.result(timeout=5)
+    assert count(engine, "feature_flag_schedules") == 0
+
+
+def test_a_writer_looks_at_the_clock_only_once_it_has_the_lock(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.5)
+    with store.writing() as work:
+        work.flags.lock(CHECKOUT)
+        planning = in_background(plan, store, at)
+        until(lambda: waiting_for_locks(engine) == 1)
+        until(lambda: soon(store, 0) > at)
+
+    with pytest.raises(Exception, match="The request is not valid|Bulk creation failed"):
+        planning.result(timeout=5)
+    assert count(engine, "feature_flag_schedules") == 0
+
+
+def test_a_writer_that_waits_too_long_is_told_so(store: SqlStore) -> None:
+    with store.writing() as work:
+        work.flags.lock(CHECKOUT)
+        began = monotonic()
+        with pytest.raises(FlagBusy):
+            edit_flag(CHECKOUT, FlagEdit(description="x"), by=ADMIN, store=store)
+
+    assert 2.5 < monotonic() - began < 4
+
+
+def test_a_locked_flag_delays_no_other(store: SqlStore) -> None:
+    create_flag(a_new_flag("free"), by=ADMIN, store=store)
+    at = soon(store, 0.2)
+    for key in ("new-checkout", "free"):
+        plan(store, at, name=FlagName("production", key))
+    until(lambda: soon(store, 0) > at)
+
+    with store.writing() as work:
+        work.flags.lock(CHECKOUT)
+        assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
+        assert materialise_due(store, Setbacks(monotonic)) == Recorded(0)
+
+    assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
+
+
+def test_an_open_foreign_key_check_does_not_hide_a_flag_from_the_worker(store: SqlStore, engine: sa.Engine) -> None:
+    at = soon(store, 0.2)
+    plan(store, at)
+    until(lambda: soon(store, 0) > at)
+
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("SELECT 1 FROM feature_flags FOR KEY SHARE")
+        assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
+
+
+def test_a_claim_that_waited_does_not_see_what_was_recorded_meanwhile(store: SqlStore, engine: sa.Engine) -> None:
+    at = soon(store, 0.2)
+    plan(store, at)
+    until(lambda: soon(store, 0) > at)
+
+    with store.writing() as one, store.writing() as other:
+        assert len(one.flags.claim_due(20, passing_over=[])) == 1
+        assert other.flags.claim_due(20, passing_over=[]) == []
+
+    materialise_due(store, Setbacks(monotonic))
+    assert sum(e.action == "schedule.applied" for e in all_history(engine)) == 1
+
+
+def test_a_reader_sees_one_instant_of_the_database(store: SqlStore) -> None:
+    with store.reading() as work:
+        edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)
+        seen = work.flags.find(CHECKOUT)
+
+    assert seen is not None
+    assert not seen.state.enabled
+    assert read_flag(CHECKOUT, store=store).state.enabled
+
+
+def test_a_reader_cannot_write(store: SqlStore) -> None:
+    with pytest.raises(sa.exc.InternalError, match="read-only transaction"), store.reading() as work:
+        work.flags.connection.exec_driver_sql("UPDATE feature_flags SET enabled = true")
+        raise AssertionError("it was written")
+
+
+def test_now_is_the_databases_clock(store: SqlStore, engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        database_now: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+
+    with store.reading() as work:
+        assert (
+            timedelta(0) <= work.now - database_now.astimezone(UTC) + timedelta(milliseconds=1) < timedelta(seconds=1)
+        )
+
+
+def test_an_archive_and_a_creation_of_the_same_key_do_not_deadlock(
+    store: SqlStore, in_background: Callable[..., "Future[object]"]
+) -> None:
+    def churn() -> None:
+        for _ in range(15):
+            for attempt in (
+                lambda: archive_flag(CHECKOUT, by=ADMIN, store=store),
+                lambda: create_flag(a_new_flag(), by=ADMIN, store=store),
+            ):
+                try:
+                    attempt()
+                except (FlagMissing, Exception) as error:  # noqa: BLE001 - any but a deadlock may come
+                    assert not isinstance(error, FlagBusy), error
+
+    for done in [in_background(churn) for _ in range(4)]:
+        done.result(timeout=30)
+
+
+def test_a_database_that_is_not_there_is_told_within_five_seconds() -> None:
+    url = sa.make_url("postgresql+psycopg2://nobody@127.0.0.1:1/none")
+    began = monotonic()
+
+    with pytest.raises(DatabaseUnavailable):
+        SqlStore(open_engine(url, Limits())).check()
+
+    assert monotonic() - began < 5
+
+
+def test_a_connection_that_was_cut_is_replaced(store: SqlStore, engine: sa.Engine) -> None:
+    read_flag(CHECKOUT, store=store)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    assert read_flag(CHECKOUT, store=store).flag.name == CHECKOUT

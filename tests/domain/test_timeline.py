@@ -1,0 +1,196 @@
+"""The heart: order, absolute settings, folding in steps, and what is passed over."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagsched.domain.flags import Flag, FlagState
+from flagsched.domain.schedules import Schedule, Status
+from flagsched.domain.timeline import (
+    effective_flag,
+    in_effect,
+    in_order,
+    next_change_at,
+    replay,
+    state_at,
+)
+from flagsched.domain.updates import UnreadableUpdates, Updates
+from tests.builders import NOON, a_flag, a_schedule, a_state, after
+
+UNREADABLE = UnreadableUpdates("updates are not a JSON object")
+
+settings = st.builds(
+    Updates, enabled=st.none() | st.booleans(), rollout_percentage=st.integers(min_value=0, max_value=100)
+) | st.builds(Updates, enabled=st.booleans())
+instants = st.integers(min_value=-5, max_value=20).map(after)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[Schedule]:
+    """Pending and ended schedules of one flag, readable and not, at few instants so that ties are common."""
+    size = draw(st.integers(min_value=0, max_value=12))
+    return draw(
+        st.permutations(
+            [
+                a_schedule(
+                    at=draw(instants),
+                    seq=seq,
+                    updates=draw(st.one_of(settings, settings, settings, st.just(UNREADABLE))),
+                    status=draw(st.sampled_from([Status.PENDING, Status.PENDING, Status.PENDING, Status.CANCELLED])),
+                )
+                for seq in range(1, size + 1)
+            ]
+        )
+    )
+
+
+flags = st.builds(
+    lambda enabled, percentage, version: a_flag(state=a_state(enabled=enabled, percentage=percentage, version=version)),
+    st.booleans(),
+    st.integers(min_value=0, max_value=100),
+    st.integers(min_value=1, max_value=9),
+)
+
+
+def expected_state(flag: Flag, plan: list[Schedule], at: datetime) -> FlagState:
+    """The state by another way of thinking: the last due schedule that sets a field decides it."""
+    due = [
+        s
+        for s in plan
+        if s.status is Status.PENDING and s.scheduled_at <= max(at, NOON) and isinstance(s.updates, Updates)
+    ]
+    last_first = sorted(due, key=lambda s: (s.scheduled_at, s.seq), reverse=True)
+    enabled = [s.updates.enabled for s in last_first if isinstance(s.updates, Updates)]
+    percentage = [s.updates.rollout_percentage for s in last_first if isinstance(s.updates, Updates)]
+    return FlagState(
+        enabled=next((e for e in enabled if e is not None), flag.state.enabled),
+        rollout_percentage=next((p for p in percentage if p is not None), flag.state.rollout_percentage),
+        version=flag.state.version + len(due),
+        changed_at=last_first[0].scheduled_at if last_first else flag.state.changed_at,
+    )
+
+
+@given(flags, plans(), instants)
+def test_the_last_due_schedule_in_order_that_sets_a_field_decides_it(
+    flag: Flag, plan: list[Schedule], at: datetime
+) -> None:
+    assert state_at(flag, plan, at) == expected_state(flag, plan, at)
+
+
+@given(flags, plans(), instants, instants)
+def test_folding_in_two_steps_equals_folding_in_one(
+    flag: Flag, plan: list[Schedule], one: datetime, other: datetime
+) -> None:
+    first, second = sorted([one, other])
+
+    halfway = replay(flag, plan, first)
+    folded = {step.schedule.id: step.ended(first) for step in halfway.steps}
+    rest = [folded.get(schedule.id, schedule) for schedule in plan]
+
+    assert state_at(halfway.recorded, rest, second) == state_at(flag, plan, second)
+
+
+@given(flags, plans(), instants, st.randoms())
+def test_the_order_in_which_schedules_are_given_does_not_matter(
+    flag: Flag, plan: list[Schedule], at: datetime, random: Random
+) -> None:
+    shuffled = list(plan)
+    random.shuffle(shuffled)
+
+    assert replay(flag, shuffled, at) == replay(flag, plan, at)
+
+
+@given(flags, plans(), instants)
+def test_what_is_not_due_changes_nothing(flag: Flag, plan: list[Schedule], at: datetime) -> None:
+    due_only = [schedule for schedule in plan if schedule.scheduled_at <= max(at, flag.state.changed_at)]
+
+    assert state_at(flag, plan, at) == state_at(flag, due_only, at)
+
+
+@given(flags, plans(), instants)
+def test_an_unreadable_schedule_is_passed_over_and_adds_no_version(
+    flag: Flag, plan: list[Schedule], at: datetime
+) -> None:
+    readable = [schedule for schedule in plan if isinstance(schedule.updates, Updates)]
+
+    assert state_at(flag, plan, at) == state_at(flag, readable, at)
+
+
+@given(flags, plans(), instants)
+def test_steps_are_in_order_and_each_begins_where_the_one_before_ended(
+    flag: Flag, plan: list[Schedule], at: datetime
+) -> None:
+    replayed = replay(flag, plan, at)
+
+    states = [flag.state, *(step.after for step in replayed.steps)]
+    assert [step.before for step in replayed.steps] == states[:-1]
+    assert [step.schedule for step in replayed.steps] == in_order(step.schedule for step in replayed.steps)
+
+
+@given(flags, plans(), instants)
+def test_nothing_changes_between_now_and_the_next_change(flag: Flag, plan: list[Schedule], at: datetime) -> None:
+    change_at = next_change_at(flag, plan, at)
+
+    if change_at is None:
+        assert state_at(flag, plan, at + timedelta(days=9)) == state_at(flag, plan, at)
+    else:
+        assert state_at(flag, plan, change_at - timedelta(milliseconds=1)) == state_at(flag, plan, at)
+        assert state_at(flag, plan, change_at).version > state_at(flag, plan, at).version
+
+
+@given(flags, plans(), instants)
+def test_as_many_versions_come_as_schedules_come_into_effect(flag: Flag, plan: list[Schedule], at: datetime) -> None:
+    came = sum(in_effect(schedule, flag, at) for schedule in plan)
+
+    assert state_at(flag, plan, at).version == flag.state.version + came
+
+
+def test_on_a_tie_the_later_created_wins() -> None:
+    flag = a_flag()
+    earlier = a_schedule(at=after(5), seq=1, updates=Updates(rollout_percentage=10))
+    later = a_schedule(at=after(5), seq=2, updates=Updates(rollout_percentage=20))
+
+    assert state_at(flag, [later, earlier], after(5)).rollout_percentage == 20
+
+
+def test_a_schedule_is_in_effect_from_its_very_instant() -> None:
+    flag, plan = a_flag(), [a_schedule(at=after(5))]
+
+    assert not state_at(flag, plan, after(4.999)).enabled
+    assert state_at(flag, plan, after(5)).enabled
+
+
+def test_a_clock_set_back_does_not_undo_what_was_written() -> None:
+    flag = a_flag(state=a_state(enabled=True, changed_at=after(100)))
+    between = a_schedule(at=after(50), updates=Updates(enabled=False))
+
+    assert state_at(flag, [between], after(10)) == state_at(flag, [between], after(100))
+
+
+def test_equal_values_add_a_version_too() -> None:
+    flag = a_flag(state=a_state(enabled=True))
+
+    assert state_at(flag, [a_schedule(at=after(1), updates=Updates(enabled=True))], after(1)).version == 2
+
+
+def test_a_recorded_step_says_how_the_schedule_ended() -> None:
+    good, bad = a_schedule(at=after(1), seq=1), a_schedule(at=after(1), seq=2, updates=UNREADABLE)
+
+    applied, failed = (step.ended(after(9)) for step in replay(a_flag(), [good, bad], after(1)).steps)
+
+    assert applied == replace(good, status=Status.APPLIED, applied_at=after(9), flag_version=2, updated_at=after(9))
+    assert failed == replace(
+        bad, status=Status.FAILED, error_message="updates are not a JSON object", updated_at=after(9)
+    )
+
+
+def test_a_reader_is_told_whether_all_in_effect_is_written_down() -> None:
+    flag, plan = a_flag(), [a_schedule(at=after(5)), a_schedule(at=after(9), seq=2)]
+
+    before, due = effective_flag(flag, plan, after(4)), effective_flag(flag, plan, after(5))
+
+    assert (before.materialized, before.next_change_at) == (True, after(5))
+    assert (due.materialized, due.next_change_at) == (False, after(9))

@@ -1,0 +1,164 @@
+"""Values that refuse to be born wrong, and functions that take whatever they are given."""
+
+from datetime import datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagsched.domain.errors import (
+    AlreadyApplied,
+    AlreadyCancelled,
+    AlreadyFailed,
+    DuplicateInstants,
+    FlagMissing,
+    PastInstants,
+)
+from flagsched.domain.evaluation import value_for_everyone
+from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.instants import rfc3339, to_milliseconds
+from flagsched.domain.schedules import PlannedChange, Status, plan_batch, refuse_duplicates
+from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
+from tests.builders import NOON, a_change, a_flag, a_schedule, a_state, after
+
+TOKYO = timezone(timedelta(hours=9))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda below: (
+        st.lists(below) | st.dictionaries(st.text() | st.sampled_from(["enabled", "rolloutPercentage"]), below)
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({}, "neither"),
+        ({"enabled": 1}, "boolean"),
+        ({"enabled": "true"}, "boolean"),
+        ({"rollout_percentage": True}, "integer"),
+        ({"rollout_percentage": 25.0}, "integer"),
+        ({"rollout_percentage": -1}, "0 to 100"),
+        ({"rollout_percentage": 101}, "0 to 100"),
+    ],
+)
+def test_updates_that_no_flag_can_have_cannot_be_built(values: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Updates(**values)  # type: ignore[arg-type]
+
+
+@given(json_values)
+def test_reading_stored_updates_never_fails(stored: object) -> None:
+    read = read_updates(stored)
+
+    if isinstance(read, Updates):
+        assert read.as_json() == stored
+    else:
+        assert read.reason
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason"),
+    [
+        (None, "updates are not a JSON object"),
+        ([True], "updates are not a JSON object"),
+        ({}, "updates set neither enabled nor rolloutPercentage"),
+        ({"enabled": None}, "enabled is null"),
+        ({"enabled": True, "percent": 5}, "updates have unknown fields: percent"),
+        ({"rolloutPercentage": 250}, "rolloutPercentage is not an integer from 0 to 100"),
+    ],
+)
+def test_unreadable_updates_say_why(stored: object, reason: str) -> None:
+    assert read_updates(stored) == UnreadableUpdates(reason)
+
+
+def test_a_change_with_a_naive_instant_cannot_be_built() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        PlannedChange(datetime(2026, 6, 1, 12, 0), Updates(enabled=True))  # noqa: DTZ001 - what is tested
+
+
+def test_instants_are_kept_in_utc_to_the_millisecond() -> None:
+    change = a_change(datetime(2026, 6, 1, 21, 0, 0, 123_987, tzinfo=TOKYO))
+
+    assert change.scheduled_at == NOON + timedelta(milliseconds=123)
+    assert rfc3339(change.scheduled_at) == "2026-06-01T12:00:00.123Z"
+
+
+@given(st.datetimes(timezones=st.just(TOKYO)))
+def test_instants_survive_being_written_and_read(at: datetime) -> None:
+    kept = to_milliseconds(at)
+
+    assert datetime.fromisoformat(rfc3339(at)) == kept
+    assert timedelta(0) <= at - kept < timedelta(milliseconds=1)
+
+
+def test_an_instant_without_a_fraction_is_written_without_one() -> None:
+    assert rfc3339(NOON) == "2026-06-01T12:00:00Z"
+
+
+@pytest.mark.parametrize("key", ["", "-x", "a b", "a/b", "ä", "x" * 101, "a\n", "a\0"])
+def test_a_key_that_no_flag_can_have_names_no_flag(key: str) -> None:
+    with pytest.raises(FlagMissing):
+        FlagName.asked("production", key)
+
+
+def test_equal_instants_of_a_batch_are_told_with_their_positions() -> None:
+    in_tokyo = after(1).astimezone(TOKYO) + timedelta(microseconds=400)
+
+    with pytest.raises(DuplicateInstants) as caught:
+        refuse_duplicates([a_change(after(1)), a_change(after(2)), a_change(in_tokyo)])
+
+    assert caught.value.twins == {2: 0}
+
+
+def test_every_change_that_is_not_in_the_future_is_told() -> None:
+    changes = [a_change(after(-1)), a_change(after(1)), a_change(NOON)]
+
+    with pytest.raises(PastInstants) as caught:
+        plan_batch(a_flag(), changes, ids=[UUID(int=n) for n in range(3)], batch_id=UUID(int=9), by="ada", at=NOON)
+
+    assert caught.value.positions == [0, 2]
+
+
+def test_a_batch_is_numbered_after_what_the_flag_has() -> None:
+    flag = a_flag().numbered(7)
+
+    planned = plan_batch(
+        flag, [a_change(after(2)), a_change(after(1))], ids=[UUID(int=1), UUID(int=2)], batch_id=None, by="ada", at=NOON
+    )
+
+    assert [(s.seq, s.scheduled_at) for s in planned] == [(8, after(2)), (9, after(1))]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (Status.APPLIED, AlreadyApplied),
+        (Status.CANCELLED, AlreadyCancelled),
+        (Status.FAILED, AlreadyFailed),
+    ],
+)
+def test_an_ended_schedule_says_how_it_ended(status: Status, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        a_schedule(status=status).refuse_unless_pending()
+
+
+def test_an_edit_adds_a_version_also_of_the_description_alone() -> None:
+    flag = a_flag(state=a_state(enabled=True, percentage=30))
+
+    edited = flag.edited(FlagEdit(description="why"), after(3))
+
+    assert edited.description == "why"
+    assert edited.state == a_state(enabled=True, percentage=30, version=2, changed_at=after(3))
+
+
+@pytest.mark.parametrize(
+    ("enabled", "percentage", "value"), [(True, 100, True), (True, 99, False), (True, 0, False), (False, 100, False)]
+)
+def test_a_percentage_does_not_hold_for_a_caller_of_whom_nothing_is_known(
+    enabled: bool,
+    percentage: int,
+    value: bool,
+) -> None:
+    assert value_for_everyone(a_state(enabled=enabled, percentage=percentage)) is value
