@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,14 +14,12 @@ from flask.testing import FlaskClient
 
 from flagsched.bootstrap.web import create_app
 from flagsched.config import Settings, WebSettings
-from flagsched.database import migrations
 from flagsched.database.clock import HostClock
 from flagsched.database.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.web.auth import make_token
 from tests.builders import SECRET, ManualClock
-
-TEMPLATE = "flagsched_template"
+from tests.databases import PostgresqlDatabases, administer, migrate
 
 
 @pytest.fixture(scope="session")
@@ -34,25 +31,21 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
     with get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop") as server:
         url = database_url(server.get_uri())
         # No test of this suite crashes the server itself.
-        _administer(url, *(f"ALTER SYSTEM SET {s} = off" for s in ("fsync", "synchronous_commit", "full_page_writes")))
-        _administer(url, "SELECT pg_reload_conf()")
+        administer(url, *(f"ALTER SYSTEM SET {s} = off" for s in ("fsync", "synchronous_commit", "full_page_writes")))
+        administer(url, "SELECT pg_reload_conf()")
         yield url
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql: sa.URL) -> sa.URL:
-    """A migrated database that others are copied from."""
-    _administer(postgresql, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
-    url = postgresql.set(database=TEMPLATE)
-    _migrate(url)
-    return url
+def postgresql_databases(postgresql: sa.URL) -> PostgresqlDatabases:
+    return PostgresqlDatabases(postgresql)
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database file that others are copied from."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    _migrate(sa.make_url(f"sqlite:///{path}"))
+    migrate(sa.make_url(f"sqlite:///{path}"))
     return path
 
 
@@ -63,12 +56,10 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> sa.URL:
 
 
 @pytest.fixture
-def postgresql_url(postgresql: sa.URL, postgresql_template: sa.URL) -> Iterator[sa.URL]:
-    """A fresh PostgreSQL database."""
-    name = f"test_{uuid.uuid4().hex}"
-    _administer(postgresql, f"CREATE DATABASE {name} TEMPLATE {postgresql_template.database}")
-    yield postgresql.set(database=name)
-    _administer(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+def postgresql_url(postgresql_databases: PostgresqlDatabases) -> Iterator[sa.URL]:
+    """An empty, migrated PostgreSQL database."""
+    yield postgresql_databases.lend()
+    postgresql_databases.take_back()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -131,16 +122,3 @@ def admin(app: Flask, token: Callable[..., str]) -> FlaskClient:
 
 def web_settings(url: sa.URL) -> WebSettings:
     return WebSettings(Settings(url, Limits(), log_level=20), SECRET)
-
-
-def _administer(url: sa.URL, *statements: str) -> None:
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-def _migrate(url: sa.URL) -> None:
-    engine = open_engine(url, Limits())
-    migrations.upgrade(engine)
-    engine.dispose()

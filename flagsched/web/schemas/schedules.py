@@ -46,7 +46,9 @@ class Batch(fields.List[Any]):
     """1 to 50 changes; a longer list is refused unread."""
 
     def __init__(self) -> None:
-        super().__init__(fields.Nested(CreateScheduleRequest), required=True, error_messages=EXPECTED)
+        super().__init__(
+            fields.Nested(CreateScheduleRequest, error_messages=EXPECTED), required=True, error_messages=EXPECTED
+        )
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
         if not isinstance(value, list):

@@ -1,0 +1,70 @@
+"""Databases for tests: migrated, and empty when a test begins."""
+
+import uuid
+
+import sqlalchemy as sa
+
+from flagsched.database import migrations
+from flagsched.database.engine import Limits, open_engine
+
+EMPTY = """
+    ALTER TABLE feature_flag_history DISABLE TRIGGER USER;
+    DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flags;
+    DELETE FROM feature_flag_environments;
+    ALTER TABLE feature_flag_history ENABLE TRIGGER USER;
+"""
+# Whatever a test does to the schema makes or drops one of these.
+SHAPE = """
+    SELECT (SELECT array_agg(tgname ORDER BY tgname) FROM pg_trigger),
+           (SELECT array_agg(relname ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+           (SELECT array_agg(proname ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
+"""
+
+
+def administer(url: sa.URL, *statements: str) -> None:
+    """Run statements outside a transaction."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def migrate(url: sa.URL) -> None:
+    """Bring a new database to the newest schema."""
+    engine = open_engine(url, Limits())
+    migrations.upgrade(engine)
+    engine.dispose()
+
+
+class PostgresqlDatabases:
+    """Lends one database after the other: the same, emptied, unless the last test changed its schema."""
+
+    def __init__(self, server: sa.URL) -> None:
+        self._server = server
+        self._lent: sa.URL | None = None
+        self._shape: object = None
+
+    def lend(self) -> sa.URL:
+        """An empty, migrated database."""
+        if self._lent is None:
+            name = f"test_{uuid.uuid4().hex}"
+            administer(self._server, f"CREATE DATABASE {name}")
+            self._lent = self._server.set(database=name)
+            migrate(self._lent)
+            self._shape = self._shape_of(self._lent)
+        return self._lent
+
+    def take_back(self) -> None:
+        """Empty it for the next test, or drop it."""
+        assert self._lent is not None
+        if self._shape_of(self._lent) == self._shape:
+            administer(self._lent, EMPTY)
+        else:
+            administer(self._server, f"DROP DATABASE {self._lent.database} WITH (FORCE)")
+            self._lent = None
+
+    @staticmethod
+    def _shape_of(url: sa.URL) -> object:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return connection.exec_driver_sql(SHAPE).one()

@@ -1,0 +1,182 @@
+"""The app as a whole: who may do what, errors as JSON, and whether it is ready."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from environs import EnvError
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+
+from flagsched.bootstrap.web import create_app
+from flagsched.database import migrations
+from flagsched.database.engine import Limits, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from tests.conftest import web_settings
+from tests.rows import count
+
+PUBLIC = {"/healthz", "/readyz", "/api/config/flags", "/api/config/flags/<flag_key>"}
+
+
+def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
+            yield rule, method
+
+
+def address(rule: Rule) -> str:
+    return rule.rule.replace("<flag_key>", "new-checkout").replace("<schedule_id>", "0" * 32)
+
+
+def test_every_route_but_the_public_ones_is_for_admins_only(
+    app: Flask, anyone: FlaskClient, token: Callable[..., str], engine: sa.Engine
+) -> None:
+    reader = {"Authorization": f"Bearer {token(role='reader')}"}
+    guarded = [(rule, method) for rule, method in routes(app) if rule.rule not in PUBLIC]
+    assert len(guarded) >= 11
+
+    for rule, method in guarded:
+        # A body that is no JSON: whoever read it before the token would answer 400.
+        without = anyone.open(address(rule), method=method, data="{", content_type="application/json")
+        not_allowed = anyone.open(
+            address(rule), method=method, data="{", content_type="application/json", headers=reader
+        )
+        assert (without.status_code, without.json["error"]) == (401, "UNAUTHORIZED"), rule
+        assert without.headers["WWW-Authenticate"] == 'Bearer realm="flagsched"'
+        assert (not_allowed.status_code, not_allowed.json["error"]) == (403, "FORBIDDEN"), rule
+    assert count(engine, "feature_flags") == 0
+
+
+def test_public_routes_need_no_token(app: Flask, anyone: FlaskClient) -> None:
+    for rule, method in routes(app):
+        if rule.rule in PUBLIC:
+            assert anyone.open(address(rule), method=method).status_code in {200, 404}
+
+
+def unsigned(token: str) -> str:
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "none", "typ": "JWT"}).encode()).rstrip(b"=").decode()
+    return f"{header}.{token.split('.')[1]}."
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        lambda _: "",
+        lambda _: "Bearer",
+        lambda token: f"Basic {token()}",
+        lambda token: f"Bearer {token()}x",
+        lambda token: f"Bearer {token()[:-2]}",
+        lambda _: "Bearer a.b.c",
+        lambda token: f"Bearer {token(life=timedelta(seconds=-1))}",
+        lambda token: f"Bearer {unsigned(token())}",
+        lambda token: f"Bearer {token()} {token()}",
+    ],
+    ids=["empty", "bare", "basic", "longer", "cut", "garbage", "expired", "unsigned", "two"],
+)
+def test_a_token_that_is_not_valid_is_refused(
+    anyone: FlaskClient, token: Callable[..., str], authorization: Callable[[Callable[..., str]], str]
+) -> None:
+    answer = anyone.get("/api/admin/flags", headers={"Authorization": authorization(token)})
+
+    assert (answer.status_code, answer.json["error"]) == (401, "UNAUTHORIZED")
+
+
+def test_a_token_signed_with_another_key_is_refused(url: sa.URL, store: SqlStore, token: Callable[..., str]) -> None:
+    settings = web_settings(url)
+    other = create_app(type(settings)(settings.common, "another-key-0123456789-abcdefghijklmnop"), store=store)
+
+    answer = other.test_client().get("/api/admin/flags", headers={"Authorization": f"Bearer {token()}"})
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "NOT_FOUND"),
+        ("GET", "/api/admin/nothing", 404, "NOT_FOUND"),
+        ("PUT", "/api/admin/flags", 405, "METHOD_NOT_ALLOWED"),
+    ],
+)
+def test_what_is_not_there_is_told_as_json(anyone: FlaskClient, method: str, path: str, status: int, code: str) -> None:
+    answer = anyone.open(path, method=method)
+
+    assert answer.status_code == status
+    assert answer.content_type == "application/json"
+    assert answer.json.keys() == {"error", "message", "details", "requestId"}
+    assert answer.json["error"] == code
+    assert ("Allow" in answer.headers) == (status == 405)
+
+
+def test_a_fault_of_ours_tells_nothing_but_where_to_look(
+    app: Flask, anyone: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.add_url_rule("/broken", view_func=lambda: str(1 / 0))
+
+    answer = anyone.get("/broken")
+
+    assert answer.status_code == 500
+    assert answer.json["message"] == "flagsched failed; see its log"
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("asked", ["", "a b", "x" * 65, "é", "<script>"])
+def test_a_strange_request_id_is_replaced(anyone: FlaskClient, asked: str) -> None:
+    answer = anyone.get("/healthz", headers={"X-Request-Id": asked})
+
+    assert len(answer.headers["X-Request-Id"]) == 32
+
+
+def test_a_process_is_ready_when_its_database_answers_and_fits(url: sa.URL) -> None:
+    client = create_app(web_settings(url)).test_client()
+    assert client.get("/readyz").json == {"status": "ready"}
+
+    engine = open_engine(url, Limits())
+    migrations.downgrade(engine, "base")
+    engine.dispose()
+
+    for path in ("/readyz", "/api/config/flags"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["error"]) == (503, "SCHEMA_OUTDATED")
+        assert "flagsched db upgrade" in answer.json["message"]
+        assert int(answer.headers["Retry-After"]) > 0
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_process_without_its_database_says_so() -> None:
+    client = create_app(web_settings(sa.make_url("postgresql+psycopg2://nobody@127.0.0.1:1/none"))).test_client()
+
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json["error"]) == (503, "DATABASE_UNAVAILABLE")
+    assert "127.0.0.1" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({}, '"JWT_SECRET_KEY" not set'),
+        ({"JWT_SECRET_KEY": "short"}, "at least 32 bytes"),
+        ({"JWT_SECRET_KEY": "change-me-0123456789-abcdefghijklmnop"}, "looks like an example"),
+        ({"JWT_SECRET_KEY": "x" * 64}, "looks like an example"),
+        ({"DATABASE_URL": "mysql://h/d"}, '"DATABASE_URL" invalid'),
+        ({"DATABASE_URL": "sqlite://"}, "names no file"),
+        ({"DATABASE_URL": "nonsense"}, "is not a database URL"),
+        ({"FLAGSCHED_LOG_LEVEL": "LOUD"}, '"FLAGSCHED_LOG_LEVEL" invalid'),
+        ({"FLAGSCHED_POOL_SIZE": "many"}, '"FLAGSCHED_POOL_SIZE" invalid'),
+    ],
+)
+def test_settings_that_are_wrong_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object, variables: dict[str, str], message: str
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    monkeypatch.delenv("JWT_SECRET_KEY", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(EnvError, match=message):
+        create_app()
