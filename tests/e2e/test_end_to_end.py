@@ -1,0 +1,118 @@
+"""From a posted plan to a flag that moves: gunicorn, the worker and real HTTP clients."""
+
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import sqlalchemy as sa
+
+from tests.processes import ROOT, environment, free_port, started, until, web, worker
+
+
+def run_flagsched(url: sa.URL, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "flagsched", *arguments],
+        cwd=ROOT, env=environment(url), capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def admin(url: sa.URL) -> requests.Session:
+    """An admin with a token from the command line."""
+    made = run_flagsched(url, "token", "--role", "admin", "--subject", "ada")
+    assert made.returncode == 0, made.stderr
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {made.stdout.strip()}"
+    return session
+
+
+def ahead(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_bulk_comes_about_step_by_step_and_is_recorded(url: sa.URL, admin: requests.Session, tmp_path: Path) -> None:
+    with web(url, tmp_path / "web.log") as address, worker(url, tmp_path / "worker.log"):
+        flag = f"{address}/api/admin/flags/new-checkout"
+        created = admin.post(
+            f"{address}/api/admin/flags", json={"key": "new-checkout", "rolloutPercentage": 0}, timeout=9
+        )
+        assert created.status_code == 201, created.text
+        steps = [25, 50, 100]
+        schedules = [
+            {"scheduledAt": ahead(0.7 * (n + 1)), "updates": {"enabled": True, "rolloutPercentage": step}}
+            for n, step in enumerate(steps)
+        ]
+        planned = admin.post(f"{flag}/schedule/bulk", json={"schedules": list(reversed(schedules))}, timeout=9)
+        assert planned.status_code == 201, planned.text
+        assert {s["status"] for s in planned.json()["schedules"]} == {"pending"}
+
+        seen: list[Any] = []
+
+        def watch() -> bool:
+            told = requests.get(f"{address}/api/config/flags/new-checkout", timeout=9).json()
+            seen.append((told["rolloutPercentage"], told["value"]))
+            return bool(told["value"])
+
+        until(watch, what="the flag is on for all")
+        until(lambda: admin.get(flag, timeout=9).json()["materialized"], what="recorded")
+        ended = admin.get(f"{flag}/schedule", timeout=9).json()
+
+    assert list(dict.fromkeys(seen)) == [(0, False), (25, False), (50, False), (100, True)]
+    assert [(s["status"], s["updates"]["rolloutPercentage"]) for s in ended] == [("applied", step) for step in steps]
+    assert [s["appliedAt"] is not None for s in ended] == [True] * 3
+
+
+def test_a_reader_sees_the_change_with_no_worker_at_all(url: sa.URL, admin: requests.Session, tmp_path: Path) -> None:
+    with web(url, tmp_path / "web.log") as address:
+        admin.post(f"{address}/api/admin/flags", json={"key": "x"}, timeout=9)
+        plan = {"scheduledAt": ahead(0.5), "updates": {"enabled": True}}
+        assert admin.post(f"{address}/api/admin/flags/x/schedule", json=plan, timeout=9).status_code == 201
+
+        until(lambda: requests.get(f"{address}/api/config/flags/x", timeout=9).json()["value"], seconds=3)
+
+        assert not admin.get(f"{address}/api/admin/flags/x", timeout=9).json()["materialized"]
+
+
+def test_what_flagsched_run_prints_can_be_pasted(tmp_path: Path) -> None:
+    port = str(free_port())
+    env = environment(sa.make_url("sqlite://")) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    del env["DATABASE_URL"], env["JWT_SECRET_KEY"]
+
+    command = [sys.executable, "-m", "flagsched", "run", "--port", port]
+    with started(command, tmp_path / "run.log", env, cwd=tmp_path) as running:
+        until(lambda: "sleep 2; done" in running.log, what="the lines to paste")
+        lines = running.log[running.log.index("export TOKEN=") :].partition("sleep 2; done")
+        pasted = subprocess.run(
+            ["bash", "-c", lines[0] + lines[1]], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        told = re.findall(r'"rolloutPercentage":(\d+),"description":"","value":(\w+)', pasted.stdout)
+        assert running.stop() == 143
+
+    assert pasted.returncode == 0, pasted.stderr
+    assert [percentage for percentage, _ in told][:1] == ["0"], pasted.stdout
+    assert told[-1] == ("100", "true")
+    assert (tmp_path / "instance" / "jwt-secret").stat().st_mode & 0o777 == 0o600
+    for name in ("web", "worker"):
+        assert f"{name} stopped" in re.sub(" +", " ", running.log)
+
+
+def test_the_command_line_refuses_what_is_wrong_by_name(sqlite_url: sa.URL) -> None:
+    short = subprocess.run(
+        [sys.executable, "-m", "flagsched", "token", "--subject", "ada"],
+        cwd=ROOT, env=environment(sqlite_url, JWT_SECRET_KEY="short"), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    unknown = run_flagsched(sqlite_url, "db", "upgrade", "9999")
+
+    assert (short.returncode, "JWT_SECRET_KEY" in short.stderr) == (2, True)
+    assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
+
+
+def test_the_schema_is_brought_up_from_the_command_line(url: sa.URL) -> None:
+    for command in (["downgrade", "base"], ["upgrade"]):
+        done = run_flagsched(url, "db", *command)
+        assert done.returncode == 0, done.stderr

