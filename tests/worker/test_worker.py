@@ -68,10 +68,7 @@ def assert_recorded_exactly_once_and_in_order(engine: sa.Engine) -> None:
         assert all(e.recorded_at >= e.effective_at for e in entries[flag_id])
     with engine.connect() as connection:
         for flag in connection.execute(sa.select(flags)):
-            flag_id = (
-                flag.id if not isinstance(flag.id, str) else sa.Uuid().result_processor(engine.dialect, None)(flag.id)
-            )
-            last = entries[flag_id][-1]
+            last = entries[flag.id][-1]
             assert (flag.version, flag.rollout_percentage) == (last.flag_version, last.after["rolloutPercentage"])
 
 
