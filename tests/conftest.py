@@ -22,6 +22,17 @@ from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also run the tests that need a browser or Node")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--all"):
+        extra = [item for item in items if item.get_closest_marker("extra")]
+        items[:] = [item for item in items if item not in extra]
+        config.hook.pytest_deselected(items=extra)
+
+
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
     """A real PostgreSQL server: TEST_DATABASE_URL, or one of our own for this run."""
