@@ -100,14 +100,8 @@ def audit(*arguments: str) -> None:
     call(PYTHON, "-m", "pip_audit", "--require-hashes", "--disable-pip", "-r", str(RUN_LOCK), *arguments)
 
 
-def bench(*arguments: str) -> None:
-    """Measure; see benchmarks/."""
-    install(DEV_LOCK)
-    call(PYTHON, "-m", "benchmarks", *arguments)
-
-
 COMMANDS: dict[str, Callable[..., None]] = {
-    command.__name__: command for command in (setup, run, test, check, bench, lock, audit)
+    command.__name__: command for command in (setup, run, test, check, lock, audit)
 }
 
 

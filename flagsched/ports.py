@@ -53,8 +53,8 @@ class FlagReader(Protocol):
     def all_in(self, environment: str) -> list[Flag]:
         """All flags of an environment, by key."""
 
-    def earliest_due(self) -> datetime | None:
-        """The earliest instant at which a flag may be claimed, over all flags."""
+    def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
+        """The earliest instant at which a flag may be claimed, over all flags but these."""
 
 
 class ScheduleReader(Protocol):
@@ -82,7 +82,7 @@ class Reading(Protocol):
         """Their schedules."""
 
     @property
-    def now(self) -> datetime:
+    def at(self) -> datetime:
         """The instant of this transaction, fixed before its snapshot."""
 
 
@@ -101,7 +101,7 @@ class FlagWriter(FlagReader, Protocol):
     def add(self, flag: Flag) -> None:
         """Insert a flag; FlagExists if its key is taken."""
 
-    def write(self, flags: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
+    def write(self, written: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
         """Write the flags, and from their pending schedules but `ending` when the next is due.
 
         `revision` is the environment's, where a reader could see the change.
@@ -117,16 +117,17 @@ class ScheduleWriter(ScheduleReader, Protocol):
     def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Schedule]]:
         """The pending schedules due at `at`, by flag id.
 
-        Holds each flag whole or not at all: the first, and as many more as make up to `limit` schedules.
+        Holds each flag whole or not at all: the first with something due, as many more as make up to `limit`
+        schedules, and an empty list for each that has nothing due.
         """
 
-    def add(self, schedules: Sequence[Schedule]) -> None:
+    def add(self, planned: Sequence[Schedule]) -> None:
         """Insert them."""
 
-    def end(self, schedules: Sequence[Schedule]) -> None:
-        """Write how they ended."""
+    def end(self, ended: Sequence[Schedule]) -> None:
+        """Write how they ended; StatementFailed if one of them is not pending any more."""
 
-    def cancel_before_due(self, schedule: Schedule) -> bool:
+    def cancel_before_due(self, cancelled: Schedule) -> bool:
         """Write its cancellation if its instant has not come by the clock of this very statement."""
 
 

@@ -9,6 +9,9 @@ from flagsched.database.migrations import configure_arguments
 
 def migrate_on(connection: sa.Connection) -> None:
     """Run the revisions in one transaction."""
+    if connection.dialect.name == "postgresql":
+        # A backfill may take longer than a request; waiting for a lock may not.
+        connection.exec_driver_sql("SET statement_timeout = 0")
     context.configure(connection=connection, **configure_arguments())
     with context.begin_transaction():
         context.run_migrations()

@@ -15,8 +15,11 @@ EMPTY = """
 """
 # Whatever a test does to the schema makes or drops one of these.
 SHAPE = """
-    SELECT (SELECT array_agg(tgname ORDER BY tgname) FROM pg_trigger),
+    SELECT (SELECT version_num FROM flagsched_alembic_version),
+           (SELECT array_agg(tgname ORDER BY tgname) FROM pg_trigger),
            (SELECT array_agg(relname ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+           (SELECT array_agg(table_name || '.' || column_name ORDER BY table_name, column_name)
+            FROM information_schema.columns WHERE table_schema = 'public'),
            (SELECT array_agg(proname ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
 """
 

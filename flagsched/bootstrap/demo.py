@@ -1,6 +1,5 @@
 """`flagsched run`: web and worker together on one machine, with something to paste."""
 
-import os
 import shlex
 import sys
 import time
@@ -46,7 +45,7 @@ def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade:
     token = make_token("you", "admin", TOKEN_LIFE)
     manager = Manager()
     for name, command in _commands(port).items():
-        manager.add_process(name, shlex.join(command), env=dict(os.environ))
+        manager.add_process(name, shlex.join(command))
     Thread(target=_tell_when_ready, args=(url, token), daemon=True).start()
     manager.loop()
     sys.exit(manager.returncode)

@@ -14,7 +14,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.ports import Store
 from flagsched.web import health
 from flagsched.web.api import config, flags, schedules
-from flagsched.web.context import identify, use_store
+from flagsched.web.context import bind_log, identify, use_store
 from flagsched.web.errors import answer_errors
 
 LARGEST_BODY = 256 * 1024
@@ -51,8 +51,10 @@ def _open_store(app: Flask, settings: WebSettings) -> Store:
 
 
 def _serve(app: Flask) -> None:
+    app.url_map.merge_slashes = False  # A redirect would answer in HTML.
     JWTManager(app)
     answer_errors(app)
+    app.before_request(bind_log)
     app.after_request(identify)
     for blueprint in (flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint):
         app.register_blueprint(blueprint)

@@ -10,29 +10,33 @@ from flagsched.database.notices import listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagschedError
 from flagsched.worker.run import Worker
-from flagsched.worker.tick import Tick
+from flagsched.worker.tick import Drain, Tick
 
 
 def main() -> None:
     """Work until told to stop; exit code 2 for bad settings."""
     settings = _settings()
     engine = open_engine(settings.common.database_url, settings.common.limits)
-    on_postgresql = engine.dialect.name == "postgresql"
+    store = SqlStore(engine)
+    drain = Drain(store)
     Worker(
-        Tick(SqlStore(engine), poll_seconds=settings.poll_seconds),
-        listen=partial(listen, engine) if on_postgresql else None,
+        Tick(store, drain, poll_seconds=settings.poll_seconds),
+        drain,
+        listen=partial(listen, engine) if engine.dialect.name == "postgresql" else None,
         watchdog_seconds=settings.watchdog_seconds,
     ).run()
 
 
 def record_once() -> None:
-    """Record what is due now, and end; exit code 1 if the database can't be used."""
+    """Record what is due now, and end; exit code 1 if not all of it could be recorded."""
     settings = _settings()
     engine = open_engine(settings.common.database_url, settings.common.limits)
     try:
-        Tick(SqlStore(engine), poll_seconds=settings.poll_seconds).drain()
+        setbacks = Drain(SqlStore(engine))()
     except FlagschedError as error:
         sys.exit(f"flagsched worker: {error.message}")
+    if setbacks:
+        sys.exit(f"flagsched worker: {len(setbacks)} flags could not be recorded; the log says why")
 
 
 def _settings() -> WorkerSettings:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_SECONDS = 3
 READING = "flagsched_reading"
@@ -78,6 +79,11 @@ def prepare(engine: sa.Engine) -> sa.Engine:
 def open_engine(url: sa.URL, limits: Limits) -> sa.Engine:
     """An engine that connects when it is first used: so it may be opened before a fork."""
     return prepare(sa.create_engine(url, **engine_options(url, limits)))
+
+
+def insert_for(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT of the connection's dialect, which knows ON CONFLICT; typed loosely, since there are two of them."""
+    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
 
 
 def _open_sqlite(connection: sqlite3.Connection, record: object) -> None:

@@ -1,5 +1,6 @@
 """What the drivers' errors mean, in flagsched's words."""
 
+import re
 import sqlite3
 
 import sqlalchemy as sa
@@ -8,9 +9,9 @@ from flagsched.database.schema import SCHEMA_REVISION
 from flagsched.domain.errors import DatabaseUnavailable, FlagBusy, FlagschedError, SchemaOutdated, StatementFailed
 
 # Lock, timeout, deadlock and shutdown are all OperationalError: the SQLSTATE tells them apart.
-BUSY_STATES = {"55P03": "lock not available", "40P01": "deadlock", "40001": "serialization failure"}
-AWAY_CLASSES = {"08", "53", "57", "58", "XX"}
-SCHEMA_STATES = {"42P01", "42703"}
+BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialization failure
+AWAY_STATES = re.compile("08...|53...|57P0[1-5]|58...")  # connection, resources, shutdown, operating system
+SCHEMA_STATES = {"42P01", "42703"}  # undefined table, undefined column
 
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 SQLITE_AWAY = {
@@ -24,37 +25,39 @@ SQLITE_AWAY = {
 }
 BUSY = "somebody else is changing this flag; nothing was stored, try again"
 AWAY = "the database does not answer"
+REFUSED = "the database refused to do this; nothing was stored"
 
 
 def translate(error: sa.exc.SQLAlchemyError) -> FlagschedError:
     """Give the flagsched error that says what `error` means for whoever asked."""
+    cause = str(getattr(error, "orig", None) or error).strip()
     if isinstance(error, sa.exc.TimeoutError):
-        return DatabaseUnavailable("no connection to the database is free")
+        return DatabaseUnavailable("no connection to the database is free", cause)
     if not isinstance(error, sa.exc.DBAPIError):
-        return StatementFailed(str(error))
+        return StatementFailed(REFUSED, cause)
     if isinstance(error.orig, sqlite3.Error):
-        return _of_sqlite(error.orig)
-    return _of_postgresql(error)
+        return _of_sqlite(error.orig, cause)
+    return _of_postgresql(error, cause)
 
 
-def _of_postgresql(error: sa.exc.DBAPIError) -> FlagschedError:
-    state = getattr(error.orig, "pgcode", None)
+def _of_postgresql(error: sa.exc.DBAPIError, cause: str) -> FlagschedError:
+    state = getattr(error.orig, "pgcode", None) or ""
     if state in BUSY_STATES:
-        return FlagBusy(BUSY)
+        return FlagBusy(BUSY, cause)
     if state in SCHEMA_STATES:
-        return SchemaOutdated(None, SCHEMA_REVISION)
-    lost = error.connection_invalidated or (state is None and isinstance(error, sa.exc.OperationalError))
-    if lost or (state or "")[:2] in AWAY_CLASSES:
-        return DatabaseUnavailable(AWAY)
-    return StatementFailed(str(error.orig).strip())
+        return SchemaOutdated(None, SCHEMA_REVISION, cause)
+    lost = error.connection_invalidated or (not state and isinstance(error, sa.exc.OperationalError))
+    if lost or AWAY_STATES.fullmatch(state):
+        return DatabaseUnavailable(AWAY, cause)
+    return StatementFailed(REFUSED, cause)
 
 
-def _of_sqlite(error: sqlite3.Error) -> FlagschedError:
+def _of_sqlite(error: sqlite3.Error, cause: str) -> FlagschedError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in SQLITE_BUSY:
-        return FlagBusy(BUSY)
+        return FlagBusy(BUSY, cause)
     if code in SQLITE_AWAY:
-        return DatabaseUnavailable(AWAY)
-    if str(error).startswith(("no such table", "no such column")):
-        return SchemaOutdated(None, SCHEMA_REVISION)
-    return StatementFailed(str(error))
+        return DatabaseUnavailable(AWAY, cause)
+    if cause.startswith(("no such table", "no such column")):
+        return SchemaOutdated(None, SCHEMA_REVISION, cause)
+    return StatementFailed(REFUSED, cause)

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from flagsched.database.clock import Clock
+from flagsched.database.engine import insert_for
 from flagsched.database.rowset import rowset
 from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.domain.errors import FlagExists
@@ -57,10 +57,10 @@ class Flags:
         """See `ports.FlagReader`."""
         return self._all(SELECTED.where(LIVE, flags.c.environment == environment).order_by(flags.c.key))
 
-    def earliest_due(self) -> datetime | None:
+    def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
         """See `ports.FlagReader`."""
         claimable_at = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
-        earliest = sa.select(sa.func.min(claimable_at)).where(flags.c.next_due_at.is_not(None))
+        earliest = sa.select(sa.func.min(claimable_at)).where(flags.c.next_due_at.is_not(None), _none_of(passing_over))
         due_at: datetime | None = self.connection.execute(earliest).scalar_one()
         return due_at
 
@@ -72,7 +72,7 @@ class Flags:
     def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
         """See `ports.FlagWriter`."""
         # The row lock is the claim: a worker that dies gives it back by dying.
-        due = self._claimable().where(flags.c.id.not_in(passing_over)) if passing_over else self._claimable()
+        due = self._claimable().where(_none_of(passing_over))
         return self._all(due.order_by(flags.c.next_due_at).limit(limit))
 
     def claim(self, flag_id: UUID) -> Flag | None:
@@ -81,23 +81,24 @@ class Flags:
 
     def add(self, flag: Flag) -> None:
         """See `ports.FlagWriter`."""
-        insert = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
         row = _row(flag) | {
             "environment": flag.name.environment,
             "key": flag.name.key,
             "created_at": flag.created_at,
             "revision": 0,
         }
-        added = self.connection.execute(insert(flags).values(row).on_conflict_do_nothing())
+        insert = insert_for(self.connection, flags).values(row)
+        taken = insert.on_conflict_do_nothing(index_elements=["environment", "key"], index_where=LIVE)
+        added = self.connection.execute(taken)
         if added.rowcount != 1:
             raise FlagExists(flag.name.environment, flag.name.key)
 
-    def write(self, changed: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
+    def write(self, written: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
         """See `ports.FlagWriter`."""
         given = rowset(
             self.connection.dialect.name,
             {name: flags.c[name].type for name in WRITTEN},
-            [_row(flag) for flag in changed],
+            [_row(flag) for flag in written],
         )
         values: dict[str, Any] = {name: given.c[name] for name in WRITTEN if name != "id"}
         values |= {"next_due_at": _next_due_at(ending), "retry_at": None, "last_error": None}
@@ -128,6 +129,10 @@ class Flags:
 
 def _named(name: FlagName) -> sa.ColumnElement[bool]:
     return sa.and_(flags.c.environment == name.environment, flags.c.key == name.key)
+
+
+def _none_of(flag_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
+    return flags.c.id.not_in(flag_ids) if flag_ids else sa.true()
 
 
 def _next_due_at(ending: UUID | None) -> sa.ScalarSelect[Any]:

@@ -31,7 +31,7 @@ def listen(engine: sa.Engine, hear: Callable[[datetime | None], None], stopped: 
                 _hear_from(connection, hear, stopped)
             finally:
                 connection.close()
-        except (psycopg2.Error, OSError) as error:
+        except (psycopg2.Error, sa.exc.SQLAlchemyError, OSError) as error:
             wait = min(2.0**failures, LONGEST_BACKOFF_SECONDS)
             failures += 1
             log.warning("not listening, polling goes on", cause=str(error).strip(), retry_seconds=wait)
@@ -39,8 +39,9 @@ def listen(engine: sa.Engine, hear: Callable[[datetime | None], None], stopped: 
 
 
 def _connect(engine: sa.Engine) -> Any:
-    arguments, options = engine.dialect.create_connect_args(engine.url)
-    connection = psycopg2.connect(*arguments, **options)
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.detach()  # It is ours now, with the timeouts and keepalives of all the others.
     connection.set_session(autocommit=True)
     with connection.cursor() as cursor:
         cursor.execute(f"LISTEN {CHANNEL}")
@@ -57,5 +58,9 @@ def _hear_from(connection: Any, hear: Callable[[datetime | None], None], stopped
 
 
 def _wake_at(payload: str) -> datetime | None:
-    text = json.loads(payload).get("wakeAt")
-    return None if text is None else datetime.fromisoformat(text)
+    # Anybody may notify on our channel: what is not a plan of ours is passed over.
+    try:
+        notice = json.loads(payload)
+        return datetime.fromisoformat(notice["wakeAt"])
+    except (KeyError, TypeError, ValueError):
+        return None

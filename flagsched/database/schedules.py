@@ -9,9 +9,11 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from flagsched.database.clock import Clock
+from flagsched.database.errors import REFUSED
 from flagsched.database.rowset import rowset
 from flagsched.database.tables import is_pending, schedules
 from flagsched.database.types import Json
+from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag
 from flagsched.domain.schedules import Schedule, Status
 from flagsched.ports import Page, ScheduleQuery
@@ -72,14 +74,19 @@ class Schedules:
                 *COLUMNS,
                 sa.func.count().over(order_by=schedules.c.flag_id).label("total"),
                 sa.func.dense_rank().over(order_by=schedules.c.flag_id).label("place"),
+                sa.func.row_number().over(partition_by=schedules.c.flag_id, order_by=ORDER).label("step"),
             )
             .where(schedules.c.flag_id.in_([flag.id for flag in flags]), is_pending, schedules.c.scheduled_at <= at)
             .subquery()
         )
-        within = sa.select(due).where(sa.or_(due.c.total <= limit, due.c.place == 1))
-        by_flag: dict[UUID, list[Schedule]] = {}
-        for row in self.connection.execute(within):
-            by_flag.setdefault(row.flag_id, []).append(_schedule(row))
+        within = sa.or_(due.c.total <= limit, due.c.place == 1)
+        by_flag: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}
+        # Of a flag that is left out, the first step comes along to say so.
+        for row in self.connection.execute(sa.select(due, within.label("within")).where(within | (due.c.step == 1))):
+            if row.within:
+                by_flag[row.flag_id].append(_schedule(row))
+            else:
+                del by_flag[row.flag_id]
         return by_flag
 
     def add(self, planned: Sequence[Schedule]) -> None:
@@ -94,11 +101,13 @@ class Schedules:
             return
         types = {name: TYPES[name] for name in ("id", *ENDED)}
         given = rowset(self.connection.dialect.name, types, [_ending(s) for s in ended])
-        self.connection.execute(
+        updated = self.connection.execute(
             sa.update(schedules)
             .where(schedules.c.id == given.c.id, is_pending)
             .values({name: given.c[name] for name in ENDED})
         )
+        if updated.rowcount != len(ended):
+            raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
 
     def cancel_before_due(self, cancelled: Schedule) -> bool:
         """See `ports.ScheduleWriter`."""

@@ -9,8 +9,12 @@ SCHEMA_REVISION = "0001"
 
 
 def check_schema(connection: sa.Connection) -> None:
-    """Raise SchemaOutdated unless the database is at this release's revision."""
+    """Raise SchemaOutdated unless the database is at this release's revision or a later one.
+
+    Migrations are forward-safe, so that the old code runs on until it is replaced.
+    """
     version = sa.table(VERSION_TABLE, sa.column("version_num"))
     found = connection.execute(sa.select(version.c.version_num)).scalar_one_or_none()
-    if found != SCHEMA_REVISION:
+    # Revisions are numbered, so that their text has their order.
+    if found is None or found < SCHEMA_REVISION:
         raise SchemaOutdated(found, SCHEMA_REVISION)

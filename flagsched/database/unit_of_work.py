@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
-from flagsched.database.engine import READING
+from flagsched.database.engine import READING, insert_for
 from flagsched.database.errors import translate
 from flagsched.database.flags import Flags
 from flagsched.database.history import History
@@ -33,7 +32,7 @@ class SqlReading:
 
     flags: Flags
     schedules: Schedules
-    now: datetime
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +51,14 @@ class SqlWriting:
 
     def publish(self, environment: str, wake_at: datetime | None = None) -> int:
         """See `ports.Writing`."""
-        on_sqlite = self.connection.dialect.name == "sqlite"
-        insert = sqlite.insert if on_sqlite else postgresql.insert
         raised = (
-            insert(environments)
+            insert_for(self.connection, environments)
             .values(name=environment, revision=1)
             .on_conflict_do_update(index_elements=["name"], set_={"revision": environments.c.revision + 1})
             .returning(environments.c.revision)
         )
         revision: int = self.connection.execute(raised).scalar_one()
-        if not on_sqlite:
+        if self.connection.dialect.name == "postgresql":
             self._notify({"environment": environment, "revision": revision, "wakeAt": wake_at and rfc3339(wake_at)})
         return revision
 
@@ -86,13 +83,14 @@ class SqlStore:
     def reading(self) -> Iterator[SqlReading]:
         """See `ports.Store`."""
         with _translated(), self._reading.connect() as connection:
-            now = self._clock.at_begin(connection)
-            yield SqlReading(Flags(connection, self._clock), Schedules(connection, self._clock), now)
+            at = self._clock.at_begin(connection)
+            yield SqlReading(Flags(connection, self._clock), Schedules(connection, self._clock), at)
 
     @contextmanager
     def writing(self) -> Iterator[SqlWriting]:
         """See `ports.Store`."""
         with _translated(), self._engine.connect() as connection:
+            connection.begin()  # SQLite takes its write lock here, before anybody looks at the clock.
             yield SqlWriting(
                 connection,
                 self._clock,

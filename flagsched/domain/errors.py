@@ -27,6 +27,7 @@ from uuid import UUID
 
 # A tree that mirrors the request: field names and list indices at the nodes, lists of reasons at the leaves.
 Details = Mapping[Any, Any]
+NOT_VALID = "The request is not valid"
 MUST_BE_FUTURE = "must be in the future"
 BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
 
@@ -51,7 +52,7 @@ class ValidationFailed(Refused):
 
     code = "Validation failed"
 
-    def __init__(self, details: Details, message: str = "The request is not valid") -> None:
+    def __init__(self, details: Details, message: str = NOT_VALID) -> None:
         super().__init__(message)
         self.details = details
 
@@ -151,9 +152,13 @@ class AlreadyFailed(AlreadyEnded):
 
 
 class Unavailable(FlagschedError):
-    """Not now; `retry_after` is in seconds."""
+    """Not now: nothing was stored. `retry_after` is in seconds; `cause` is for the log, and not for callers."""
 
     retry_after: ClassVar[int] = 1
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause or message
 
 
 class FlagBusy(Unavailable):
@@ -170,24 +175,21 @@ class DatabaseUnavailable(Unavailable):
 
 
 class SchemaOutdated(Unavailable):
-    """The database is not at the schema revision that this release was made for."""
+    """The database's schema is older than this release needs."""
 
     code = "SCHEMA_OUTDATED"
     retry_after = 5
 
-    def __init__(self, found: str | None, wanted: str) -> None:
+    def __init__(self, found: str | None, wanted: str, cause: str = "") -> None:
         super().__init__(
             f"the database is at schema revision {found or 'none'}, this release needs {wanted}: "
-            "run 'flagsched db upgrade' (or deploy the release that fits)"
+            "run 'flagsched db upgrade'",
+            cause,
         )
         self.found, self.wanted = found, wanted
 
 
 class StatementFailed(Unavailable):
-    """The database refused a statement; `cause` is what it said, for the log and not for callers."""
+    """The database refused a statement, by a rule of its own or for taking too long."""
 
     code = "DATABASE_REFUSED"
-
-    def __init__(self, cause: str) -> None:
-        super().__init__("the database refused to do this; nothing was stored")
-        self.cause = cause

@@ -86,9 +86,8 @@ def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: 
     )
 
 
-def step_entry(flag: Flag, step: Step, recorded_at: datetime) -> Entry:
-    """The entry for a schedule whose instant has come, in effect since then."""
-    ended = step.ended(recorded_at)
+def step_entry(flag: Flag, step: Step, ended: Schedule, recorded_at: datetime) -> Entry:
+    """The entry for a schedule that has `ended` by its instant, in effect since then."""
     return Entry(
         flag_id=flag.id,
         name=flag.name,

@@ -28,5 +28,5 @@ def evaluate_flags(environment: str, *, store: Store) -> dict[str, bool]:
     with store.reading() as work:
         flags = work.flags.all_in(environment)
         pending = work.schedules.pending(flags)
-        effective = [effective_flag(flag, pending[flag.id], work.now) for flag in flags]
+        effective = [effective_flag(flag, pending[flag.id], work.at) for flag in flags]
     return {one.flag.name.key: value_for_everyone(one.state) for one in effective}

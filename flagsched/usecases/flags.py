@@ -76,4 +76,4 @@ def find_flag(work: Reading, name: FlagName) -> Flag:
 
 def _effective(work: Reading, flags: Sequence[Flag]) -> list[EffectiveFlag]:
     pending = work.schedules.pending(flags)
-    return [effective_flag(flag, pending[flag.id], work.now) for flag in flags]
+    return [effective_flag(flag, pending[flag.id], work.at) for flag in flags]

@@ -1,11 +1,11 @@
 """Write down what is already in effect. Nothing is decided here: `timeline.replay` says what is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from flagsched.domain.errors import FlagMissing, StatementFailed, Unavailable
+from flagsched.domain.errors import DatabaseUnavailable, FlagMissing, Unavailable
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import step_entry
 from flagsched.domain.timeline import replay
@@ -19,14 +19,14 @@ LONGEST_POSTPONEMENT = timedelta(seconds=60)
 def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int = SCHEDULES_AT_ONCE) -> list[Flag]:
     """Write down what is in effect on these locked flags at `clock`, and give them as recorded.
 
-    Leaves out those that would make it more than `limit` schedules, but never the first.
+    Leaves out flags that would make it more than `limit` schedules, but never the first of them.
     """
     at = max(flag.now(clock) for flag in flags)
     due = work.schedules.due(flags, at, limit)
     replays = [replay(flag, due[flag.id], clock) for flag in flags if flag.id in due]
-    steps = [(replayed.flag, step) for replayed in replays for step in replayed.steps]
-    work.schedules.end([step.ended(clock) for _, step in steps])
-    work.history.append([step_entry(flag, step, clock) for flag, step in steps])
+    ended = [(replayed.flag, step, step.ended(clock)) for replayed in replays for step in replayed.steps]
+    work.schedules.end([schedule for _, _, schedule in ended])
+    work.history.append([step_entry(flag, step, schedule, clock) for flag, step, schedule in ended])
     recorded = [replayed.recorded for replayed in replays]
     work.flags.write(recorded)
     return recorded
@@ -42,8 +42,7 @@ def lock_current(work: Writing, name: FlagName) -> tuple[Flag, datetime]:
         raise FlagMissing(name.environment, name.key)
     clock = work.now()
     if flag.is_due(clock):
-        record(work, [flag], clock)
-        flag = work.flags.find(name) or flag
+        (flag,) = record(work, [flag], clock)
     return flag, clock
 
 
@@ -78,65 +77,69 @@ class Setback:
     """One flag that could not be recorded, why, and for how long it is left alone."""
 
     flag_id: UUID
-    error: str
+    cause: str
     delay: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What one call wrote down."""
+    """How many flags one transaction wrote down, or which ones it failed with: each of these is to be tried alone."""
 
-    flags: int
-    setbacks: Sequence[Setback] = ()
+    flags: int = 0
+    failed: Collection[UUID] = ()
 
 
 def materialise_due(store: Store, setbacks: Setbacks) -> Recorded:
-    """Claim some flags with something due and record them in one transaction; `Recorded(0)` when there is none.
+    """Claim some flags with something due, and record them in one transaction.
 
-    If that transaction fails, the same flags are recorded one by one, and each that fails alone is postponed.
+    Raises DatabaseUnavailable, and whatever keeps it from claiming at all.
     """
     claimed: list[Flag] = []
     try:
         with store.writing() as work:
             claimed = work.flags.claim_due(FLAGS_AT_ONCE, passing_over=setbacks.waiting())
-            if not claimed:
-                return Recorded(0)
-            recorded = record(work, claimed, work.now())
+            recorded = record(work, claimed, work.now()) if claimed else []
             work.commit()
-    except StatementFailed:
-        return _materialise_one_by_one(store, claimed, setbacks)
+    except DatabaseUnavailable:
+        raise
+    except Unavailable:
+        if not claimed:
+            raise
+        return Recorded(failed=[flag.id for flag in claimed])
     for flag in recorded:
         setbacks.forget(flag.id)
     return Recorded(len(recorded))
 
 
-def _materialise_one_by_one(store: Store, flags: Sequence[Flag], setbacks: Setbacks) -> Recorded:
-    failed = [setback for flag in flags if (setback := _materialise_one(store, flag, setbacks))]
-    return Recorded(len(flags) - len(failed), failed)
+def materialise_alone(store: Store, flag_id: UUID, setbacks: Setbacks) -> Setback | None:
+    """Record one flag if something of it is due and nobody holds it; postpone it if that fails.
 
-
-def _materialise_one(store: Store, flag: Flag, setbacks: Setbacks) -> Setback | None:
+    Raises DatabaseUnavailable.
+    """
     try:
         with store.writing() as work:
-            claimed = work.flags.claim(flag.id)
-            if claimed is not None:
-                record(work, [claimed], work.now())
-                work.commit()
-    except StatementFailed as error:
-        setback = Setback(flag.id, error.cause, setbacks.note(flag.id))
+            claimed = work.flags.claim(flag_id)
+            if claimed is None:
+                return None
+            record(work, [claimed], work.now())
+            work.commit()
+    except DatabaseUnavailable:
+        raise
+    except Unavailable as error:
+        setback = Setback(flag_id, error.cause, setbacks.note(flag_id))
         _postpone(store, setback)
         return setback
-    setbacks.forget(flag.id)
+    setbacks.forget(flag_id)
     return None
 
 
 def _postpone(store: Store, setback: Setback) -> None:
     try:
         with store.writing() as work:
-            work.flags.postpone(setback.flag_id, until=work.now() + setback.delay, error=setback.error)
+            work.flags.postpone(setback.flag_id, until=work.now() + setback.delay, error=setback.cause)
             work.commit()
     except Unavailable:
-        # The process remembers it; other workers find out by themselves.
+        # This process remembers it; other workers find out by themselves.
         return
 
 
@@ -148,7 +151,7 @@ class Outlook:
     due_at: datetime | None
 
 
-def look_ahead(store: Store) -> Outlook:
+def look_ahead(store: Store, setbacks: Setbacks) -> Outlook:
     """When to look again; `due_at` is in the past if something due could not be claimed."""
     with store.reading() as work:
-        return Outlook(work.now, work.flags.earliest_due())
+        return Outlook(work.at, work.flags.earliest_due(passing_over=setbacks.waiting()))

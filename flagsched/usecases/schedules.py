@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from flagsched.domain.errors import AlreadyApplied, ScheduleMissing
+from flagsched.domain.errors import AlreadyEnded, ScheduleMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.schedules import PlannedChange, plan_batch, refuse_duplicates
@@ -45,7 +45,7 @@ def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Pag
     with store.reading() as work:
         flag = find_flag(work, name)
         page = work.schedules.page(flag, query)
-        return Page([effective_schedule(schedule, flag, work.now) for schedule in page.items], page.more)
+        return Page([effective_schedule(schedule, flag, work.at) for schedule in page.items], page.more)
 
 
 def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> EffectiveSchedule:
@@ -55,7 +55,7 @@ def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> Effecti
         schedule = work.schedules.find(flag, schedule_id)
         if schedule is None:
             raise ScheduleMissing(schedule_id, name.key)
-        return effective_schedule(schedule, flag, work.now)
+        return effective_schedule(schedule, flag, work.at)
 
 
 def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Store) -> EffectiveSchedule:
@@ -77,9 +77,13 @@ def _cancel(work: Writing, name: FlagName, schedule_id: UUID, by: Actor) -> Effe
     before = work.schedules.find(flag, schedule_id)
     if before is None:
         raise ScheduleMissing(schedule_id, name.key)
-    before.refuse_unless_pending()
-    if before.is_due(flag.now(clock)):
-        raise AlreadyApplied(schedule_id)
+    try:
+        before.refuse_unless_pending()
+        before.refuse_if_due(flag.now(clock))
+    except AlreadyEnded:
+        # What made it too late to cancel is worth keeping.
+        work.commit()
+        raise
     after = before.cancelled(by.name, flag.now(clock))
     work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
     work.flags.write([flag], revision=work.publish(name.environment), ending=before.id)

@@ -1,5 +1,6 @@
 """Who may: a valid token, with the role `admin`, looked at before the body is read."""
 
+import re
 from datetime import timedelta
 
 import jwt
@@ -12,6 +13,8 @@ from flagsched.web.context import admit
 
 ROLE = "role"
 ADMIN = "admin"
+# Who did it stands in the history, so it must be fit to be stored and read.
+SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 
 
 def require_admin() -> None:
@@ -22,9 +25,11 @@ def require_admin() -> None:
         current_app.logger.info("token refused: %s", error)
         raise Unauthenticated("a valid token is needed: Authorization: Bearer <JWT>") from error
     claims = get_jwt()
+    if not SUBJECT.fullmatch(claims["sub"]):
+        raise Unauthenticated("the token's sub is not 1 to 200 printable characters")
     if claims.get(ROLE) != ADMIN:
         raise Forbidden("this needs a token with the claim role = 'admin'")
-    admit(str(claims["sub"]))
+    admit(claims["sub"])
 
 
 def make_token(subject: str, role: str, life: timedelta) -> str:

@@ -3,6 +3,7 @@
 import re
 from uuid import uuid4
 
+import structlog
 from flask import Flask, Response, current_app, g, request
 
 from flagsched.domain.history import Actor
@@ -30,6 +31,12 @@ def request_id() -> str:
         g.flagsched_request_id = asked if REQUEST_ID.fullmatch(asked) else uuid4().hex
     identified: str = g.flagsched_request_id
     return identified
+
+
+def bind_log() -> None:
+    """Have every log line of this request carry its id."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id())
 
 
 def identify(answer: Response) -> Response:

@@ -9,7 +9,7 @@ from flask import Request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import UnsupportedMediaType
 
-from flagsched.domain.errors import ValidationFailed
+from flagsched.domain.errors import NOT_VALID, ValidationFailed
 
 
 class StrictParser(FlaskParser):
@@ -38,12 +38,7 @@ class StrictParser(FlaskParser):
         """Refuse the request with the reasons that the schema gives."""
         del req, options
         (details,) = error.normalized_messages().values()
-        raise ValidationFailed(details, *schema_message(schema)) from error
-
-
-def schema_message(schema: marshmallow.Schema) -> tuple[str, ...]:
-    """The message that a schema has for its own errors, if it has one."""
-    return tuple(message for message in [getattr(schema, "refusal", None)] if message)
+        raise ValidationFailed(details, getattr(schema, "refusal", NOT_VALID)) from error
 
 
 def read_json(body: bytes) -> Any:

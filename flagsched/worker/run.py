@@ -1,24 +1,27 @@
-"""The worker's process: the scheduler with its one job, signals, the listener and the watchdog."""
+"""The worker's process: the scheduler with its one job, signals, and the threads that watch over it."""
 
 import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event, Thread
 from time import monotonic
 
 import structlog
 from apscheduler.events import EVENT_SCHEDULER_STARTED
 from apscheduler.executors.debug import DebugExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from flagsched.worker.tick import Tick
+from flagsched.worker.tick import Drain, Tick
 
 JOB = "tick"
 STUCK = 70
+LOOK_SECONDS = 1.0
 
 Hear = Callable[[datetime | None], None]
 """Told when something newly planned takes effect, by the database's clock; None if something may have been missed."""
@@ -47,8 +50,11 @@ class AskTheTick(BaseTrigger):  # type: ignore[misc]
 class Worker:
     """Runs the tick until it is told to stop."""
 
-    def __init__(self, tick: Tick, *, listen: Listen | None = None, watchdog_seconds: float = 60.0) -> None:
+    def __init__(
+        self, tick: Tick, drain: Drain, *, listen: Listen | None = None, watchdog_seconds: float = 60.0
+    ) -> None:
         self._tick = tick
+        self._drain = drain
         self._listen = listen
         self._watchdog_seconds = watchdog_seconds
         self._stopped = Event()
@@ -64,17 +70,19 @@ class Worker:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: self.stop())
         self._scheduler.add_listener(self._stop_if_told_before, EVENT_SCHEDULER_STARTED)
-        self._tick.pulse.beat()
-        self._begin(self._watch)
+        self._drain.beat()
+        threads = [self._watch, self._wake_when_overdue]
         if self._listen is not None:
-            self._begin(self._hear_notices)
+            threads.append(partial(self._listen, self._wake_before, self._stopped))
+        for target in threads:
+            Thread(target=target, daemon=True).start()
         log.info("worker started", pid=os.getpid())
         self._scheduler.start()
         log.info("worker stopped", pid=os.getpid())
 
     def stop(self) -> None:
         """Stop once the current transaction has ended; safe in a signal handler."""
-        self._tick.stop()
+        self._drain.stopping = True
         self._stopped.set()
         # Shutting down waits for the tick, which may be what the signal interrupted: so not in this thread.
         Thread(target=self._shut_down, daemon=True).start()
@@ -88,21 +96,28 @@ class Worker:
         if self._stopped.is_set():
             self.stop()
 
-    def _begin(self, target: Callable[[], None]) -> None:
-        Thread(target=target, name=target.__name__, daemon=True).start()
-
-    def _hear_notices(self) -> None:
-        if self._listen is not None:
-            self._listen(self._wake_before, self._stopped)
-
     def _wake_before(self, instant: datetime | None) -> None:
         if instant is None or not self._tick.looks_before(instant):
+            self._wake()
+
+    def _wake(self) -> None:
+        # Waits for a running tick. The job is gone when the scheduler has been shut down.
+        with suppress(JobLookupError):
             self._scheduler.modify_job(JOB, next_run_time=datetime.now(UTC))
+
+    def _still_seconds(self) -> float:
+        """For how long nothing has happened beyond what the tick wanted to wait."""
+        return monotonic() - self._drain.beat_at - self._tick.wait_seconds
+
+    def _wake_when_overdue(self) -> None:
+        # The scheduler goes by the host's clock, which may be set back; this goes by time that passes.
+        while not self._stopped.wait(LOOK_SECONDS):
+            if self._still_seconds() > LOOK_SECONDS:
+                self._wake()
 
     def _watch(self) -> None:
         # A worker that hangs must not look alive: whoever runs it starts another.
-        while not self._stopped.wait(1.0):
-            still = monotonic() - self._tick.pulse.beat_at
-            if still > self._watchdog_seconds:
-                log.critical("no transaction was finished or tried, giving up", seconds=round(still))
+        while not self._stopped.wait(LOOK_SECONDS):
+            if self._still_seconds() > self._watchdog_seconds:
+                log.critical("no transaction was finished or tried, giving up", seconds=self._watchdog_seconds)
                 os._exit(STUCK)

@@ -2,15 +2,15 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
+from uuid import UUID
 
 import structlog
 
 from flagsched.domain.errors import Unavailable
 from flagsched.ports import Store
-from flagsched.usecases.materialise import Setbacks, look_ahead, materialise_due
+from flagsched.usecases.materialise import Setback, Setbacks, look_ahead, materialise_alone, materialise_due
 
 LONGEST_BACKOFF_SECONDS = 4.0
 # When something is due that could not be claimed: soon, but not at once, or a locked flag would make it spin.
@@ -20,73 +20,101 @@ JITTER = (0.8, 1.0)
 log = structlog.get_logger("flagsched.worker")
 
 
-@dataclass(slots=True)
-class Pulse:
-    """What the watchdog feels: when a transaction was last finished or tried."""
+class Drain:
+    """Writes down what is in effect, one transaction after the other, and feels its own pulse for the watchdog."""
 
-    beat_at: float = 0.0
-
-    def beat(self) -> None:
-        """One more."""
-        self.beat_at = monotonic()
-
-
-class Tick:
-    """Called by the scheduler; `wait_seconds` says when to call it again."""
-
-    def __init__(
-        self, store: Store, *, poll_seconds: float, spread: Callable[[float, float], float] | None = None
-    ) -> None:
-        self._store = store
-        self._poll_seconds = poll_seconds
-        self._spread = spread or random.uniform
-        self._setbacks = Setbacks(monotonic)
-        self._checked = False
-        self._failures = 0
-        self._next_look_at: datetime | None = None
-        self.wait_seconds = poll_seconds
+    def __init__(self, store: Store, *, clock: Callable[[], float] = monotonic) -> None:
+        self.setbacks = Setbacks(clock)
         self.stopping = False
-        self.pulse = Pulse()
+        self.beat_at = clock()
+        self._store = store
+        self._clock = clock
+        self._checked = False
 
-    def __call__(self) -> None:
-        """Do what is to be done; never raises."""
+    def __call__(self) -> list[Setback]:
+        """Go on until nothing is due or the worker is to stop; give the flags that could not be recorded."""
         try:
-            self.drain()
-            self.wait_seconds = self._until_next_look()
-            self._failures = 0
-        except Exception as error:  # noqa: BLE001 - whatever it is, the worker lives on and tries again
-            self._fail(error)
-        self.pulse.beat()
+            self._check()
+            return self._drain()
+        except Exception:
+            self._checked = False
+            raise
 
-    def drain(self) -> None:
-        """Write down what is in effect, until nothing is due or the worker is to stop."""
+    def _check(self) -> None:
         if not self._checked:
             self._store.check()
             self._checked = True
+
+    def _drain(self) -> list[Setback]:
+        failed: list[Setback] = []
         while not self.stopping:
-            recorded = materialise_due(self._store, self._setbacks)
-            self.pulse.beat()
-            for setback in recorded.setbacks:
-                log.error(
-                    "flag not recorded, will be tried again",
-                    flag_id=str(setback.flag_id),
-                    retry_seconds=setback.delay.total_seconds(),
-                    cause=setback.error,
-                )
-            if not recorded.flags and not recorded.setbacks:
-                return
-            log.info("recorded what is in effect", flags=recorded.flags)
+            recorded = materialise_due(self._store, self.setbacks)
+            self.beat()
+            if recorded.flags:
+                log.info("recorded what is in effect", flags=recorded.flags)
+            for flag_id in recorded.failed:
+                failed += self._alone(flag_id)
+            if not recorded.flags and not recorded.failed:
+                break
+        return failed
+
+    def _alone(self, flag_id: UUID) -> list[Setback]:
+        if self.stopping:
+            return []
+        setback = materialise_alone(self._store, flag_id, self.setbacks)
+        self.beat()
+        if setback is None:
+            return []
+        log.error(
+            "flag not recorded, will be tried again",
+            flag_id=str(flag_id),
+            retry_seconds=setback.delay.total_seconds(),
+            cause=setback.cause,
+        )
+        return [setback]
+
+    def beat(self) -> None:
+        """A transaction was finished or tried."""
+        self.beat_at = self._clock()
+
+
+class Tick:
+    """Called by the scheduler; never raises. `wait_seconds` says when to call it again."""
+
+    def __init__(
+        self,
+        store: Store,
+        drain: Drain,
+        *,
+        poll_seconds: float,
+        spread: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.wait_seconds = poll_seconds
+        self._store = store
+        self._drain = drain
+        self._poll_seconds = poll_seconds
+        self._spread = spread
+        self._failures = 0
+        self._next_look_at: datetime | None = None
+
+    def __call__(self) -> None:
+        """Do what is to be done, and find out when to look again."""
+        # A plan that is heard of from here on may be too late for this look: it deserves another.
+        self._next_look_at = None
+        try:
+            self._drain()
+            self.wait_seconds = self._until_next_look()
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker lives on and tries again
+            self._back_off(error)
+        self._drain.beat()
 
     def looks_before(self, instant: datetime) -> bool:
         """Will it look by itself before `instant`, a time by the database's clock?"""
         return self._next_look_at is not None and self._next_look_at <= instant
 
-    def stop(self) -> None:
-        """Begin no further transaction."""
-        self.stopping = True
-
     def _until_next_look(self) -> float:
-        ahead = look_ahead(self._store)
+        ahead = look_ahead(self._store, self._drain.setbacks)
         wait = self._poll_seconds * self._spread(*JITTER)
         if ahead.due_at is not None:
             until_due = (ahead.due_at - ahead.now).total_seconds()
@@ -94,12 +122,10 @@ class Tick:
         self._next_look_at = ahead.now + timedelta(seconds=wait)
         return wait
 
-    def _fail(self, error: Exception) -> None:
-        self._checked = False
-        self._next_look_at = None
+    def _back_off(self, error: Exception) -> None:
         self.wait_seconds = min(2.0**self._failures, LONGEST_BACKOFF_SECONDS)
         self._failures += 1
         if isinstance(error, Unavailable):
-            log.warning("cannot record now", cause=error.message, retry_seconds=self.wait_seconds)
+            log.warning("cannot record now", reason=error.message, cause=error.cause, retry_seconds=self.wait_seconds)
         else:
             log.error("tick failed", retry_seconds=self.wait_seconds, exc_info=error)

@@ -26,12 +26,23 @@ ON_POSTGRESQL = {
         FOR EACH STATEMENT EXECUTE FUNCTION feature_flag_history_refuse()
     """,
 }
+# REPLACE deletes what is in its way without firing a DELETE trigger.
+REPLACES = """
+    EXISTS (SELECT 1 FROM feature_flag_history WHERE id = NEW.id)
+    OR NEW.action = 'schedule.applied' AND EXISTS (
+        SELECT 1 FROM feature_flag_history WHERE schedule_id = NEW.schedule_id AND action = 'schedule.applied')
+"""
 ON_SQLITE = {
     operation: f"""
         CREATE TRIGGER feature_flag_history_no_{operation.lower()} BEFORE {operation} ON feature_flag_history
         BEGIN SELECT RAISE(ABORT, 'feature_flag_history is append-only: {operation} refused'); END
     """
     for operation in ("UPDATE", "DELETE")
+} | {
+    "REPLACE": f"""
+        CREATE TRIGGER feature_flag_history_no_replace BEFORE INSERT ON feature_flag_history WHEN {REPLACES}
+        BEGIN SELECT RAISE(ABORT, 'feature_flag_history is append-only: REPLACE refused'); END
+    """
 }
 
 

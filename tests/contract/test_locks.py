@@ -4,22 +4,33 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
 import sqlalchemy as sa
 
 from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.domain.errors import DatabaseUnavailable, FlagBusy, FlagExists, FlagMissing, PastInstants
+from flagsched.domain.errors import (
+    AlreadyApplied,
+    DatabaseUnavailable,
+    FlagBusy,
+    FlagExists,
+    FlagMissing,
+    PastInstants,
+    SchemaOutdated,
+)
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.history import Actor
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
 from flagsched.usecases.materialise import Recorded, Setbacks, materialise_due
-from flagsched.usecases.schedules import plan_schedules
+from flagsched.usecases.schedules import cancel_schedule, plan_schedules
+from flagsched.worker.tick import Drain
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
-from tests.rows import all_history, count
+from tests.processes import until
+from tests.rows import all_history, all_schedules, count
 
 
 @pytest.fixture
@@ -45,19 +56,12 @@ def in_background() -> Iterator[Callable[..., "Future[object]"]]:
 
 def soon(store: SqlStore, seconds: float) -> datetime:
     with store.reading() as work:
-        return work.now + timedelta(seconds=seconds)
+        return work.at + timedelta(seconds=seconds)
 
 
 def plan(store: SqlStore, *at: datetime, name: FlagName = CHECKOUT) -> None:
     changes = [PlannedChange(one, Updates(enabled=True)) for one in at]
     plan_schedules(name, changes, batch=True, by=ADMIN, store=store)
-
-
-def until(condition: Callable[[], object], seconds: float = 5) -> None:
-    give_up_at = monotonic() + seconds
-    while not condition():
-        assert monotonic() < give_up_at, "it did not come about"
-        sleep(0.01)
 
 
 def waiting_for_locks(engine: sa.Engine) -> int:
@@ -124,6 +128,126 @@ def test_a_locked_flag_delays_no_other(store: SqlStore) -> None:
     assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
 
 
+def drained(store: SqlStore) -> list[str]:
+    """Drain, and give the causes of what failed."""
+    return [setback.cause for setback in Drain(store)()]
+
+
+def test_a_locked_schedule_delays_only_its_own_flag(store: SqlStore, engine: sa.Engine) -> None:
+    create_flag(a_new_flag("free"), by=ADMIN, store=store)
+    at = soon(store, 0.2)
+    for key in ("new-checkout", "free"):
+        plan(store, at, name=FlagName("production", key))
+    until(lambda: soon(store, 0) > at)
+
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql(
+            "SELECT 1 FROM feature_flag_schedules WHERE flag_id = "
+            "(SELECT id FROM feature_flags WHERE key = 'new-checkout') FOR UPDATE"
+        )
+        (cause,) = drained(store)
+
+    assert "lock timeout" in cause
+    assert read_flag(FlagName("production", "free"), store=store).materialized
+    assert not read_flag(CHECKOUT, store=store).materialized
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ("PERFORM pg_sleep(10)", "statement timeout"),
+        ("RAISE undefined_table", "undefined_table"),
+        ("RAISE data_corrupted", "data_corrupted"),
+    ],
+)
+def test_a_failing_trigger_delays_only_its_own_flag(
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, body: str, cause: str
+) -> None:
+    create_flag(a_new_flag("free"), by=ADMIN, store=store)
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql(
+            f"CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$"
+        )
+        somebody.exec_driver_sql(
+            "CREATE TRIGGER trouble BEFORE UPDATE ON feature_flag_schedules FOR EACH ROW "
+            "WHEN (NEW.status = 'applied' AND NEW.created_by = 'trouble') EXECUTE FUNCTION trouble()"
+        )
+    at = soon(store, 0.2)
+    for key, admin in (("new-checkout", "trouble"), ("free", "ada")):
+        changes = [PlannedChange(at, Updates(enabled=True))]
+        plan_schedules(FlagName("production", key), changes, batch=False, by=Actor(admin), store=store)
+    until(lambda: soon(store, 0) > at)
+
+    hasty = open_engine(postgresql_url, Limits(statement_seconds=1))
+    causes = drained(SqlStore(hasty))
+    hasty.dispose()
+
+    assert [cause in told for told in causes] == [True]
+    assert read_flag(FlagName("production", "free"), store=store).materialized
+    assert read_flag(CHECKOUT, store=store).state.enabled
+
+
+def test_a_claim_that_the_database_refuses_is_not_taken_for_nothing_to_do(store: SqlStore, engine: sa.Engine) -> None:
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("ALTER TABLE feature_flags RENAME COLUMN retry_at TO later")
+
+    with pytest.raises(SchemaOutdated):
+        materialise_due(store, Setbacks(monotonic))
+
+
+def test_a_cancel_that_is_held_up_over_its_instant_is_refused(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+    (planned,) = all_schedules(engine)
+
+    with engine.begin() as somebody:
+        # It has the flag's lock and has looked at the clock; now it waits for the environment.
+        somebody.exec_driver_sql("SELECT 1 FROM feature_flag_environments FOR UPDATE")
+        cancelling = in_background(cancel_schedule, CHECKOUT, planned.id, by=ADMIN, store=store)
+        until(lambda: waiting_for_locks(engine) == 1)
+        until(lambda: soon(store, 0) > at)
+
+    with pytest.raises(AlreadyApplied):
+        cancelling.result(timeout=5)
+    assert read_flag(CHECKOUT, store=store).state.enabled
+    assert [s.status for s in all_schedules(engine)] == ["applied"]
+
+
+def test_cancels_and_recordings_at_the_same_instant_agree(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    begin = soon(store, 0.3)
+    plan(store, *(begin + timedelta(milliseconds=10 * n) for n in range(40)))
+    planned = all_schedules(engine)
+
+    def record_for_a_while() -> None:
+        while soon(store, 0) < begin + timedelta(seconds=0.8):
+            materialise_due(store, Setbacks(monotonic))
+
+    def cancel_each() -> list[bool]:
+        answers = []
+        for schedule in planned:
+            just_before = schedule.scheduled_at - timedelta(milliseconds=3)
+            until(lambda: soon(store, 0) >= just_before)  # noqa: B023 - called at once
+            try:
+                cancel_schedule(CHECKOUT, schedule.id, by=ADMIN, store=store)
+                answers.append(True)
+            except AlreadyApplied:
+                answers.append(False)
+        return answers
+
+    recording = in_background(record_for_a_while)
+    answers = cancel_each()
+    recording.result(timeout=10)
+
+    assert [s.status for s in all_schedules(engine)] == ["cancelled" if yes else "applied" for yes in answers]
+    applied = [e for e in all_history(engine) if e.action == "schedule.applied"]
+    assert [e.flag_version for e in applied] == list(range(2, 2 + answers.count(False)))
+    assert [e.effective_at for e in applied] == sorted(e.effective_at for e in applied)
+
+
 def test_an_open_foreign_key_check_does_not_hide_a_flag_from_the_worker(store: SqlStore, engine: sa.Engine) -> None:
     at = soon(store, 0.2)
     plan(store, at)
@@ -167,9 +291,7 @@ def test_now_is_the_databases_clock(store: SqlStore, engine: sa.Engine) -> None:
         database_now: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
 
     with store.reading() as work:
-        assert (
-            timedelta(0) <= work.now - database_now.astimezone(UTC) + timedelta(milliseconds=1) < timedelta(seconds=1)
-        )
+        assert timedelta(0) <= work.at - database_now.astimezone(UTC) + timedelta(milliseconds=1) < timedelta(seconds=1)
 
 
 def test_an_archive_and_a_creation_of_the_same_key_do_not_deadlock(

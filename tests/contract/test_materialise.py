@@ -1,17 +1,30 @@
 """Writing down what is in effect, on every database: in order, once, in few statements, one flag's trouble its own."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from flagsched.database.tables import flags as flags_table
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.schedules import Status
 from flagsched.domain.updates import Updates
-from flagsched.ports import ScheduleQuery
-from flagsched.usecases.flags import create_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Recorded, Setbacks, look_ahead, materialise_due
+from flagsched.ports import FlagQuery, ScheduleQuery
+from flagsched.usecases.evaluation import evaluate_flags
+from flagsched.usecases.flags import create_flag, edit_flag, list_flags, read_flag
+from flagsched.usecases.materialise import (
+    Outlook,
+    Recorded,
+    Setback,
+    Setbacks,
+    look_ahead,
+    materialise_alone,
+    materialise_due,
+)
 from flagsched.usecases.schedules import cancel_schedule, list_schedules, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, a_state, after
 from tests.recorder import recorded
@@ -23,16 +36,23 @@ def setbacks(clock: ManualClock) -> Setbacks:
     return Setbacks(lambda: clock().timestamp())
 
 
-def drain(store: SqlStore, setbacks: Setbacks) -> list[Recorded]:
-    """Materialise until nothing is due."""
-    done = []
-    while (recorded := materialise_due(store, setbacks)).flags or recorded.setbacks:
-        done.append(recorded)
-    return done
+def drain(store: SqlStore, setbacks: Setbacks) -> tuple[list[int], list[Setback]]:
+    """Materialise until nothing is due; give how many flags each transaction recorded, and what failed."""
+    flags, failed = [], []
+    while (recorded := materialise_due(store, setbacks)) != Recorded():
+        flags.append(recorded.flags)
+        failed += [s for flag_id in recorded.failed if (s := materialise_alone(store, flag_id, setbacks))]
+    return flags, failed
 
 
 def named(key: str) -> FlagName:
     return FlagName("production", key)
+
+
+def run(engine: sa.Engine, *statements: str) -> None:
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def a_planned_flag(store: SqlStore, key: str, *seconds: float) -> None:
@@ -79,18 +99,32 @@ def test_mixed_updates_leave_alone_what_they_do_not_set(
     assert states == [(True, 0), (True, 25), (False, 50), (True, 50)]
 
 
-def test_recording_changes_nothing_that_a_reader_sees(store: SqlStore, clock: ManualClock, setbacks: Setbacks) -> None:
+def test_recording_changes_nothing_that_a_reader_sees(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+) -> None:
     a_planned_flag(store, "new-checkout", 10, 20, 30)
+    a_planned_flag(store, "other", 40)
     clock.advance(seconds=25)
-    before = read_flag(CHECKOUT, store=store)
+
+    def seen() -> list[object]:
+        flags = list_flags(FlagQuery("production"), store=store).items
+        schedules = list_schedules(CHECKOUT, ScheduleQuery(), store=store).items
+        with engine.connect() as connection:
+            revisions = connection.exec_driver_sql("SELECT name, revision FROM feature_flag_environments").all()
+        return [
+            revisions,
+            evaluate_flags("production", store=store),
+            [(one.flag.name, one.flag.description, one.state, one.next_change_at) for one in flags],
+            [(one.schedule.id, one.schedule.scheduled_at, one.schedule.updates, one.in_effect) for one in schedules],
+        ]
+
+    before = seen()
+    materialized = read_flag(CHECKOUT, store=store).materialized
 
     drain(store, setbacks)
 
-    now = read_flag(CHECKOUT, store=store)
-    assert (now.state, now.next_change_at) == (before.state, before.next_change_at)
-    assert (before.materialized, now.materialized) == (False, True)
-    in_effect = [one.in_effect for one in list_schedules(CHECKOUT, ScheduleQuery(), store=store).items]
-    assert in_effect == [True, True, False]
+    assert seen() == before
+    assert (materialized, read_flag(CHECKOUT, store=store).materialized) == (False, True)
 
 
 def test_a_recorded_schedule_says_when_it_was_recorded(
@@ -207,9 +241,9 @@ def test_a_transaction_is_bounded_by_schedules_but_leaves_none_behind(
             plan_schedules(named(f"flag-{n}"), changes, batch=True, by=ADMIN, store=store)
     clock.advance(hours=1)
 
-    done = drain(store, setbacks)
+    flags, _ = drain(store, setbacks)
 
-    assert [recorded.flags for recorded in done] == [3, 2]
+    assert flags == [3, 2]
     assert {s.status for s in all_schedules(engine)} == {"applied"}
 
 
@@ -252,32 +286,69 @@ def test_a_flag_that_cannot_be_recorded_delays_no_other_and_is_tried_again(
 ) -> None:
     for key in ("a", "bad", "z"):
         a_planned_flag(store, key, 10)
-    with engine.begin() as connection:
-        for statement in REFUSE_ONE_FLAG[engine.dialect.name]:
-            connection.exec_driver_sql(statement)
+    run(engine, *REFUSE_ONE_FLAG[engine.dialect.name])
     clock.advance(seconds=10)
 
-    (recorded,) = drain(store, setbacks)
+    _, (setback,) = drain(store, setbacks)
 
-    assert recorded.flags == 2
-    (setback,) = recorded.setbacks
-    assert "not this one" in setback.error
+    assert "not this one" in setback.cause
     assert setback.delay == timedelta(seconds=1)
+    assert [read_flag(named(key), store=store).materialized for key in ("a", "bad", "z")] == [True, False, True]
     assert read_flag(named("bad"), store=store).state.version == 2
-    assert look_ahead(store).due_at == after(11)
+    assert look_ahead(store, Setbacks(setbacks.monotonic)).due_at == after(11)
 
     clock.advance(seconds=1)
-    (recorded,) = drain(store, setbacks)
-    assert recorded.setbacks[0].delay == timedelta(seconds=2)
+    _, (setback,) = drain(store, setbacks)
+    assert setback.delay == timedelta(seconds=2)
 
-    with engine.begin() as connection:
-        connection.exec_driver_sql(ACCEPT_AGAIN[engine.dialect.name])
+    run(engine, ACCEPT_AGAIN[engine.dialect.name])
     clock.advance(seconds=1)
-    assert drain(store, setbacks) == []
+    assert drain(store, setbacks) == ([], [])
     clock.advance(seconds=1)
-    assert drain(store, setbacks) == [Recorded(1)]
+    assert drain(store, setbacks) == ([1], [])
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM feature_flags WHERE retry_at IS NOT NULL").scalar() == 0
+
+
+def test_a_setback_is_passed_over_also_when_it_could_not_be_written_down(
+    store: SqlStore, clock: ManualClock, setbacks: Setbacks
+) -> None:
+    a_planned_flag(store, "bad", 10)
+    clock.advance(seconds=10)
+    setbacks.note(read_flag(named("bad"), store=store).flag.id)
+
+    assert materialise_due(store, setbacks) == Recorded()
+    assert look_ahead(store, setbacks).due_at is None
+    clock.advance(seconds=1)
+    assert materialise_due(store, setbacks) == Recorded(1)
+
+
+def test_flags_that_only_look_due_starve_nobody(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+) -> None:
+    for n in range(25):
+        create_flag(a_new_flag(f"idle-{n}"), by=ADMIN, store=store)
+    with engine.begin() as connection:
+        connection.execute(sa.update(flags_table).values(next_due_at=after(1)))
+    a_planned_flag(store, "busy", 10)
+    clock.advance(seconds=10)
+
+    drain(store, setbacks)
+
+    assert read_flag(named("busy"), store=store).materialized
+    assert look_ahead(store, setbacks).due_at is None
+
+
+def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(store: SqlStore, clock: ManualClock) -> None:
+    a_planned_flag(store, "new-checkout", 10)
+    clock.advance(seconds=10)
+    with store.writing() as work:
+        (flag,) = work.flags.claim_due(1, passing_over=[])
+        (schedule,) = work.schedules.due([flag], clock(), 9)[flag.id]
+        ended = replace(schedule, status=Status.FAILED, error_message="by hand")
+        work.schedules.end([ended])
+        with pytest.raises(StatementFailed):
+            work.schedules.end([ended])
 
 
 def test_setbacks_wait_longer_each_time_up_to_a_minute(clock: ManualClock, setbacks: Setbacks) -> None:
@@ -291,13 +362,13 @@ def test_setbacks_wait_longer_each_time_up_to_a_minute(clock: ManualClock, setba
     assert setbacks.waiting() == []
 
 
-def test_looking_ahead_tells_the_earliest_plan_of_all(store: SqlStore, clock: ManualClock) -> None:
-    assert look_ahead(store).due_at is None
+def test_looking_ahead_tells_the_earliest_plan_of_all(store: SqlStore, clock: ManualClock, setbacks: Setbacks) -> None:
+    assert look_ahead(store, setbacks).due_at is None
 
     a_planned_flag(store, "a", 30)
     a_planned_flag(store, "b", 20, 40)
 
-    assert (look_ahead(store).now, look_ahead(store).due_at) == (clock(), after(20))
+    assert look_ahead(store, setbacks) == Outlook(clock(), after(20))
 
 
 def test_an_edit_between_two_steps_stands_until_the_next(

@@ -1,6 +1,7 @@
 """The schema goes up, down and up again, is what the code expects, and keeps the rules that a database can keep."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from uuid import uuid4
 
 import pytest
@@ -92,6 +93,16 @@ def test_the_history_refuses_to_be_changed(with_history: sa.Connection, statemen
         with_history.exec_driver_sql(statement)
 
 
+def test_the_history_refuses_to_be_replaced(sqlite_url: sa.URL) -> None:
+    engine = open_engine(sqlite_url, Limits())
+    create_flag(a_new_flag(), by=ADMIN, store=SqlStore(engine))
+
+    replacing = "REPLACE INTO feature_flag_history SELECT * FROM feature_flag_history"
+    with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="append-only"):
+        connection.exec_driver_sql(replacing)
+    engine.dispose()
+
+
 def test_the_history_refuses_to_be_truncated(postgresql_url: sa.URL) -> None:
     with (
         open_engine(postgresql_url, Limits()).connect() as connection,
@@ -134,7 +145,18 @@ def test_a_key_is_free_again_once_its_flag_is_archived(store: SqlStore, engine: 
         assert connection.exec_driver_sql("SELECT count(*) FROM feature_flags").scalar_one() == 2
 
 
-def test_a_database_at_another_revision_is_refused_with_what_to_do(store: SqlStore, engine: sa.Engine) -> None:
+@pytest.mark.parametrize(("revision", "fits"), [("0000", False), ("0001", True), ("0002", True)])
+def test_a_later_schema_fits_and_an_earlier_one_does_not(
+    store: SqlStore, engine: sa.Engine, revision: str, fits: bool
+) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")
+
+    with nullcontext() if fits else pytest.raises(SchemaOutdated, match=revision):
+        store.check()
+
+
+def test_a_database_without_a_schema_is_refused_with_what_to_do(store: SqlStore, engine: sa.Engine) -> None:
     store.check()
     migrations.downgrade(engine, "base")
 

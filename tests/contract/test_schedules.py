@@ -210,7 +210,8 @@ def test_what_is_in_effect_cannot_be_cancelled(store: SqlStore, clock: ManualClo
     with pytest.raises(AlreadyApplied):
         cancel_schedule(CHECKOUT, planned.schedule.id, by=BOB, store=store)
 
-    assert read_flag(CHECKOUT, store=store).state.enabled
+    now = read_flag(CHECKOUT, store=store)
+    assert (now.state.enabled, now.materialized) == (True, True)
 
 
 def test_a_cancel_that_its_instant_overtakes_is_refused(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
@@ -228,7 +229,7 @@ def test_a_cancel_that_its_instant_overtakes_is_refused(store: SqlStore, clock: 
     sa.event.remove(engine, "before_cursor_execute", let_time_pass)
 
     assert read_flag(CHECKOUT, store=store).state.enabled
-    assert [e.action for e in all_history(engine)] == ["flag.created", "schedule.created"]
+    assert [e.action for e in all_history(engine)] == ["flag.created", "schedule.created", "schedule.applied"]
 
 
 def test_a_schedule_is_cancelled_only_once(store: SqlStore) -> None:

@@ -24,7 +24,7 @@ PUBLIC = {"/healthz", "/readyz", "/api/config/flags", "/api/config/flags/<flag_k
 
 def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
     for rule in app.url_map.iter_rules():
-        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
+        for method in sorted((rule.methods or set()) - {"HEAD"}):
             yield rule, method
 
 
@@ -85,6 +85,15 @@ def test_a_token_that_is_not_valid_is_refused(
     assert (answer.status_code, answer.json["error"]) == (401, "UNAUTHORIZED")
 
 
+@pytest.mark.parametrize("subject", ["", "a\x00b", "a\nb", "\ud800", "x" * 201])
+def test_a_subject_that_cannot_stand_in_the_history_is_refused(
+    anyone: FlaskClient, token: Callable[..., str], subject: str
+) -> None:
+    answer = anyone.get("/api/admin/flags", headers={"Authorization": f"Bearer {token(subject=subject)}"})
+
+    assert (answer.status_code, answer.json["error"]) == (401, "UNAUTHORIZED")
+
+
 def test_a_token_signed_with_another_key_is_refused(url: sa.URL, store: SqlStore, token: Callable[..., str]) -> None:
     settings = web_settings(url)
     other = create_app(type(settings)(settings.common, "another-key-0123456789-abcdefghijklmnop"), store=store)
@@ -100,6 +109,11 @@ def test_a_token_signed_with_another_key_is_refused(url: sa.URL, store: SqlStore
         ("GET", "/", 404, "NOT_FOUND"),
         ("GET", "/api/admin/nothing", 404, "NOT_FOUND"),
         ("PUT", "/api/admin/flags", 405, "METHOD_NOT_ALLOWED"),
+        ("OPTIONS", "/api/admin/flags", 405, "METHOD_NOT_ALLOWED"),
+        ("OPTIONS", "/api/config/flags", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/api//config/flags", 404, "NOT_FOUND"),
+        ("POST", "/api/admin//flags", 404, "NOT_FOUND"),
+        ("GET", "/api/config/flags/", 404, "NOT_FOUND"),
     ],
 )
 def test_what_is_not_there_is_told_as_json(anyone: FlaskClient, method: str, path: str, status: int, code: str) -> None:

@@ -364,7 +364,9 @@ def test_what_is_in_effect_cannot_be_cancelled(admin: FlaskClient, clock: Manual
     answer = admin.delete(f"{SCHEDULE}/{created['id']}")
 
     assert (answer.status_code, answer.json["error"]) == (409, "ALREADY_APPLIED")
-    assert admin.get(f"{SCHEDULE}/{created['id']}").json == created | {"inEffect": True}
+    at = "2026-06-01T12:01:00Z"
+    recorded = {"inEffect": True, "status": "applied", "appliedAt": at, "updatedAt": at}
+    assert admin.get(f"{SCHEDULE}/{created['id']}").json == created | recorded
 
 
 @pytest.mark.parametrize("schedule_id", ["00000000-0000-0000-0000-000000000000", "x", "%00"])

@@ -44,7 +44,7 @@ def test_a_worker_lives_on_while_the_database_is_away(server: PostgresServer, tm
 
     with worker(url, tmp_path / "worker.log") as running:
         with store.reading() as work:
-            at = work.now + timedelta(seconds=3)
+            at = work.at + timedelta(seconds=3)
         plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
 
         crash(server)

@@ -34,7 +34,7 @@ def store(engine: sa.Engine) -> SqlStore:
 
 def now(store: SqlStore) -> datetime:
     with store.reading() as work:
-        return work.now
+        return work.at
 
 
 def plan(store: SqlStore, seconds: Sequence[float], name: FlagName = CHECKOUT) -> datetime:
@@ -142,6 +142,25 @@ def test_a_busy_worker_ends_its_transaction_and_stops(store: SqlStore, engine: s
         until(lambda: all_applied(engine), what="all applied")
 
     assert "Traceback" not in running.log
+    assert_recorded_exactly_once_and_in_order(engine)
+
+
+def test_workers_that_are_killed_while_they_record_lose_and_repeat_nothing(
+    store: SqlStore, engine: sa.Engine, tmp_path: Path
+) -> None:
+    for n in range(60):
+        name = FlagName("production", f"flag-{n}")
+        create_flag(a_new_flag(name.key), by=ADMIN, store=store)
+        plan(store, [3 + i / 1000 for i in range(50)], name)
+    killed = 0
+    while not all_applied(engine):
+        with worker(engine.url, tmp_path / f"worker-{killed}.log") as running:
+            until(lambda: "recorded what is in effect" in running.log or all_applied(engine))
+            running.stop(signal.SIGKILL)
+            killed += 1
+        assert killed < 20
+
+    assert killed >= 2
     assert_recorded_exactly_once_and_in_order(engine)
 
 

@@ -27,10 +27,10 @@ blueprint = admin_blueprint("flags")
 
 
 @blueprint.post("/flags")
-@blueprint.arguments(NewFlagQuery, location="query")
 @blueprint.arguments(CreateFlagRequest)
+@blueprint.arguments(NewFlagQuery, location="query")
 @blueprint.response(HTTPStatus.CREATED, FlagView)
-def create_flag(query: dict[str, str | None], body: dict[str, Any]) -> tuple[EffectiveFlag, int, dict[str, str]]:
+def create_flag(body: dict[str, Any], query: dict[str, str | None]) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Create a flag."""
     asked = NewFlag(
         FlagName(_one_environment(body["environment"], query["environment"]), body["key"]),
@@ -61,10 +61,10 @@ def read_flag(query: dict[str, str], flag_key: str) -> EffectiveFlag:
 
 
 @blueprint.route("/flags/<flag_key>", methods=["PATCH", "POST"])
-@blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.arguments(EditFlagRequest)
+@blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, FlagView)
-def edit_flag(query: dict[str, str], edit: FlagEdit, flag_key: str) -> EffectiveFlag:
+def edit_flag(edit: FlagEdit, query: dict[str, str], flag_key: str) -> EffectiveFlag:
     """Change a flag at once; its plan stays."""
     return flags.edit_flag(named(query, flag_key), edit, by=caller(), store=store())
 

@@ -30,20 +30,20 @@ blueprint = admin_blueprint("schedules")
 
 
 @blueprint.post("/flags/<flag_key>/schedule")
-@blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.arguments(CreateScheduleRequest)
+@blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.CREATED, ScheduleView)
-def create_schedule(query: dict[str, str], change: PlannedChange, flag_key: str) -> EffectiveSchedule:
+def create_schedule(change: PlannedChange, query: dict[str, str], flag_key: str) -> EffectiveSchedule:
     """Plan one change of a flag."""
     return schedules.plan_schedules(named(query, flag_key), [change], batch=False, by=caller(), store=store())[0]
 
 
 @blueprint.post("/flags/<flag_key>/schedule/bulk")
-@blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.arguments(BulkCreateScheduleRequest)
+@blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.CREATED, BulkScheduleResponse)
 def create_schedules(
-    query: dict[str, str], body: dict[str, Sequence[PlannedChange]], flag_key: str
+    body: dict[str, Sequence[PlannedChange]], query: dict[str, str], flag_key: str
 ) -> dict[str, list[EffectiveSchedule]]:
     """Plan up to fifty changes of a flag, all or none."""
     changes = body["schedules"]

@@ -1,9 +1,19 @@
 """What all bodies and queries have in common."""
 
+from typing import ClassVar
+
 from marshmallow import Schema
 
+from flagsched.domain.errors import NOT_VALID
 
-class Body(Schema):
+
+class Strict(Schema):
+    """Something that is refused with the message `refusal` if it is not well formed."""
+
+    refusal: ClassVar[str] = NOT_VALID
+
+
+class Body(Strict):
     """A JSON object without unknown fields."""
 
     error_messages: dict[str, str] = {
@@ -12,7 +22,7 @@ class Body(Schema):
     }
 
 
-class Query(Schema):
+class Query(Strict):
     """A query without unknown parameters."""
 
     error_messages: dict[str, str] = {"unknown": "is not a parameter of this path"}
