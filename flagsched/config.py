@@ -56,7 +56,7 @@ def read_settings() -> Settings:
     """Read what every process needs; BadSettings."""
     env = Env()
     if "DATABASE_URL" not in os.environ:
-        INSTANCE.mkdir(mode=0o700, exist_ok=True)
+        _make_instance_folder()
     level = env.str("FLAGSCHED_LOG_LEVEL", "INFO", validate=OneOf(LEVELS))
     return Settings(
         database_url=database_url(env.str("DATABASE_URL", DEFAULT_DATABASE_URL, validate=_refuse_bad_url)),
@@ -85,11 +85,18 @@ def add_default_secret() -> None:
     if "JWT_SECRET_KEY" in os.environ:
         return
     kept = INSTANCE / "jwt-secret"
-    if not kept.exists():
-        INSTANCE.mkdir(mode=0o700, exist_ok=True)
+    if not kept.exists() or not kept.read_text():
+        _make_instance_folder()
         kept.touch(mode=0o600)
         kept.write_text(secrets.token_hex(SHORTEST_SECRET))
     os.environ["JWT_SECRET_KEY"] = kept.read_text()
+
+
+def _make_instance_folder() -> None:
+    try:
+        INSTANCE.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise BadSettings(f"DATABASE_URL is not set, and the folder for SQLite can't be made: {error}") from error
 
 
 def _refuse_bad_url(text: str) -> None:
@@ -100,6 +107,8 @@ def _refuse_bad_url(text: str) -> None:
 
 
 def _refuse_weak_secret(secret: str) -> None:
+    if not secret.isprintable():
+        raise ValidationError("must be printable text")
     if len(secret.encode()) < SHORTEST_SECRET:
         raise ValidationError(f"must have at least {SHORTEST_SECRET} bytes; make one with 'openssl rand -hex 32'")
     if len(set(secret)) < FEWEST_DISTINCT or secret.lower().startswith(EXAMPLES):

@@ -101,10 +101,14 @@ class FlagWriter(FlagReader, Protocol):
     def add(self, flag: Flag) -> None:
         """Insert a flag; FlagExists if its key is taken."""
 
-    def write(self, written: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
-        """Write the flags, and from their pending schedules but `ending` when the next is due.
+    def settle(self, recorded: Sequence[Flag]) -> None:
+        """Write flags as recorded, and from what is still pending when the next is due."""
 
-        `revision` is the environment's, where a reader could see the change.
+    def change(self, flag: Flag, *, revision: int) -> None:
+        """Write a flag as an admin changed it or its plan: the last statement of its transaction.
+
+        Raises Overtaken if, by the clock of this very statement, something of the plan before or after is in effect.
+        `revision` is the environment's.
         """
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
@@ -126,9 +130,6 @@ class ScheduleWriter(ScheduleReader, Protocol):
 
     def end(self, ended: Sequence[Schedule]) -> None:
         """Write how they ended; StatementFailed if one of them is not pending any more."""
-
-    def cancel_before_due(self, cancelled: Schedule) -> bool:
-        """Write its cancellation if its instant has not come by the clock of this very statement."""
 
 
 class HistoryWriter(Protocol):

@@ -42,9 +42,14 @@ def test_every_error_code_is_documented() -> None:
 
 
 def test_every_error_stands_in_the_tree_that_its_module_draws() -> None:
-    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
+    drawn = {}
+    branch = {-1: "FlagschedError"}
+    for stem, name in re.findall(r"^([│ ]*)[├└]── (\w+)", errors.__doc__ or "", flags=re.MULTILINE):
+        drawn[name] = branch[len(stem) // 4 - 1]
+        branch[len(stem) // 4] = name
 
-    assert drawn == {error.__name__ for error in family(FlagschedError)} - {"FlagschedError"}
+    bases = {error.__name__: error.__bases__[0].__name__ for error in family(FlagschedError)}
+    assert drawn | {"FlagschedError": "Exception"} == bases
 
 
 def named_tests() -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from flagsched.bootstrap.web import create_app
 from flagsched.config import BadSettings, read_settings, read_web_settings
 from flagsched.database import migrations
 from flagsched.database.engine import open_engine
-from flagsched.web.auth import make_token
+from flagsched.web.auth import SUBJECT, make_token
 
 
 class Processes:
@@ -22,6 +22,8 @@ class Processes:
 
     def make_token(self, subject: str, role: str, life: timedelta) -> str:
         """See `cli.Runtime`."""
+        if not SUBJECT.fullmatch(subject):
+            sys.exit("flagsched token: --subject must be 1 to 200 printable characters")
         with create_app(read_web_settings()).app_context():
             return make_token(subject, role, life)
 

@@ -1,6 +1,7 @@
 """`flagsched run`: web and worker together on one machine, with something to paste."""
 
 import shlex
+import socket
 import sys
 import time
 import urllib.request
@@ -16,6 +17,8 @@ from flagsched.config import add_default_secret
 HOST = "127.0.0.1"
 TOKEN_LIFE = timedelta(hours=12)
 READY_LOOK_SECONDS = 0.2
+# Whatever proxy is set, it does not lead to this machine.
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 BANNER = """
 flagsched is at {url}; stop it with Ctrl-C.
 
@@ -39,6 +42,7 @@ for i in 1 2 3 4 5 6; do curl -sS {url}/api/config/flags/new-checkout; sleep 2; 
 
 def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade: Callable[[], None]) -> None:
     """Migrate, start web and worker, tell what to paste, and go on until Ctrl-C or until one of them ends."""
+    _refuse_taken(port)
     add_default_secret()
     upgrade()
     url = f"http://{HOST}:{port}"
@@ -49,6 +53,15 @@ def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade:
     Thread(target=_tell_when_ready, args=(url, token), daemon=True).start()
     manager.loop()
     sys.exit(manager.returncode)
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            sys.exit(f"flagsched: cannot listen on {HOST}:{port} ({error.strerror}); choose another with --port")
 
 
 def _commands(port: int) -> dict[str, list[str]]:
@@ -67,7 +80,7 @@ def _tell_when_ready(url: str, token: str) -> None:
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310 - an http URL of ours
+        with DIRECTLY.open(f"{url}/readyz", timeout=5) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False

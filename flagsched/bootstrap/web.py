@@ -17,8 +17,6 @@ from flagsched.web.api import config, flags, schedules
 from flagsched.web.context import bind_log, identify, use_store
 from flagsched.web.errors import answer_errors
 
-LARGEST_BODY = 256 * 1024
-
 
 def create_app(settings: WebSettings | None = None, *, store: Store | None = None) -> Flask:
     """Make the web app, from the environment's settings unless others are given.
@@ -32,7 +30,6 @@ def create_app(settings: WebSettings | None = None, *, store: Store | None = Non
     app.config.update(
         JWT_SECRET_KEY=settings.jwt_secret_key,
         JWT_TOKEN_LOCATION=["headers"],
-        MAX_CONTENT_LENGTH=LARGEST_BODY,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
     use_store(app, store or _open_store(app, settings))

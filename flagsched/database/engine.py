@@ -27,8 +27,11 @@ def database_url(text: str) -> sa.URL:
     """Read a database URL; `postgres://` and `postgresql://` mean psycopg2. Raises ValueError."""
     try:
         url = sa.make_url(text.replace("postgres://", "postgresql://", 1) if text.startswith("postgres://") else text)
-    except sa.exc.ArgumentError as error:
-        raise ValueError("is not a database URL") from error
+    except (sa.exc.ArgumentError, ValueError):
+        # Without the reason: it may quote the password.
+        raise ValueError("is not a database URL") from None
+    if "@" in (url.host or ""):
+        raise ValueError("has an '@' in its password, which must be written as %40")
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg2")
     if url.drivername not in {"postgresql+psycopg2", "sqlite"}:
@@ -60,7 +63,8 @@ def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
     return {
         "connect_timeout": limits.connect_seconds,
         "application_name": "flagsched",
-        "options": " ".join(f"-c {name}={seconds}s" for name, seconds in settings.items()),
+        # East of UTC the server would write the calendar's last hours as year 10000, which the driver can't read.
+        "options": " ".join(["-c timezone=UTC", *(f"-c {name}={seconds}s" for name, seconds in settings.items())]),
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,

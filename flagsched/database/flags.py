@@ -12,7 +12,7 @@ from flagsched.database.clock import Clock
 from flagsched.database.engine import insert_for
 from flagsched.database.rowset import rowset
 from flagsched.database.tables import flags, is_pending, schedules
-from flagsched.domain.errors import FlagExists
+from flagsched.domain.errors import FlagExists, Overtaken
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.ports import FlagQuery, Page
 
@@ -29,6 +29,12 @@ WRITTEN = (
 )
 READ = (*WRITTEN, "environment", "key", "next_due_at", "created_at")
 SELECTED = sa.select(*(flags.c[name] for name in READ))
+NEXT_DUE_AT = (
+    sa.select(sa.func.min(schedules.c.scheduled_at))
+    .where(schedules.c.flag_id == flags.c.id, is_pending)
+    .correlate(flags)
+    .scalar_subquery()
+)
 LAST_ERROR_LENGTH = 1000
 
 
@@ -93,18 +99,27 @@ class Flags:
         if added.rowcount != 1:
             raise FlagExists(flag.name.environment, flag.name.key)
 
-    def write(self, written: Sequence[Flag], *, revision: int | None = None, ending: UUID | None = None) -> None:
+    def settle(self, recorded: Sequence[Flag]) -> None:
         """See `ports.FlagWriter`."""
+        self.connection.execute(self._written(recorded))
+
+    def change(self, flag: Flag, *, revision: int) -> None:
+        """See `ports.FlagWriter`."""
+        now = self.clock.at_statement()
+        still_ahead = [sa.or_(due_at.is_(None), due_at > now) for due_at in (flags.c.next_due_at, NEXT_DUE_AT)]
+        changed = self._written([flag]).where(*still_ahead).values(revision=revision)
+        if self.connection.execute(changed).rowcount != 1:
+            raise Overtaken(f"flag {flag.name.key!r} is changing by its plan just now; nothing was stored, try again")
+
+    def _written(self, written: Sequence[Flag]) -> sa.Update:
         given = rowset(
             self.connection.dialect.name,
             {name: flags.c[name].type for name in WRITTEN},
             [_row(flag) for flag in written],
         )
         values: dict[str, Any] = {name: given.c[name] for name in WRITTEN if name != "id"}
-        values |= {"next_due_at": _next_due_at(ending), "retry_at": None, "last_error": None}
-        if revision is not None:
-            values["revision"] = revision
-        self.connection.execute(sa.update(flags).where(flags.c.id == given.c.id).values(values))
+        values |= {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None}
+        return sa.update(flags).where(flags.c.id == given.c.id).values(values)
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         """See `ports.FlagWriter`."""
@@ -133,13 +148,6 @@ def _named(name: FlagName) -> sa.ColumnElement[bool]:
 
 def _none_of(flag_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
     return flags.c.id.not_in(flag_ids) if flag_ids else sa.true()
-
-
-def _next_due_at(ending: UUID | None) -> sa.ScalarSelect[Any]:
-    earliest = sa.select(sa.func.min(schedules.c.scheduled_at)).where(schedules.c.flag_id == flags.c.id, is_pending)
-    if ending is not None:
-        earliest = earliest.where(schedules.c.id != ending)
-    return earliest.correlate(flags).scalar_subquery()
 
 
 def _row(flag: Flag) -> dict[str, Any]:

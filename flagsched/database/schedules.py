@@ -8,7 +8,6 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from flagsched.database.clock import Clock
 from flagsched.database.errors import REFUSED
 from flagsched.database.rowset import rowset
 from flagsched.database.tables import is_pending, schedules
@@ -41,7 +40,6 @@ class Schedules:
     """Implements `ports.ScheduleReader` and `ports.ScheduleWriter`."""
 
     connection: sa.Connection
-    clock: Clock
 
     def find(self, flag: Flag, schedule_id: UUID) -> Schedule | None:
         """See `ports.ScheduleReader`."""
@@ -108,16 +106,6 @@ class Schedules:
         )
         if updated.rowcount != len(ended):
             raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
-
-    def cancel_before_due(self, cancelled: Schedule) -> bool:
-        """See `ports.ScheduleWriter`."""
-        ending = _ending(cancelled)
-        result = self.connection.execute(
-            sa.update(schedules)
-            .where(schedules.c.id == cancelled.id, is_pending, schedules.c.scheduled_at > self.clock.at_statement())
-            .values({name: ending[name] for name in ENDED})
-        )
-        return result.rowcount == 1
 
 
 def _row(schedule: Schedule) -> dict[str, Any]:

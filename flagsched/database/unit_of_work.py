@@ -24,6 +24,8 @@ READ_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "sqlite": {READING: True},
 }
+# A writer sees what was committed while it waited for its lock, whatever the server's default is.
+WRITE_OPTIONS: dict[str, dict[str, Any]] = {"postgresql": {"isolation_level": "READ COMMITTED"}, "sqlite": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class SqlStore:
     def __init__(self, engine: sa.Engine, clock: Clock | None = None) -> None:
         on_sqlite = engine.dialect.name == "sqlite"
         self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
-        self._engine = engine
+        self._writing = engine.execution_options(**WRITE_OPTIONS[engine.dialect.name])
         self._reading = engine.execution_options(**READ_OPTIONS[engine.dialect.name])
 
     @contextmanager
@@ -84,18 +86,18 @@ class SqlStore:
         """See `ports.Store`."""
         with _translated(), self._reading.connect() as connection:
             at = self._clock.at_begin(connection)
-            yield SqlReading(Flags(connection, self._clock), Schedules(connection, self._clock), at)
+            yield SqlReading(Flags(connection, self._clock), Schedules(connection), at)
 
     @contextmanager
     def writing(self) -> Iterator[SqlWriting]:
         """See `ports.Store`."""
-        with _translated(), self._engine.connect() as connection:
+        with _translated(), self._writing.connect() as connection:
             connection.begin()  # SQLite takes its write lock here, before anybody looks at the clock.
             yield SqlWriting(
                 connection,
                 self._clock,
                 Flags(connection, self._clock),
-                Schedules(connection, self._clock),
+                Schedules(connection),
                 History(connection),
             )
 

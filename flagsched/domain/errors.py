@@ -14,11 +14,12 @@ FlagschedError
 │       ├── AlreadyApplied
 │       ├── AlreadyCancelled
 │       └── AlreadyFailed
-├── Unavailable              503  try again after `retry_after` seconds
-│   ├── FlagBusy
-│   ├── DatabaseUnavailable
-│   └── SchemaOutdated
-└── StatementFailed          the database refused one statement; the same again would fail again
+└── Unavailable              503  try again after `retry_after` seconds
+    ├── FlagBusy
+    │   └── Overtaken
+    ├── DatabaseUnavailable
+    ├── SchemaOutdated
+    └── StatementFailed
 """
 
 from collections.abc import Mapping, Sequence
@@ -165,6 +166,10 @@ class FlagBusy(Unavailable):
     """Somebody else has held the flag's lock for as long as we wait."""
 
     code = "FLAG_BUSY"
+
+
+class Overtaken(FlagBusy):
+    """Something of the flag's plan took effect while it was being changed: what was decided no longer holds."""
 
 
 class DatabaseUnavailable(Unavailable):

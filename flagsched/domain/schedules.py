@@ -76,11 +76,6 @@ class Schedule:
         if not self.pending:
             raise ENDINGS[self.status](self.id)
 
-    def refuse_if_due(self, now: datetime) -> None:
-        """Raise AlreadyApplied if its instant has come."""
-        if self.is_due(now):
-            raise AlreadyApplied(self.id)
-
     def cancelled(self, by: str, at: datetime) -> Self:
         """The schedule after its cancellation."""
         return replace(self, status=Status.CANCELLED, cancelled_by=by, cancelled_at=at, updated_at=at)

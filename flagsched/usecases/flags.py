@@ -8,6 +8,7 @@ from flagsched.domain.flags import Flag, FlagEdit, FlagName, NewFlag
 from flagsched.domain.history import Actor, flag_entry, schedule_entry
 from flagsched.domain.timeline import EffectiveFlag, effective_flag
 from flagsched.ports import FlagQuery, Page, Reading, Store
+from flagsched.usecases.deciding import decided
 from flagsched.usecases.materialise import lock_current
 
 
@@ -16,9 +17,9 @@ def create_flag(asked: NewFlag, *, by: Actor, store: Store) -> EffectiveFlag:
     with store.writing() as work:
         clock = work.now()
         flag = asked.born(uuid4(), clock)
-        work.flags.add(flag)
+        work.flags.add(flag)  # Before the environment, as locks are taken; so its revision is written afterwards.
         work.history.append([flag_entry(None, flag, by=by, recorded_at=clock)])
-        work.flags.write([flag], revision=work.publish(flag.name.environment))
+        work.flags.change(flag, revision=work.publish(flag.name.environment))
         work.commit()
     return effective_flag(flag, [], clock)
 
@@ -36,18 +37,20 @@ def read_flag(name: FlagName, *, store: Store) -> EffectiveFlag:
         return _effective(work, [find_flag(work, name)])[0]
 
 
+@decided
 def edit_flag(name: FlagName, edit: FlagEdit, *, by: Actor, store: Store) -> EffectiveFlag:
     """Change a flag at once; its plan stays. FlagMissing, FlagBusy."""
     with store.writing() as work:
         before, clock = lock_current(work, name)
         after = before.edited(edit, before.now(clock))
         work.history.append([flag_entry(before, after, by=by, recorded_at=clock)])
-        work.flags.write([after], revision=work.publish(name.environment))
         pending = work.schedules.pending([after])[after.id]
+        work.flags.change(after, revision=work.publish(name.environment))
         work.commit()
     return effective_flag(after, pending, clock)
 
 
+@decided
 def archive_flag(name: FlagName, *, by: Actor, store: Store) -> None:
     """End a flag, and cancel what is planned for it. FlagMissing, FlagBusy."""
     with store.writing() as work:
@@ -62,7 +65,7 @@ def archive_flag(name: FlagName, *, by: Actor, store: Store) -> None:
             for was, ended in zip(planned, cancelled, strict=True)
         ]
         work.history.append([*endings, flag_entry(before, after, by=by, recorded_at=clock)])
-        work.flags.write([after], revision=work.publish(name.environment))
+        work.flags.change(after, revision=work.publish(name.environment))
         work.commit()
 
 

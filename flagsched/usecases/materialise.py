@@ -28,7 +28,7 @@ def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int = S
     work.schedules.end([schedule for _, _, schedule in ended])
     work.history.append([step_entry(flag, step, schedule, clock) for flag, step, schedule in ended])
     recorded = [replayed.recorded for replayed in replays]
-    work.flags.write(recorded)
+    work.flags.settle(recorded)
     return recorded
 
 

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from flagsched.domain.errors import AlreadyEnded, ScheduleMissing
+from flagsched.domain.errors import ScheduleMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.schedules import PlannedChange, plan_batch, refuse_duplicates
 from flagsched.domain.timeline import EffectiveSchedule, effective_schedule
-from flagsched.ports import Page, ScheduleQuery, Store, Writing
+from flagsched.ports import Page, ScheduleQuery, Store
+from flagsched.usecases.deciding import decided
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.materialise import lock_current
 
 
+@decided
 def plan_schedules(
     name: FlagName, changes: Sequence[PlannedChange], *, batch: bool, by: Actor, store: Store
 ) -> list[EffectiveSchedule]:
@@ -35,7 +37,7 @@ def plan_schedules(
         work.history.append([schedule_entry(flag, None, s, by=by, recorded_at=clock) for s in planned])
         flag = flag.numbered(planned[-1].seq)
         revision = work.publish(name.environment, wake_at=min(s.scheduled_at for s in planned))
-        work.flags.write([flag], revision=revision)
+        work.flags.change(flag, revision=revision)
         work.commit()
     return [effective_schedule(schedule, flag, clock) for schedule in planned]
 
@@ -58,34 +60,23 @@ def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> Effecti
         return effective_schedule(schedule, flag, work.at)
 
 
+@decided
 def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Store) -> EffectiveSchedule:
     """Cancel a schedule: if this returns, it will never take effect.
 
     Raises FlagMissing, ScheduleMissing, FlagBusy, and AlreadyApplied, AlreadyCancelled or AlreadyFailed.
     """
-    while True:
-        with store.writing() as work:
-            cancelled = _cancel(work, name, schedule_id, by)
-            if cancelled is not None:
-                work.commit()
-                return cancelled
-        # Its instant came while we worked: go over it again, which now finds it in effect.
-
-
-def _cancel(work: Writing, name: FlagName, schedule_id: UUID, by: Actor) -> EffectiveSchedule | None:
-    flag, clock = lock_current(work, name)
-    before = work.schedules.find(flag, schedule_id)
-    if before is None:
-        raise ScheduleMissing(schedule_id, name.key)
-    try:
+    with store.writing() as work:
+        flag, clock = lock_current(work, name)
+        before = work.schedules.find(flag, schedule_id)
+        if before is None:
+            raise ScheduleMissing(schedule_id, name.key)
+        if not before.pending:
+            work.commit()  # What made it too late is worth keeping.
         before.refuse_unless_pending()
-        before.refuse_if_due(flag.now(clock))
-    except AlreadyEnded:
-        # What made it too late to cancel is worth keeping.
+        after = before.cancelled(by.name, flag.now(clock))
+        work.schedules.end([after])
+        work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
+        work.flags.change(flag, revision=work.publish(name.environment))
         work.commit()
-        raise
-    after = before.cancelled(by.name, flag.now(clock))
-    work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
-    work.flags.write([flag], revision=work.publish(name.environment), ending=before.id)
-    # The last statement looks at the clock itself: no reader sees in effect what is then cancelled.
-    return effective_schedule(after, flag, clock) if work.schedules.cancel_before_due(after) else None
+    return effective_schedule(after, flag, clock)

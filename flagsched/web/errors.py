@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app, json
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from flagsched.domain.errors import (
@@ -39,6 +40,7 @@ def answer_errors(app: Flask) -> None:
     """Have `app` answer all errors as JSON."""
     app.register_error_handler(FlagschedError, answer_refusal)
     app.register_error_handler(HTTPException, answer_http_exception)
+    app.register_error_handler(ParseException, answer_unreadable)
     app.register_error_handler(Exception, answer_fault)
 
 
@@ -61,6 +63,12 @@ def answer_http_exception(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
     return _answer(status, status.name, error.description or status.phrase, None, headers)
+
+
+def answer_unreadable(error: ParseException) -> Response:
+    """The answer to a chunked body that breaks off or is framed wrongly, which gunicorn finds while it is read."""
+    current_app.logger.info("body unreadable: %s", error)
+    return _answer(HTTPStatus.BAD_REQUEST, ValidationFailed.code, "The body is not sent as it says", None, {})
 
 
 def answer_fault(error: Exception) -> Response:

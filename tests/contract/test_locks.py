@@ -17,6 +17,7 @@ from flagsched.domain.errors import (
     FlagBusy,
     FlagExists,
     FlagMissing,
+    Overtaken,
     PastInstants,
     SchemaOutdated,
 )
@@ -80,7 +81,7 @@ def test_a_flag_archived_while_a_batch_waits_for_it_gets_no_schedule(
         assert flag is not None
         planning = in_background(plan, store, soon(store, 60), soon(store, 61))
         until(lambda: waiting_for_locks(engine) == 1)
-        work.flags.write([flag.archived(work.now())])
+        work.flags.settle([flag.archived(work.now())])
         work.commit()
 
     with pytest.raises(FlagMissing):
@@ -195,6 +196,27 @@ def test_a_claim_that_the_database_refuses_is_not_taken_for_nothing_to_do(store:
         materialise_due(store, Setbacks(monotonic))
 
 
+def held_up_over(
+    at: datetime, store: SqlStore, engine: sa.Engine, begin: Callable[[], "Future[object]"]
+) -> "Future[object]":
+    """Let a writer take the flag's lock and look at the clock, and then keep it waiting until `at` has passed."""
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("SELECT 1 FROM feature_flag_environments FOR UPDATE")
+        held_up = begin()
+        until(lambda: waiting_for_locks(engine) == 1)
+        until(lambda: soon(store, 0) > at)
+        seen = read_flag(CHECKOUT, store=store).state
+        assert (seen.enabled, seen.version) == (True, 2)
+    return held_up
+
+
+def told(engine: sa.Engine) -> list[tuple[str, int]]:
+    return [(e.action, e.flag_version) for e in all_history(engine)]
+
+
+CREATED = [("flag.created", 1), ("schedule.created", 1)]
+
+
 def test_a_cancel_that_is_held_up_over_its_instant_is_refused(
     store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
 ) -> None:
@@ -202,17 +224,89 @@ def test_a_cancel_that_is_held_up_over_its_instant_is_refused(
     plan(store, at)
     (planned,) = all_schedules(engine)
 
-    with engine.begin() as somebody:
-        # It has the flag's lock and has looked at the clock; now it waits for the environment.
-        somebody.exec_driver_sql("SELECT 1 FROM feature_flag_environments FOR UPDATE")
-        cancelling = in_background(cancel_schedule, CHECKOUT, planned.id, by=ADMIN, store=store)
-        until(lambda: waiting_for_locks(engine) == 1)
-        until(lambda: soon(store, 0) > at)
+    cancelling = held_up_over(
+        at, store, engine, lambda: in_background(cancel_schedule, CHECKOUT, planned.id, by=ADMIN, store=store)
+    )
 
     with pytest.raises(AlreadyApplied):
         cancelling.result(timeout=5)
-    assert read_flag(CHECKOUT, store=store).state.enabled
+    assert told(engine) == [*CREATED, ("schedule.applied", 2)]
     assert [s.status for s in all_schedules(engine)] == ["applied"]
+
+
+def test_an_edit_that_is_held_up_over_an_instant_comes_after_it(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+    edit = FlagEdit(Updates(rollout_percentage=7))
+
+    held_up_over(at, store, engine, lambda: in_background(edit_flag, CHECKOUT, edit, by=ADMIN, store=store)).result(
+        timeout=5
+    )
+
+    now = read_flag(CHECKOUT, store=store).state
+    assert (now.enabled, now.rollout_percentage, now.version) == (True, 7, 3)
+    assert told(engine) == [*CREATED, ("schedule.applied", 2), ("flag.updated", 3)]
+
+
+def test_an_archive_that_is_held_up_over_an_instant_cancels_only_the_rest(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at, at + timedelta(minutes=1))
+
+    held_up_over(at, store, engine, lambda: in_background(archive_flag, CHECKOUT, by=ADMIN, store=store)).result(
+        timeout=5
+    )
+
+    assert [s.status for s in all_schedules(engine)] == ["applied", "cancelled"]
+    assert told(engine)[3:] == [("schedule.applied", 2), ("schedule.cancelled", 2), ("flag.archived", 3)]
+
+
+def test_a_plan_that_is_held_up_over_its_instant_is_refused(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+
+    planning = held_up_over(at, store, engine, lambda: in_background(plan, store, at - timedelta(milliseconds=1)))
+
+    with pytest.raises(PastInstants):
+        planning.result(timeout=5)
+    assert len(all_schedules(engine)) == 1
+
+
+def test_what_is_overtaken_again_and_again_is_busy(store: SqlStore, engine: sa.Engine) -> None:
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("UPDATE feature_flags SET next_due_at = now() + interval '1 hour'")
+        somebody.exec_driver_sql(
+            "CREATE FUNCTION overtake() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+        )
+        somebody.exec_driver_sql(
+            "CREATE TRIGGER overtake BEFORE UPDATE ON feature_flags FOR EACH ROW EXECUTE FUNCTION overtake()"
+        )
+
+    with pytest.raises(Overtaken):
+        edit_flag(CHECKOUT, FlagEdit(description="x"), by=ADMIN, store=store)
+
+
+def test_the_last_hour_of_the_calendar_is_read_wherever_the_server_stands(
+    engine: sa.Engine, postgresql_url: sa.URL
+) -> None:
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql(f"ALTER DATABASE {engine.url.database} SET timezone = 'Asia/Tokyo'")
+    in_tokyo = open_engine(postgresql_url, Limits())
+    store = SqlStore(in_tokyo)
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+    last_second = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+    plan(store, last_second)
+
+    assert read_flag(CHECKOUT, store=store).next_change_at == last_second
+    in_tokyo.dispose()
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql(f"ALTER DATABASE {engine.url.database} RESET timezone")
 
 
 def test_cancels_and_recordings_at_the_same_instant_agree(

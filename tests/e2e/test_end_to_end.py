@@ -1,8 +1,10 @@
 """From a posted plan to a flag that moves: gunicorn, the worker and real HTTP clients."""
 
 import re
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,56 @@ def test_what_flagsched_run_prints_can_be_pasted(tmp_path: Path) -> None:
         assert f"{name} stopped" in re.sub(" +", " ", running.log)
 
 
+def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    env = environment(sa.make_url("sqlite://"))
+    del env["DATABASE_URL"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "flagsched", "run", "--port", port]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert not (tmp_path / "instance").exists()
+
+
+def raw_answer(address: str, token: str, body: bytes) -> str:
+    """The first line that a server answers to a chunked body, sent as it is."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    head = (
+        f"POST /api/admin/flags HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        with suppress(ConnectionError):
+            return connection.makefile().readline().strip()
+    return ""
+
+
+def chunk(body: bytes) -> bytes:
+    return f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (chunk(b'{"key": "small"}'), 201),
+        (chunk(b'{"key": "padded"}' + b" " * 300_000), 413),
+        (chunk(b"a" * 300_000), 413),
+        (b"zz\r\n{}\r\n0\r\n\r\n", 400),
+        (b"2\r\n{}XX0\r\n\r\n", 400),
+    ],
+    ids=["small", "padded", "large", "no-number", "no-end"],
+)
+def test_a_chunked_body_is_held_to_the_same_limit(sqlite_url: sa.URL, tmp_path: Path, body: bytes, status: int) -> None:
+    token = run_flagsched(sqlite_url, "token", "--subject", "ada").stdout.strip()
+    with web(sqlite_url, tmp_path / "web.log") as address:
+        assert raw_answer(address, f"Bearer {token}", body).split()[1:2] == [str(status)]
+
+
 def test_the_command_line_refuses_what_is_wrong_by_name(sqlite_url: sa.URL) -> None:
     short = subprocess.run(
         [sys.executable, "-m", "flagsched", "token", "--subject", "ada"],
@@ -108,6 +160,9 @@ def test_the_command_line_refuses_what_is_wrong_by_name(sqlite_url: sa.URL) -> N
     )  # fmt: skip
     unknown = run_flagsched(sqlite_url, "db", "upgrade", "9999")
 
+    nameless = run_flagsched(sqlite_url, "token", "--subject", "a\nb")
+
+    assert (nameless.returncode, nameless.stdout) == (1, "")
     assert (short.returncode, "JWT_SECRET_KEY" in short.stderr) == (2, True)
     assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
 

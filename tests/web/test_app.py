@@ -180,6 +180,9 @@ def test_a_process_without_its_database_says_so() -> None:
         ({"DATABASE_URL": "mysql://h/d"}, '"DATABASE_URL" invalid'),
         ({"DATABASE_URL": "sqlite://"}, "names no file"),
         ({"DATABASE_URL": "nonsense"}, "is not a database URL"),
+        ({"DATABASE_URL": "postgresql://app:p@ss:w0rd@db:5432/x"}, "is not a database URL"),
+        ({"DATABASE_URL": "postgresql://app:top@s3cret@db/x"}, "must be written as %40"),
+        ({"JWT_SECRET_KEY": "\udce9" * 40}, "must be printable"),
         ({"FLAGSCHED_LOG_LEVEL": "LOUD"}, '"FLAGSCHED_LOG_LEVEL" invalid'),
         ({"FLAGSCHED_POOL_SIZE": "many"}, '"FLAGSCHED_POOL_SIZE" invalid'),
     ],
@@ -192,5 +195,7 @@ def test_settings_that_are_wrong_are_refused_by_name(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(EnvError, match=message):
+    with pytest.raises(EnvError, match=message) as caught:
         create_app()
+    assert "w0rd" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)

