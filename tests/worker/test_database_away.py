@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def test_a_worker_lives_on_while_the_database_is_away(server: PostgresServer, tm
 
 def freeze(server: PostgresServer, signum: signal.Signals) -> None:
     parent = psutil.Process(server.get_pid())
-    for process in (parent, *parent.children(recursive=True)):
-        process.send_signal(signum)
+    parent.send_signal(signum)
+    for process in parent.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # A connection that ended meanwhile.
+            process.send_signal(signum)
 
 
 def test_a_worker_that_hangs_ends_itself(server: PostgresServer, tmp_path: Path) -> None:
