@@ -14,7 +14,7 @@ def number(name: str, default: int) -> int:
 
 bind = f"{os.environ.get('HOST', '0.0.0.0')}:{number('PORT', 8000)}"  # noqa: S104 - a router stands before it
 workers = number("WEB_CONCURRENCY", 2)
-worker_class = "gthread"
+worker_class = "flagsched.web.server.JsonWorker"
 threads = number("FLAGSCHED_THREADS", 8)
 timeout = 30
 graceful_timeout = 10

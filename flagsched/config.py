@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from environs import Env, EnvError
 from marshmallow import ValidationError
 from marshmallow.validate import OneOf, Range
@@ -21,8 +23,10 @@ BadSettings = EnvError
 INSTANCE = Path("instance")
 DEFAULT_DATABASE_URL = f"sqlite:///{INSTANCE / 'flagsched.db'}"
 SHORTEST_SECRET = 32
+SHORTEST_RSA_BITS = 2048
 FEWEST_DISTINCT = 10
 EXAMPLES = ("change", "example", "replace", "secret", "your-")
+ALGORITHMS = ["HS256", "RS256"]
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -40,7 +44,10 @@ class WebSettings:
     """What a web process needs, and whoever makes tokens for it."""
 
     common: Settings
-    jwt_secret_key: str = field(repr=False)
+    jwt_algorithm: str
+    jwt_key: str = field(repr=False)
+    """The secret that signs and verifies with HS256, or the public key that verifies with RS256."""
+    horizon_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,17 @@ def read_settings() -> Settings:
 
 def read_web_settings() -> WebSettings:
     """Read what a web process needs; BadSettings."""
-    return WebSettings(read_settings(), Env().str("JWT_SECRET_KEY", validate=_refuse_weak_secret))
+    env = Env()
+    common = read_settings()
+    if env.bool("FLASK_DEBUG", False) and common.database_url.get_backend_name() == "postgresql":
+        raise BadSettings('Environment variable "FLASK_DEBUG" is on: debug mode shows its insides to callers')
+    algorithm = env.str("JWT_ALGORITHM", "HS256", validate=OneOf(ALGORITHMS))
+    if algorithm == "HS256":
+        key = env.str("JWT_SECRET_KEY", validate=_refuse_weak_secret)
+    else:
+        key = env.str("JWT_PUBLIC_KEY", validate=_refuse_bad_public_key).replace("\\n", "\n")
+    horizon = env.int("FLAGSCHED_HORIZON_DAYS", 366, validate=Range(1, 3660))
+    return WebSettings(common, algorithm, key, horizon)
 
 
 def read_worker_settings() -> WorkerSettings:
@@ -113,3 +130,13 @@ def _refuse_weak_secret(secret: str) -> None:
         raise ValidationError(f"must have at least {SHORTEST_SECRET} bytes; make one with 'openssl rand -hex 32'")
     if len(set(secret)) < FEWEST_DISTINCT or secret.lower().startswith(EXAMPLES):
         raise ValidationError("looks like an example; make one with 'openssl rand -hex 32'")
+
+
+def _refuse_bad_public_key(text: str) -> None:
+    try:
+        # Hosts that allow no line breaks in a variable write them as \\n.
+        key = load_pem_public_key(text.replace("\\n", "\n").encode())
+    except ValueError as error:
+        raise ValidationError("is not a public key in PEM") from error
+    if not (isinstance(key, RSAPublicKey) and key.key_size >= SHORTEST_RSA_BITS):
+        raise ValidationError(f"must be an RSA key of at least {SHORTEST_RSA_BITS} bits")

@@ -66,6 +66,9 @@ class ScheduleReader(Protocol):
     def page(self, flag: Flag, query: ScheduleQuery) -> Page[Schedule]:
         """Schedules of `flag` by (scheduled_at, seq)."""
 
+    def count_pending(self, flag: Flag) -> int:
+        """How many schedules of `flag` are pending."""
+
     def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
         """All pending schedules of these flags, by flag id; a flag without any has an empty list."""
 

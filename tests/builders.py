@@ -14,7 +14,7 @@ from flagsched.domain.updates import UnreadableUpdates, Updates
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ADMIN = Actor("ada", "request-1")
 CHECKOUT = FlagName("production", "new-checkout")
-SECRET = "a-key-for-tests-0123456789-abcdefghijklm"
+SECRET = "a-key-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _ids = (UUID(int=n) for n in count(1))
 

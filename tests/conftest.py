@@ -132,4 +132,4 @@ def admin(app: Flask, token: Callable[..., str]) -> FlaskClient:
 
 
 def web_settings(url: sa.URL) -> WebSettings:
-    return WebSettings(Settings(url, Limits(), log_level=20), SECRET)
+    return WebSettings(Settings(url, Limits(), log_level=20), "HS256", SECRET, horizon_days=366)

@@ -6,7 +6,8 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from flagsched.domain import errors
-from flagsched.domain.errors import FlagschedError
+from flagsched.domain.errors import FlagschedError, Refused
+from flagsched.web.errors import STATUS
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +29,7 @@ def named_in_tables(path: str, pattern: str) -> set[str]:
 
 def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
     code = text("flagsched/config.py") + text("gunicorn.conf.py")
-    read = set(re.findall(r'"((?:FLAGSCHED_|JWT_|DATABASE_|WEB_)[A-Z_]+|HOST|PORT)"', code.replace("'", '"')))
+    read = set(re.findall(r'"((?:FLAGSCHED_|FLASK_|JWT_|DATABASE_|WEB_)[A-Z_]+|HOST|PORT)"', code.replace("'", '"')))
 
     documented = named_in_tables("docs/operations.md", r"`([A-Z][A-Z_]+)`") - {"DEBUG", "INFO", "WARNING", "ERROR"}
 
@@ -39,6 +40,14 @@ def test_every_error_code_is_documented() -> None:
     codes = {error.code for error in family(FlagschedError)}
 
     assert codes <= named_in_tables("docs/api.md", r"`([A-Z][A-Za-z_ ]+)`")
+
+
+def test_every_error_has_the_status_that_its_module_draws() -> None:
+    for error in family(FlagschedError):
+        status = next(STATUS[kind] for kind in error.__mro__ if kind in STATUS)
+        if error is not Refused:
+            assert (status >= 500) == (not issubclass(error, Refused)), error
+        assert status != 500 or error in {FlagschedError, Refused}, error
 
 
 def test_every_error_stands_in_the_tree_that_its_module_draws() -> None:

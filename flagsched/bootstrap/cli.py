@@ -24,7 +24,10 @@ class Processes:
         """See `cli.Runtime`."""
         if not SUBJECT.fullmatch(subject):
             sys.exit("flagsched token: --subject must be 1 to 200 printable characters")
-        with create_app(read_web_settings()).app_context():
+        settings = read_web_settings()
+        if settings.jwt_algorithm != "HS256":
+            sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from whoever holds the private key")
+        with create_app(settings).app_context():
             return make_token(subject, role, life)
 
     def run(self, port: int) -> None:

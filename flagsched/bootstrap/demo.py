@@ -65,7 +65,14 @@ def _refuse_taken(port: int) -> None:
 
 
 def _commands(port: int) -> dict[str, list[str]]:
-    web = ["gunicorn", "flagsched:create_app()", "--bind", f"{HOST}:{port}", "--worker-class", "gthread"]
+    web = [
+        "gunicorn",
+        "flagsched:create_app()",
+        "--bind",
+        f"{HOST}:{port}",
+        "--worker-class",
+        "flagsched.web.server.JsonWorker",
+    ]
     return {
         "web": [sys.executable, "-m", *web, "--threads", "8", "--no-control-socket"],
         "worker": [sys.executable, "-m", "flagsched", "worker"],

@@ -1,5 +1,7 @@
 """The standalone web app: Flask-SQLAlchemy, Flask-Migrate and a JWTManager of its own around the blueprints."""
 
+from datetime import timedelta
+
 from flask import Flask
 from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate
@@ -11,10 +13,12 @@ from flagsched.database.engine import engine_options, prepare
 from flagsched.database.migrations import configure_arguments, migrations_folder
 from flagsched.database.tables import metadata
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.schedules import PlanLimits
 from flagsched.ports import Store
 from flagsched.web import health
 from flagsched.web.api import config, flags, schedules
-from flagsched.web.context import bind_log, identify, use_store
+from flagsched.web.auth import strict_claims
+from flagsched.web.context import Service, bind_log, finish, serve
 from flagsched.web.errors import answer_errors
 
 
@@ -28,12 +32,15 @@ def create_app(settings: WebSettings | None = None, *, store: Store | None = Non
         configure_logs(settings.common.log_level)
     app = Flask(__name__, static_folder=None)
     app.config.update(
-        JWT_SECRET_KEY=settings.jwt_secret_key,
+        JWT_ALGORITHM=settings.jwt_algorithm,
+        JWT_SECRET_KEY=settings.jwt_key if settings.jwt_algorithm == "HS256" else None,
+        JWT_PUBLIC_KEY=settings.jwt_key,
         JWT_TOKEN_LOCATION=["headers"],
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
-    use_store(app, store or _open_store(app, settings))
-    _serve(app)
+    limits = PlanLimits(horizon=timedelta(days=settings.horizon_days))
+    serve(app, Service(store or _open_store(app, settings), strict_claims, limits))
+    _register(app)
     return app
 
 
@@ -47,11 +54,11 @@ def _open_store(app: Flask, settings: WebSettings) -> Store:
         return SqlStore(prepare(db.engine))
 
 
-def _serve(app: Flask) -> None:
+def _register(app: Flask) -> None:
     app.url_map.merge_slashes = False  # A redirect would answer in HTML.
     JWTManager(app)
     answer_errors(app)
     app.before_request(bind_log)
-    app.after_request(identify)
+    app.after_request(finish)
     for blueprint in (flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint):
         app.register_blueprint(blueprint)

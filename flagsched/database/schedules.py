@@ -57,6 +57,12 @@ class Schedules:
         rows = self.connection.execute(wanted.order_by(*ORDER).limit(query.limit + 1)).all()
         return Page([_schedule(row) for row in rows[: query.limit]], more=len(rows) > query.limit)
 
+    def count_pending(self, flag: Flag) -> int:
+        """See `ports.ScheduleReader`."""
+        counted = sa.select(sa.func.count()).where(schedules.c.flag_id == flag.id, is_pending)
+        number: int = self.connection.execute(counted).scalar_one()
+        return number
+
     def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
         """See `ports.ScheduleReader`."""
         by_flag: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}

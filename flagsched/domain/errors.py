@@ -3,13 +3,14 @@
 FlagschedError
 ├── Refused                  the request is at fault, nothing was stored
 │   ├── ValidationFailed     400  what, where and why
-│   │   ├── PastInstants
+│   │   ├── InstantsRefused
 │   │   └── DuplicateInstants
 │   ├── Unauthenticated      401
 │   ├── Forbidden            403
 │   ├── FlagMissing          404
 │   ├── ScheduleMissing      404
 │   ├── FlagExists           409
+│   ├── QuotaExceeded        409
 │   └── AlreadyEnded         409
 │       ├── AlreadyApplied
 │       ├── AlreadyCancelled
@@ -22,7 +23,7 @@ FlagschedError
     └── StatementFailed
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -58,16 +59,19 @@ class ValidationFailed(Refused):
         self.details = details
 
 
-class PastInstants(ValidationFailed):
-    """Changes that are not in the future: their positions in the batch, or the one change that was asked for alone."""
+class InstantsRefused(ValidationFailed):
+    """Changes that are not in the future, or too far in it: the reason for each by its position in the batch.
 
-    def __init__(self, positions: Sequence[int], *, batch: bool) -> None:
-        why = {"scheduledAt": [MUST_BE_FUTURE]}
+    Alone, the one change that was asked for is told without a position.
+    """
+
+    def __init__(self, reasons: Mapping[int, str], *, batch: bool) -> None:
+        why = {position: {"scheduledAt": [reason]} for position, reason in reasons.items()}
         if batch:
-            super().__init__({"schedules": dict.fromkeys(positions, why)}, BULK_REFUSED)
+            super().__init__({"schedules": why}, BULK_REFUSED)
         else:
-            super().__init__(why)
-        self.positions = positions
+            super().__init__(why[0])
+        self.reasons = reasons
 
 
 class DuplicateInstants(ValidationFailed):
@@ -119,6 +123,16 @@ class FlagExists(Refused):
     def __init__(self, environment: str, key: str) -> None:
         super().__init__(f"flag {key!r} already exists in {environment!r}")
         self.environment, self.key = environment, key
+
+
+class QuotaExceeded(Refused):
+    """The flag would have more pending schedules than it may."""
+
+    code = "QUOTA_EXCEEDED"
+
+    def __init__(self, key: str, pending: int, asked: int, most: int) -> None:
+        super().__init__(f"flag {key!r} has {pending} pending schedules; {asked} more would make it over {most}")
+        self.pending, self.asked, self.most = pending, asked, most
 
 
 class AlreadyEnded(Refused):

@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from flagsched.domain.errors import AlreadyApplied, AlreadyCancelled, AlreadyFailed, DuplicateInstants, PastInstants
+from flagsched.domain.errors import (
+    MUST_BE_FUTURE,
+    AlreadyApplied,
+    AlreadyCancelled,
+    AlreadyFailed,
+    DuplicateInstants,
+    InstantsRefused,
+    QuotaExceeded,
+)
 from flagsched.domain.flags import Flag
 from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.updates import UnreadableUpdates, Updates
@@ -89,10 +97,31 @@ def refuse_duplicates(changes: Sequence[PlannedChange]) -> None:
         raise DuplicateInstants(twins)
 
 
-def refuse_past(changes: Sequence[PlannedChange], now: datetime, *, batch: bool) -> None:
-    """Raise PastInstants, naming every change that is not in the future of `now`."""
-    if past := [i for i, change in enumerate(changes) if change.scheduled_at <= now]:
-        raise PastInstants(past, batch=batch)
+@dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """How far ahead, and how many schedules of one flag at once, may be planned."""
+
+    horizon: timedelta = timedelta(days=366)
+    pending: int = 1000
+
+    def refuse_quota(self, flag: Flag, pending: int, asked: int) -> None:
+        """Raise QuotaExceeded if `asked` more are too many for a flag that has `pending`."""
+        if pending + asked > self.pending:
+            raise QuotaExceeded(flag.name.key, pending, asked, self.pending)
+
+    def refuse_instants(self, changes: Sequence[PlannedChange], now: datetime, *, batch: bool) -> None:
+        """Raise InstantsRefused, naming every change that is not in the future of `now`, or too far in it."""
+        reasons = {i: reason for i, change in enumerate(changes) if (reason := self._reason(change.scheduled_at - now))}
+        if reasons:
+            raise InstantsRefused(reasons, batch=batch)
+
+    def _reason(self, ahead: timedelta) -> str | None:
+        if ahead <= timedelta(0):
+            return MUST_BE_FUTURE
+        return f"must be at most {self.horizon.days} days ahead" if ahead > self.horizon else None
+
+
+DEFAULT_LIMITS = PlanLimits()
 
 
 def plan_batch(
@@ -106,9 +135,8 @@ def plan_batch(
 ) -> list[Schedule]:
     """Number the changes as pending schedules of `flag`, in the order asked for.
 
-    `ids` holds one new id for each change. `at` is the flag's present: PastInstants names what is not after it.
+    `ids` holds one new id for each change; `at` is the flag's present.
     """
-    refuse_past(changes, at, batch=batch_id is not None)
     return [
         Schedule(
             id=schedule_id,

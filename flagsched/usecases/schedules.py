@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from flagsched.domain.errors import ScheduleMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import Actor, schedule_entry
-from flagsched.domain.schedules import PlannedChange, plan_batch, refuse_duplicates
+from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits, PlannedChange, plan_batch, refuse_duplicates
 from flagsched.domain.timeline import EffectiveSchedule, effective_schedule
 from flagsched.ports import Page, ScheduleQuery, Store
 from flagsched.usecases.deciding import decided
@@ -16,15 +16,24 @@ from flagsched.usecases.materialise import lock_current
 
 @decided
 def plan_schedules(
-    name: FlagName, changes: Sequence[PlannedChange], *, batch: bool, by: Actor, store: Store
+    name: FlagName,
+    changes: Sequence[PlannedChange],
+    *,
+    batch: bool,
+    by: Actor,
+    store: Store,
+    limits: PlanLimits = DEFAULT_LIMITS,
 ) -> list[EffectiveSchedule]:
     """Create the schedules for these changes, all or none, and give them in the order asked for.
 
-    `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, PastInstants.
+    `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, QuotaExceeded,
+    InstantsRefused.
     """
     refuse_duplicates(changes)
     with store.writing() as work:
         flag, clock = lock_current(work, name)
+        limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
+        limits.refuse_instants(changes, flag.now(clock), batch=batch)
         planned = plan_batch(
             flag,
             changes,

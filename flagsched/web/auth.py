@@ -1,35 +1,71 @@
 """Who may: a valid token, with the role `admin`, looked at before the body is read."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
+from time import time
+from typing import Any
 
 import jwt
-from flask import current_app
+from flask import current_app, request
 from flask_jwt_extended import create_access_token, get_jwt, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
-from flagsched.web.context import admit
+from flagsched.web.context import admit, service
 
 ROLE = "role"
 ADMIN = "admin"
+LONGEST_LIFE = timedelta(hours=24)
 # Who did it stands in the history, so it must be fit to be stored and read.
 SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)")
+NEEDED = "a valid token is needed: Authorization: Bearer <JWT>"
 
 
 def require_admin() -> None:
     """Raise Unauthenticated without a valid token, Forbidden unless its role is exactly `admin`."""
+    claims = service().claims()
+    subject = claims.get("sub")
+    if not (isinstance(subject, str) and SUBJECT.fullmatch(subject)):
+        raise Unauthenticated("the token's sub is not 1 to 200 printable characters")
+    if claims.get(ROLE) != ADMIN:
+        raise Forbidden("this needs a token with the claim role = 'admin'")
+    admit(subject)
+
+
+def verified_claims() -> Mapping[str, Any]:
+    """The claims of the request's token as the app's JWTManager verifies it; Unauthenticated."""
     try:
         verify_jwt_in_request()
     except (JWTExtendedException, jwt.PyJWTError) as error:
         current_app.logger.info("token refused: %s", error)
-        raise Unauthenticated("a valid token is needed: Authorization: Bearer <JWT>") from error
-    claims = get_jwt()
-    if not SUBJECT.fullmatch(claims["sub"]):
-        raise Unauthenticated("the token's sub is not 1 to 200 printable characters")
-    if claims.get(ROLE) != ADMIN:
-        raise Forbidden("this needs a token with the claim role = 'admin'")
-    admit(claims["sub"])
+        raise Unauthenticated(NEEDED) from error
+    return get_jwt()
+
+
+def strict_claims() -> Mapping[str, Any]:
+    """The verified claims of a bearer token that says of itself all that an access token must; Unauthenticated."""
+    bearer = BEARER.fullmatch(request.headers.get("Authorization", ""))
+    if bearer is None:
+        raise Unauthenticated(NEEDED)
+    verified_claims()
+    # The library fills in what is missing, so look at what stands in the token itself.
+    claims: dict[str, Any] = jwt.decode(bearer[1], options={"verify_signature": False})
+    if why := _shortcoming(claims):
+        raise Unauthenticated(f"the token {why}")
+    return claims
+
+
+def _shortcoming(claims: Mapping[str, Any]) -> str | None:
+    if missing := [name for name in ("exp", "sub", "jti", "type") if claims.get(name) is None]:
+        return f"has no {missing[0]}"
+    if claims["type"] != "access":
+        return "is not an access token"
+    issued_at = min(claims.get("iat", time()), time())
+    if claims["exp"] - issued_at > LONGEST_LIFE.total_seconds():
+        return f"is valid for more than {LONGEST_LIFE.total_seconds() / 3600:.0f} hours"
+    return None
 
 
 def make_token(subject: str, role: str, life: timedelta) -> str:

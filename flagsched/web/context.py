@@ -1,27 +1,55 @@
 """What a request's code needs of the app and of the request: the store, and who is asking."""
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import structlog
 from flask import Flask, Response, current_app, g, request
 
 from flagsched.domain.history import Actor
+from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
 
 EXTENSION = "flagsched"
+# What a browser may do with an answer: not guess its type, not frame it, not keep it, not run anything in it.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def use_store(app: Flask, store: Store) -> None:
-    """Have the requests of `app` work on `store`."""
-    app.extensions[EXTENSION] = store
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the requests of an app work on, and within which limits."""
+
+    store: Store
+    claims: Callable[[], Mapping[str, Any]]
+    """Gives the claims of the request's token, or raises Unauthenticated."""
+    limits: PlanLimits = DEFAULT_LIMITS
+
+
+def serve(app: Flask, service: Service) -> None:
+    """Have the requests of `app` work on `service`."""
+    app.extensions[EXTENSION] = service
+
+
+def service() -> Service:
+    """What this app works on."""
+    found: Service = current_app.extensions[EXTENSION]
+    return found
 
 
 def store() -> Store:
     """Where this app keeps flags."""
-    found: Store = current_app.extensions[EXTENSION]
-    return found
+    return service().store
 
 
 def request_id() -> str:
@@ -39,9 +67,11 @@ def bind_log() -> None:
     structlog.contextvars.bind_contextvars(request_id=request_id())
 
 
-def identify(answer: Response) -> Response:
-    """Give the answer its X-Request-Id."""
+def finish(answer: Response) -> Response:
+    """Give the answer its X-Request-Id and the headers that every answer has."""
     answer.headers["X-Request-Id"] = request_id()
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
     return answer
 
 

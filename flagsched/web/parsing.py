@@ -25,6 +25,8 @@ class StrictParser(FlaskParser):
         del schema
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("the body must be sent as Content-Type: application/json")
+        if req.headers.get("Content-Encoding", "identity") != "identity":
+            raise UnsupportedMediaType("the body must be sent without a Content-Encoding")
         return read_json(read_body(req))
 
     def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:

@@ -17,13 +17,13 @@ from flagsched.domain.errors import (
     FlagBusy,
     FlagExists,
     FlagMissing,
+    InstantsRefused,
     Overtaken,
-    PastInstants,
     SchemaOutdated,
 )
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Actor
-from flagsched.domain.schedules import PlannedChange
+from flagsched.domain.schedules import PlanLimits, PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
 from flagsched.usecases.materialise import Recorded, Setbacks, materialise_due
@@ -99,7 +99,7 @@ def test_a_writer_looks_at_the_clock_only_once_it_has_the_lock(
         until(lambda: waiting_for_locks(engine) == 1)
         until(lambda: soon(store, 0) > at)
 
-    with pytest.raises(PastInstants):
+    with pytest.raises(InstantsRefused):
         planning.result(timeout=5)
     assert count(engine, "feature_flag_schedules") == 0
 
@@ -272,7 +272,7 @@ def test_a_plan_that_is_held_up_over_its_instant_is_refused(
 
     planning = held_up_over(at, store, engine, lambda: in_background(plan, store, at - timedelta(milliseconds=1)))
 
-    with pytest.raises(PastInstants):
+    with pytest.raises(InstantsRefused):
         planning.result(timeout=5)
     assert len(all_schedules(engine)) == 1
 
@@ -301,7 +301,9 @@ def test_the_last_hour_of_the_calendar_is_read_wherever_the_server_stands(
     create_flag(a_new_flag(), by=ADMIN, store=store)
     last_second = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
-    plan(store, last_second)
+    ages = PlanLimits(horizon=timedelta(days=9_000_000))
+    change = PlannedChange(last_second, Updates(enabled=True))
+    plan_schedules(CHECKOUT, [change], batch=False, by=ADMIN, store=store, limits=ages)
 
     assert read_flag(CHECKOUT, store=store).next_change_at == last_second
     in_tokyo.dispose()

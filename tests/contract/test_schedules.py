@@ -12,7 +12,7 @@ from flagsched.domain.errors import (
     AlreadyFailed,
     DuplicateInstants,
     FlagMissing,
-    PastInstants,
+    InstantsRefused,
     ScheduleMissing,
     StatementFailed,
 )
@@ -93,7 +93,7 @@ def test_each_planned_schedule_is_in_the_history(store: SqlStore, engine: sa.Eng
 
 @pytest.mark.parametrize(
     ("seconds", "error"),
-    [((1, 2, 3, 4, 5, 0), PastInstants), ((-1, 1), PastInstants), ((1, 2, 1), DuplicateInstants)],
+    [((1, 2, 3, 4, 5, 0), InstantsRefused), ((-1, 1), InstantsRefused), ((1, 2, 1), DuplicateInstants)],
 )
 def test_a_refused_batch_leaves_no_row(
     store: SqlStore, engine: sa.Engine, seconds: tuple[float, ...], error: type[Exception]
@@ -139,7 +139,7 @@ def test_the_future_is_judged_after_what_the_flag_has_seen(store: SqlStore, cloc
     plan(store, 120)
 
     clock.advance(seconds=-30)
-    with pytest.raises(PastInstants):
+    with pytest.raises(InstantsRefused):
         plan(store, 60)
 
 

@@ -13,12 +13,13 @@ from flagsched.domain.errors import (
     AlreadyFailed,
     DuplicateInstants,
     FlagMissing,
-    PastInstants,
+    InstantsRefused,
+    QuotaExceeded,
 )
 from flagsched.domain.evaluation import value_for_everyone
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.instants import rfc3339, to_milliseconds
-from flagsched.domain.schedules import PlannedChange, Status, plan_batch, refuse_duplicates
+from flagsched.domain.schedules import PlanLimits, PlannedChange, Status, plan_batch, refuse_duplicates
 from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
 from tests.builders import NOON, a_change, a_flag, a_schedule, a_state, after
 
@@ -112,13 +113,27 @@ def test_equal_instants_of_a_batch_are_told_with_their_positions() -> None:
     assert caught.value.twins == {2: 0}
 
 
-def test_every_change_that_is_not_in_the_future_is_told() -> None:
-    changes = [a_change(after(-1)), a_change(after(1)), a_change(NOON)]
+def test_every_change_that_is_not_in_the_future_or_too_far_in_it_is_told() -> None:
+    limits = PlanLimits(horizon=timedelta(days=1))
+    changes = [a_change(after(seconds)) for seconds in (-1, 1, 0, 86_400, 86_400.001)]
 
-    with pytest.raises(PastInstants) as caught:
-        plan_batch(a_flag(), changes, ids=[UUID(int=n) for n in range(3)], batch_id=UUID(int=9), by="ada", at=NOON)
+    with pytest.raises(InstantsRefused) as caught:
+        limits.refuse_instants(changes, NOON, batch=True)
 
-    assert caught.value.positions == [0, 2]
+    assert caught.value.reasons == {
+        0: "must be in the future",
+        2: "must be in the future",
+        4: "must be at most 1 days ahead",
+    }
+
+
+def test_a_quota_may_be_used_up_and_not_more() -> None:
+    limits = PlanLimits(pending=10)
+
+    limits.refuse_quota(a_flag(), 7, 3)
+
+    with pytest.raises(QuotaExceeded, match="has 7 pending schedules; 4 more would make it over 10"):
+        limits.refuse_quota(a_flag(), 7, 4)
 
 
 def test_a_batch_is_numbered_after_what_the_flag_has() -> None:

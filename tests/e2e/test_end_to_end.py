@@ -1,5 +1,6 @@
 """From a posted plan to a flag that moves: gunicorn, the worker and real HTTP clients."""
 
+import json
 import re
 import socket
 import subprocess
@@ -118,18 +119,23 @@ def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path)
     assert not (tmp_path / "instance").exists()
 
 
-def raw_answer(address: str, token: str, body: bytes) -> str:
-    """The first line that a server answers to a chunked body, sent as it is."""
+def exchange(address: str, request: bytes) -> bytes:
+    """What a server answers to these very bytes."""
     host, _, port = address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request)
+        with suppress(ConnectionError):
+            return connection.makefile("rb").read()
+    return b""
+
+
+def chunked(address: str, token: str, body: bytes) -> bytes:
+    """What a server answers to a chunked body, sent as it is."""
     head = (
-        f"POST /api/admin/flags HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\nConnection: close\r\n"
+        f"POST /api/admin/flags HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nConnection: close\r\n"
         "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(head.encode() + body)
-        with suppress(ConnectionError):
-            return connection.makefile().readline().strip()
-    return ""
+    return exchange(address, head.encode() + body)
 
 
 def chunk(body: bytes) -> bytes:
@@ -150,7 +156,50 @@ def chunk(body: bytes) -> bytes:
 def test_a_chunked_body_is_held_to_the_same_limit(sqlite_url: sa.URL, tmp_path: Path, body: bytes, status: int) -> None:
     token = run_flagsched(sqlite_url, "token", "--subject", "ada").stdout.strip()
     with web(sqlite_url, tmp_path / "web.log") as address:
-        assert raw_answer(address, f"Bearer {token}", body).split()[1:2] == [str(status)]
+        assert chunked(address, f"Bearer {token}", body).split()[1:2] == [str(status).encode()]
+
+
+def get(path: bytes = b"/healthz", *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:
+    return b"\r\n".join([b"GET " + path + b" " + version, b"Host: x", b"Connection: close", *headers, b"", b""])
+
+
+UNPARSED = {
+    "long line": (get(b"/" + b"x" * 9000), 414),
+    "long header": (get(b"/healthz", b"X: " + b"x" * 9000), 431),
+    "many headers": (get(b"/healthz", *[b"X-%d: 1" % n for n in range(200)]), 431),
+    "header without a name": (get(b"/healthz", b": x"), 400),
+    "header with a space": (get(b"/healthz", b"X Y: x"), 400),
+    "folded header": (get(b"/healthz", b"X: a", b" b"), 400),
+    "lower-case method": (b"get / HTTP/1.1\r\n\r\n", 400),
+    "no version": (b"GET /\r\n\r\n", 400),
+    "version 9": (get(version=b"HTTP/9.9"), 400),
+    "two lengths": (get(b"/healthz", b"Content-Length: 1", b"Content-Length: 2"), 400),
+    "length and chunks": (get(b"/healthz", b"Content-Length: 1", b"Transfer-Encoding: chunked"), 400),
+    "unknown transfer coding": (get(b"/healthz", b"Transfer-Encoding: foo"), 400),
+    "unknown expectation": (get(b"/healthz", b"Expect: foo"), 417),
+    "garbage": (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+}
+
+
+def test_what_never_reaches_the_app_is_answered_as_json_too(sqlite_url: sa.URL, tmp_path: Path) -> None:
+    with web(sqlite_url, tmp_path / "web.log") as address:
+        for name, (request, status) in UNPARSED.items():
+            head, _, body = exchange(address, request).partition(b"\r\n\r\n")
+            assert head.split()[1] == str(status).encode(), (name, head)
+            assert json.loads(body).keys() == {"error", "message", "details", "requestId"}, name
+            assert b"application/json" in head, name
+        assert requests.get(f"{address}/healthz", timeout=9).json() == {"status": "ok"}
+
+
+def test_no_answer_tells_what_serves_it(sqlite_url: sa.URL, tmp_path: Path) -> None:
+    with web(sqlite_url, tmp_path / "web.log") as address:
+        for path in ("/healthz", "/api/config/flags", "/api/admin/flags", "/none"):
+            answer = requests.get(address + path, timeout=9)
+            assert not re.search(r"(?i)gunicorn|werkzeug|flask/|python", f"{answer.headers} {answer.text}")
+            assert answer.headers["Server"] == "flagsched"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 def test_the_command_line_refuses_what_is_wrong_by_name(sqlite_url: sa.URL) -> None:

@@ -1,21 +1,30 @@
 """The app as a whole: who may do what, errors as JSON, and whether it is ready."""
 
 import base64
+import hmac
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from time import time
 
+import jwt
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from environs import EnvError
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from flagsched.bootstrap.web import create_app
+from flagsched.config import read_web_settings
 from flagsched.database import migrations
 from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
+from tests.builders import SECRET
 from tests.conftest import web_settings
 from tests.rows import count
 
@@ -85,6 +94,100 @@ def test_a_token_that_is_not_valid_is_refused(
     assert (answer.status_code, answer.json["error"]) == (401, "UNAUTHORIZED")
 
 
+def signed(key: str = SECRET, algorithm: str = "HS256", **changed: object) -> str:
+    """A token with the claims of an admin's access token, but for what is changed; None leaves a claim out."""
+    now = int(time())
+    claims = {"sub": "ada", "jti": "1", "type": "access", "role": "admin", "iat": now, "nbf": now, "exp": now + 3600}
+    return jwt.encode({k: v for k, v in (claims | changed).items() if v is not None}, key, algorithm)
+
+
+def status_for(client: FlaskClient, token: str) -> int:
+    return client.get("/api/admin/flags", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+HOUR = 3600
+TOKENS: dict[str, tuple[dict[str, object], int]] = {
+    "as it must be": ({}, 200),
+    "a day long": ({"exp": int(time()) + 24 * HOUR - 60}, 200),
+    "no exp": ({"exp": None}, 401),
+    "no sub": ({"sub": None}, 401),
+    "no jti": ({"jti": None}, 401),
+    "no type": ({"type": None}, 401),
+    "a number for sub": ({"sub": 7}, 401),
+    "a list for sub": ({"sub": ["ada"]}, 401),
+    "expired": ({"exp": int(time()) - 1}, 401),
+    "not yet valid": ({"nbf": int(time()) + HOUR}, 401),
+    "issued tomorrow": ({"iat": int(time()) + 24 * HOUR}, 401),
+    "too long a life": ({"exp": int(time()) + 25 * HOUR}, 401),
+    "too long a life without iat": ({"exp": int(time()) + 25 * HOUR, "iat": None}, 401),
+    "a life that began long ago": ({"iat": int(time()) - 30 * HOUR}, 401),
+    "exp as text": ({"exp": "tomorrow"}, 401),
+    "iat as text": ({"iat": "today"}, 401),
+    "exp far too large": ({"exp": 10**30}, 401),
+    "a refresh token": ({"type": "refresh"}, 401),
+    "HS512": ({"algorithm": "HS512"}, 401),
+    "HS384": ({"algorithm": "HS384"}, 401),
+    "another key": ({"key": "another-key-0123456789-abcdefghijklmnop"}, 401),
+    "no role": ({"role": None}, 403),
+    "Admin": ({"role": "Admin"}, 403),
+    "a list of roles": ({"role": ["admin"]}, 403),
+    "true for a role": ({"role": True}, 403),
+    "an object for a role": ({"role": {"admin": True}}, 403),
+    "a space behind the role": ({"role": "admin "}, 403),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_a_token_must_be_an_admins_access_token(anyone: FlaskClient, name: str) -> None:
+    changed, status = TOKENS[name]
+
+    assert status_for(anyone, signed(**changed)) == status
+
+
+@pytest.fixture(scope="module")
+def rsa_keys() -> tuple[str, str]:
+    """A private and a public key in PEM."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return (
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
+    )
+
+
+def hs256_by_hand(key: str, claims: dict[str, object]) -> str:
+    """An HS256 token signed with any key: PyJWT itself refuses to sign with a public one."""
+
+    def part(raw: bytes) -> str:
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    signing = part(json.dumps({"alg": "HS256", "typ": "JWT"}).encode()) + "." + part(json.dumps(claims).encode())
+    return signing + "." + part(hmac.digest(key.encode(), signing.encode(), "sha256"))
+
+
+def test_with_a_public_key_only_the_private_key_signs(url: sa.URL, store: SqlStore, rsa_keys: tuple[str, str]) -> None:
+    private, public = rsa_keys
+    client = create_app(replace(web_settings(url), jwt_algorithm="RS256", jwt_key=public), store=store).test_client()
+    claims = jwt.decode(signed(), options={"verify_signature": False})
+
+    assert status_for(client, signed(private, "RS256")) == 200
+    assert status_for(client, signed(private, "RS256", role="reader")) == 403
+    assert status_for(client, signed(private, "PS256")) == 401
+    assert status_for(client, signed()) == 401
+    assert status_for(client, hs256_by_hand(public, claims)) == 401
+    assert status_for(client, hs256_by_hand(public.strip(), claims)) == 401
+
+
+def test_settings_for_a_public_key_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rsa_keys: tuple[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JWT_SECRET_KEY", raising=False)
+    monkeypatch.setenv("JWT_ALGORITHM", "RS256")
+    monkeypatch.setenv("JWT_PUBLIC_KEY", rsa_keys[1].replace("\n", "\\n"))
+
+    assert read_web_settings().jwt_key == rsa_keys[1]
+
+
 @pytest.mark.parametrize("subject", ["", "a\x00b", "a\nb", "\ud800", "x" * 201])
 def test_a_subject_that_cannot_stand_in_the_history_is_refused(
     anyone: FlaskClient, token: Callable[..., str], subject: str
@@ -95,8 +198,8 @@ def test_a_subject_that_cannot_stand_in_the_history_is_refused(
 
 
 def test_a_token_signed_with_another_key_is_refused(url: sa.URL, store: SqlStore, token: Callable[..., str]) -> None:
-    settings = web_settings(url)
-    other = create_app(type(settings)(settings.common, "another-key-0123456789-abcdefghijklmnop"), store=store)
+    settings = replace(web_settings(url), jwt_key="another-key-0123456789-abcdefghijklmnop")
+    other = create_app(settings, store=store)
 
     answer = other.test_client().get("/api/admin/flags", headers={"Authorization": f"Bearer {token()}"})
 
@@ -183,6 +286,11 @@ def test_a_process_without_its_database_says_so() -> None:
         ({"DATABASE_URL": "postgresql://app:p@ss:w0rd@db:5432/x"}, "is not a database URL"),
         ({"DATABASE_URL": "postgresql://app:top@s3cret@db/x"}, "must be written as %40"),
         ({"JWT_SECRET_KEY": "\udce9" * 40}, "must be printable"),
+        ({"JWT_ALGORITHM": "none"}, '"JWT_ALGORITHM" invalid'),
+        ({"JWT_ALGORITHM": "RS256"}, '"JWT_PUBLIC_KEY" not set'),
+        ({"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": "x"}, "is not a public key in PEM"),
+        ({"DATABASE_URL": "postgresql://db/x", "FLASK_DEBUG": "1", "JWT_SECRET_KEY": SECRET}, '"FLASK_DEBUG" is on'),
+        ({"JWT_SECRET_KEY": SECRET, "FLAGSCHED_HORIZON_DAYS": "0"}, '"FLAGSCHED_HORIZON_DAYS" invalid'),
         ({"FLAGSCHED_LOG_LEVEL": "LOUD"}, '"FLAGSCHED_LOG_LEVEL" invalid'),
         ({"FLAGSCHED_POOL_SIZE": "many"}, '"FLAGSCHED_POOL_SIZE" invalid'),
     ],

@@ -15,7 +15,7 @@ from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.ports import ScheduleQuery
 from flagsched.usecases import schedules
 from flagsched.web.api.blueprint import admin_blueprint, named
-from flagsched.web.context import caller, store
+from flagsched.web.context import caller, service, store
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.schedules import (
@@ -35,7 +35,7 @@ blueprint = admin_blueprint("schedules")
 @blueprint.response(HTTPStatus.CREATED, ScheduleView)
 def create_schedule(change: PlannedChange, query: dict[str, str], flag_key: str) -> EffectiveSchedule:
     """Plan one change of a flag."""
-    return schedules.plan_schedules(named(query, flag_key), [change], batch=False, by=caller(), store=store())[0]
+    return _plan(named(query, flag_key), [change], batch=False)[0]
 
 
 @blueprint.post("/flags/<flag_key>/schedule/bulk")
@@ -46,9 +46,7 @@ def create_schedules(
     body: dict[str, Sequence[PlannedChange]], query: dict[str, str], flag_key: str
 ) -> dict[str, list[EffectiveSchedule]]:
     """Plan up to fifty changes of a flag, all or none."""
-    changes = body["schedules"]
-    planned = schedules.plan_schedules(named(query, flag_key), changes, batch=True, by=caller(), store=store())
-    return {"schedules": planned}
+    return {"schedules": _plan(named(query, flag_key), body["schedules"], batch=True)}
 
 
 @blueprint.get("/flags/<flag_key>/schedule")
@@ -77,6 +75,10 @@ def read_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> Eff
 def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
     """Cancel a schedule that is not in effect yet."""
     return schedules.cancel_schedule(named(query, flag_key), _id(schedule_id, flag_key), by=caller(), store=store())
+
+
+def _plan(name: FlagName, changes: Sequence[PlannedChange], *, batch: bool) -> list[EffectiveSchedule]:
+    return schedules.plan_schedules(name, changes, batch=batch, by=caller(), store=store(), limits=service().limits)
 
 
 def _id(text: str, flag_key: str) -> UUID:

@@ -84,7 +84,7 @@ def environment(**options: Any) -> Name:
         "must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit, "
         f"like {DEFAULT_ENVIRONMENT!r}"
     )
-    return Name(ENVIRONMENT, expected, **options)
+    return Name(ENVIRONMENT, expected, allow_none=False, **options)
 
 
 class Instant(fields.AwareDateTime):

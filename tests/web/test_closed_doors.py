@@ -1,0 +1,176 @@
+"""Requests that must be refused: the right status, as JSON, and nothing stored. On both databases."""
+
+import json
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+
+from tests.builders import NOON, ManualClock, after
+from tests.rows import count
+
+FLAGS = "/api/admin/flags"
+FLAG = f"{FLAGS}/new-checkout"
+SCHEDULE = f"{FLAG}/schedule"
+BULK = f"{SCHEDULE}/bulk"
+CONFIG = "/api/config/flags"
+AHEAD = "2026-06-01T13:00:00Z"
+
+
+class Request(NamedTuple):
+    """A request and the status that it deserves."""
+
+    status: int
+    method: str
+    path: str
+    body: bytes | None = None
+    content_type: str | None = "application/json"
+    headers: dict[str, str] = {}
+
+
+def post(status: int, path: str, body: Any, **other: Any) -> Request:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Request(status, "POST", path, raw, **other)
+
+
+def single(**changed: Any) -> dict[str, Any]:
+    return {"scheduledAt": AHEAD, "updates": {"enabled": True}} | changed
+
+
+def updates(**changed: Any) -> dict[str, Any]:
+    return single(updates=changed)
+
+
+def raw_updates(text: str) -> bytes:
+    return f'{{"scheduledAt": "{AHEAD}", "updates": {text}}}'.encode()
+
+
+INSTANTS: list[Any] = [
+    "2026-06-01T13:00:00", "2026-06-01", "2026-W23-1T13:00:00Z", "20260601T130000Z", "2026-06-01T13:00:00,5Z",
+    "2026-06-01T24:00:00Z", "2026-06-01T13:00:60Z", "2026-06-01T13:60:00Z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", " 2026-06-01T13:00:00Z", "2026-06-01T13:00:00Z ",
+    "2026-06-01T13:00:00Z\n", "٢٠٢٦-٠٦-٠١T١٣:٠٠:٠٠Z", "2026-06-01T13:00:00", "2026-06-01 13:00:00Z",
+    "2026-06-01T13:00:00z", "2026-06-01T13:00:00+0900", "2026-06-01T13:00:00+24:00", "2026-06-01T13:00Z", "2026-152T13:00:00Z",
+    "2026-02-29T13:00:00Z", "2026-13-01T13:00:00Z", "now", "", None, 1780318800, 1780318800.5, True, [], {}, "\x00", "\ud800",
+    "2026-06-01T12:00:00Z", "2026-06-01T11:59:59.999Z", "2027-06-03T12:00:00Z", "9999-12-31T23:59:59Z",
+]  # fmt: skip
+BOOLEANS: list[Any] = ["true", 1, 0, None, [], {}, "", 1.0]
+PERCENTAGES: list[Any] = [25.0, "25", True, None, -1, 101, 10**400, [], {}, "", "٢"]
+RAW_UPDATES = [
+    '{"enabled": NaN}', '{"rolloutPercentage": Infinity}', '{"rolloutPercentage": -Infinity}', '{"rolloutPercentage": 1e400}',
+    '{"rolloutPercentage": 1e1}', '{"enabled": true, "enabled": true}', '{"enabled": true, "rolloutPercentage": 9, "enabled": false}',
+    "{enabled: true}", "{'enabled': true}", '{"enabled": true,}', '{"rolloutPercentage": 012}', '{"rolloutPercentage": +5}',
+    '{"rolloutPercentage": 0x10}', '{"enabled": true} // off', '{"enabled": True}', "undefined", '{"enabled": tru}',
+    '{"\\u0000": true}', '{"\\ud800": true}', '{"rolloutPercentage": ' + "9" * 5000 + "}",
+]  # fmt: skip
+BODIES: list[tuple[str, bytes]] = [
+    ("empty", b""), ("space", b" "), ("array", b"[]"), ("string", b'"x"'), ("number", b"7"), ("null", b"null"), ("true", b"true"),
+    ("trailing", b'{"schedules": []} x'), ("two", b"{}{}"), ("cut", b'{"schedules": ['), ("utf-16", '{"schedules": []}'.encode("utf-16")),
+    ("utf-8 broken", b'{"schedules": "\xff"}'), ("overlong", b'{"schedules": "\xc0\x80"}'), ("bom", b'\xef\xbb\xbf{"schedules": []}'),
+    ("control", b'{"schedules": "\x01"}'), ("nul", b'{"schedules": []}\x00'), ("deep arrays", b"[" * 5000 + b"]" * 5000),
+    ("deep objects", b'{"a":' * 5000 + b"1" + b"}" * 5000), ("deep inside", b'{"schedules": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    ("unknown", b'{"schedules": [], "x": 1}'), ("missing", b"{}"), ("object for array", b'{"schedules": {}}'),
+    ("string for array", b'{"schedules": "x"}'), ("null for array", b'{"schedules": null}'),
+    ("20,000 items", b'{"schedules": [' + b",".join([b"{}"] * 20_000) + b"]}"),
+]  # fmt: skip
+ITEMS: list[Any] = [1, "x", None, [], True, {}, {"scheduledAt": AHEAD}, {"updates": {"enabled": True}}, single(note="x"),
+                    updates(), updates(name="x"), single(updates=None), single(updates=[]), single(updates="x")]  # fmt: skip
+QUERIES = [
+    f"{FLAGS}?limit=abc", f"{FLAGS}?limit=-1", f"{FLAGS}?limit=0", f"{FLAGS}?limit=501", f"{FLAGS}?limit=1.0", f"{FLAGS}?limit=",
+    f"{FLAGS}?limit=1&limit=2", f"{FLAGS}?limit=%31%00", f"{FLAGS}?limit=+5", f"{FLAGS}?limit=99999999999999999999",
+    f"{FLAGS}?cursor=", f"{FLAGS}?cursor=%00", f"{FLAGS}?cursor=AAAA", f"{FLAGS}?cursor=bnVsbA==", f"{FLAGS}?cursor=WyJcdTAwMDAiXQ==",
+    f"{FLAGS}?cursor=W1tbXV1d", f"{FLAGS}?cursor=é", f"{FLAGS}?page=1", f"{FLAGS}?environment=Production", f"{FLAGS}?environment=%00",
+    f"{FLAGS}?environment=a&environment=b", f"{FLAGS}?q=%00", f"{FLAGS}?q=" + "x" * 101, f"{FLAG}?environment=../x", f"{FLAG}?x=1",
+    f"{SCHEDULE}?status=done", f"{SCHEDULE}?status=pending&status=applied", f"{SCHEDULE}?limit=1001", f"{SCHEDULE}?cursor=WzEsMl0=",
+    f"{SCHEDULE}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsOTk5OTk5OTk5OTk5OTk5OTk5OTk5XQ==", f"{SCHEDULE}?from=x",
+    f"{CONFIG}?environment=%F0%9F%9A%80", f"{CONFIG}?user=1", f"{CONFIG}/new-checkout?environment=", f"{CONFIG}?environment=x&x=y",
+]  # fmt: skip
+
+REFUSED: dict[str, Request] = {
+    **{f"instant {at!r}": post(400, SCHEDULE, single(scheduledAt=at)) for at in INSTANTS},
+    **{f"enabled {value!r}": post(400, SCHEDULE, updates(enabled=value)) for value in BOOLEANS},
+    **{f"percentage {value!r}"[:60]: post(400, SCHEDULE, updates(rolloutPercentage=value)) for value in PERCENTAGES},
+    **{f"updates {text}"[:60]: post(400, SCHEDULE, raw_updates(text)) for text in RAW_UPDATES},
+    **{f"bulk of {name}": post(400, BULK, body) for name, body in BODIES},
+    **{f"good and bad {bad!r}": post(400, BULK, {"schedules": [single(), bad]}) for bad in ITEMS},
+    **{f"alone {bad!r}": post(400, SCHEDULE, bad) for bad in ITEMS},
+    **{f"query {path}"[:90]: Request(400, "GET", path) for path in QUERIES},
+    **{f"flag {key!r}"[:60]: post(400, FLAGS, {"key": key}) for key in ["", "a b", "é", "-a", "a" * 101, "a\n", 7, None, [], "a\x00", "\ud800"]},
+    **{f"description {text!r}": post(400, FLAGS, {"key": "a", "description": text}) for text in ["\x00", "\ud800", 7, None, []]},
+    **{f"environment {name!r}"[:60]: post(400, FLAGS, {"key": "a", "environment": name}) for name in ["", "A", "a b", "x" * 65, 7, None]},
+    **{f"type {kind}": post(415, BULK, {"schedules": [single()]}, content_type=kind)
+       for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", None, "", "x"]},
+    **{f"encoding {name}": post(415, BULK, {"schedules": [single()]}, headers={"Content-Encoding": name})
+       for name in ["gzip", "br", "deflate", "x", "identity, gzip"]},
+    "too large": post(413, BULK, b" " * 300_000),
+    "too large for a flag": post(413, FLAGS, b'{"key": "a"}' + b" " * 262_133),
+    **{f"missing {path}": Request(404, method, path, b'{"enabled": true}')
+       for method, path in [
+           ("GET", f"{FLAGS}/none"), ("PATCH", f"{FLAGS}/none"), ("DELETE", f"{FLAGS}/none"), ("GET", f"{FLAGS}/%00"),
+           ("GET", f"{FLAGS}/none/schedule"), ("GET", f"{SCHEDULE}/x"), ("DELETE", f"{SCHEDULE}/%00"), ("GET", "/api/admin/"),
+           ("GET", f"{SCHEDULE}/{'0' * 32}"), ("GET", f"{FLAGS}/"), ("GET", f"{FLAG}/schedule/bulk/x"), ("GET", f"{CONFIG}/none"),
+           ("GET", "/api"), ("GET", "/api//config"), ("GET", f"{FLAGS}/{'x' * 3000}"), ("GET", "/.env"), ("GET", f"{CONFIG}/%2e%2e"),
+       ]},
+    **{f"method {method} {path}": Request(405, method, path)
+       for method, path in [
+           ("PUT", FLAGS), ("DELETE", FLAGS), ("PATCH", FLAGS), ("OPTIONS", FLAGS), ("TRACE", FLAGS), ("PUT", FLAG), ("PUT", SCHEDULE),
+           ("PATCH", BULK), ("DELETE", BULK), ("PUT", BULK), ("POST", CONFIG), ("DELETE", CONFIG), ("OPTIONS", CONFIG),
+           ("POST", "/healthz"), ("BREW", FLAGS),
+       ]},
+}  # fmt: skip
+# Under a flag's schedules, `bulk` reads like the id of one that does not exist.
+REFUSED |= {f"{method} bulk": Request(404, method, BULK) for method in ("GET", "DELETE")}
+for _name in [f"method DELETE {BULK}"]:
+    del REFUSED[_name]
+
+
+@pytest.fixture(autouse=True)
+def _a_flag(admin: FlaskClient) -> None:
+    assert admin.post(FLAGS, json={"key": "new-checkout"}).status_code == 201
+
+
+def test_the_table_is_long() -> None:
+    assert len(REFUSED) > 200
+
+
+@pytest.mark.parametrize("name", [name.encode("unicode_escape").decode() for name in REFUSED])
+def test_it_is_refused_as_json_and_nothing_is_stored(admin: FlaskClient, engine: sa.Engine, name: str) -> None:
+    request = REFUSED[name.encode().decode("unicode_escape")]
+
+    answer = admin.open(
+        request.path,
+        method=request.method,
+        data=request.body,
+        content_type=request.content_type,
+        headers=request.headers,
+    )
+
+    assert answer.status_code == request.status, answer.text
+    assert answer.content_type == "application/json"
+    assert answer.json.keys() == {"error", "message", "details", "requestId"}
+    assert ("Allow" in answer.headers) == (request.status == 405)
+    assert (count(engine, "feature_flags"), count(engine, "feature_flag_schedules")) == (1, 0)
+    assert count(engine, "feature_flag_history") == 1
+
+
+def test_the_thousand_and_first_pending_schedule_is_too_many(
+    admin: FlaskClient, engine: sa.Engine, clock: ManualClock
+) -> None:
+    def plan(first: int, size: int) -> Any:
+        items = [single(scheduledAt=after(first + n).isoformat()) for n in range(size)]
+        return admin.post(BULK, json={"schedules": items})
+
+    for batch in range(19):
+        assert plan(1 + 50 * batch, 50).status_code == 201
+    assert plan(2000, 49).status_code == 201
+    too_many = plan(3000, 2)
+    assert (too_many.status_code, too_many.json["error"]) == (409, "QUOTA_EXCEEDED")
+    assert plan(3000, 1).status_code == 201
+    alone = admin.post(SCHEDULE, json=single())
+    assert (alone.status_code, alone.json["error"]) == (409, "QUOTA_EXCEEDED")
+    assert count(engine, "feature_flag_schedules") == 1000
+
+    clock.at = after(1)
+    assert admin.post(SCHEDULE, json=single()).status_code == 201
+    assert clock.at > NOON
