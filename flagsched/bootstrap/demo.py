@@ -15,6 +15,7 @@ from honcho.manager import Manager
 from flagsched.config import add_default_secret
 
 HOST = "127.0.0.1"
+LOGGING = ["--logger-class", "flagsched.bootstrap.gunicorn.JsonLogger"]
 TOKEN_LIFE = timedelta(hours=12)
 READY_LOOK_SECONDS = 0.2
 # Whatever proxy is set, it does not lead to this machine.
@@ -74,7 +75,7 @@ def _commands(port: int) -> dict[str, list[str]]:
         "flagsched.web.server.JsonWorker",
     ]
     return {
-        "web": [sys.executable, "-m", *web, "--threads", "8", "--no-control-socket"],
+        "web": [sys.executable, "-m", *web, "--threads", "8", "--no-control-socket", *LOGGING],
         "worker": [sys.executable, "-m", "flagsched", "worker"],
     }
 

@@ -18,7 +18,7 @@ from flagsched.ports import Store
 from flagsched.web import health
 from flagsched.web.api import config, flags, schedules
 from flagsched.web.auth import strict_claims
-from flagsched.web.context import Service, bind_log, finish, serve
+from flagsched.web.context import Service, begin, finish, serve
 from flagsched.web.errors import answer_errors
 
 
@@ -58,7 +58,7 @@ def _register(app: Flask) -> None:
     app.url_map.merge_slashes = False  # A redirect would answer in HTML.
     JWTManager(app)
     answer_errors(app)
-    app.before_request(bind_log)
+    app.before_request(begin)
     app.after_request(finish)
     for blueprint in (flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint):
         app.register_blueprint(blueprint)

@@ -7,13 +7,15 @@ from time import time
 from typing import Any
 
 import jwt
-from flask import current_app, request
+import structlog
+from flask import request
 from flask_jwt_extended import create_access_token, get_jwt, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.context import admit, service
 
+log = structlog.get_logger("flagsched.web")
 ROLE = "role"
 ADMIN = "admin"
 LONGEST_LIFE = timedelta(hours=24)
@@ -39,7 +41,7 @@ def verified_claims() -> Mapping[str, Any]:
     try:
         verify_jwt_in_request()
     except (JWTExtendedException, jwt.PyJWTError) as error:
-        current_app.logger.info("token refused: %s", error)
+        log.info("token refused", cause=str(error))
         raise Unauthenticated(NEEDED) from error
     return get_jwt()
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from flagsched.domain.history import Actor
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
 
+log = structlog.get_logger("flagsched.web")
 EXTENSION = "flagsched"
 # What a browser may do with an answer: not guess its type, not frame it, not keep it, not run anything in it.
 HEADERS = {
@@ -61,17 +63,27 @@ def request_id() -> str:
     return identified
 
 
-def bind_log() -> None:
+def begin() -> None:
     """Have every log line of this request carry its id."""
+    g.flagsched_began = perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=request_id())
 
 
 def finish(answer: Response) -> Response:
-    """Give the answer its X-Request-Id and the headers that every answer has."""
+    """Give the answer its X-Request-Id and the headers that every answer has, and log the request."""
     answer.headers["X-Request-Id"] = request_id()
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
+    log.info(
+        "request",
+        method=request.method,
+        # The rule and not the path: so that a log can be counted by it.
+        route=request.url_rule.rule if request.url_rule else None,
+        status=answer.status_code,
+        subject=g.get("flagsched_subject"),
+        milliseconds=round((perf_counter() - g.flagsched_began) * 1000, 1),
+    )
     return answer
 
 

@@ -4,7 +4,8 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, current_app, json
+import structlog
+from flask import Flask, Response, json
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
@@ -23,6 +24,7 @@ from flagsched.domain.errors import (
 )
 from flagsched.web.context import request_id
 
+log = structlog.get_logger("flagsched.web")
 STATUS: dict[type[FlagschedError], HTTPStatus] = {
     ValidationFailed: HTTPStatus.BAD_REQUEST,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
@@ -55,7 +57,7 @@ def answer_refusal(error: FlagschedError) -> Response:
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="flagsched"'
     level = logging.INFO if isinstance(error, Refused) else logging.WARNING
-    current_app.logger.log(level, "%s: %s", error.code, getattr(error, "cause", error.message))
+    log.log(level, "request refused", error=error.code, cause=getattr(error, "cause", error.message))
     details = as_json(error.details) if isinstance(error, ValidationFailed) else None
     return _answer(status, error.code, error.message, details, headers)
 
@@ -69,13 +71,13 @@ def answer_http_exception(error: HTTPException) -> Response:
 
 def answer_unreadable(error: ParseException) -> Response:
     """The answer to a chunked body that breaks off or is framed wrongly, which gunicorn finds while it is read."""
-    current_app.logger.info("body unreadable: %s", error)
+    log.info("body unreadable", cause=str(error))
     return _answer(HTTPStatus.BAD_REQUEST, ValidationFailed.code, "The body is not sent as it says", None, {})
 
 
 def answer_fault(error: Exception) -> Response:
     """The answer to a fault of ours: nothing of it is told but the request id to ask for."""
-    current_app.logger.error("request failed", exc_info=error)
+    log.error("request failed", exc_info=error)
     return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, FlagschedError.code, "flagsched failed; see its log", None, {})
 
 

@@ -1,0 +1,18 @@
+"""gunicorn's own log lines, as JSON like all others."""
+
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from flagsched.bootstrap.logs import configure_logs
+
+
+class JsonLogger(Logger):
+    """Leaves gunicorn's events to the root logger."""
+
+    def setup(self, cfg: Any) -> None:
+        """Before gunicorn's first line."""
+        super().setup(cfg)
+        configure_logs(self.error_log.getEffectiveLevel())
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
