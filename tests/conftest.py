@@ -23,6 +23,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.web.auth import make_token
 from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
+from tests.openapi import Contract
 
 LEAK = re.compile(re.escape(SECRET) + r"|eyJ[A-Za-z0-9_-]{10}")
 
@@ -131,11 +132,14 @@ def store(engine: sa.Engine, clock: ManualClock) -> SqlStore:
 
 
 @pytest.fixture
-def app(url: sa.URL, store: SqlStore) -> Flask:
+def app(url: sa.URL, store: SqlStore) -> Iterator[Flask]:
+    """The web app; every answer that it gives in a test must be as its OpenAPI document says."""
     app = create_app(web_settings(url), store=store)
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    return app
+    contract = Contract(app)
+    yield app
+    assert contract.breaches == []
 
 
 @pytest.fixture

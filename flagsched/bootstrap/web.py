@@ -20,6 +20,7 @@ from flagsched.web.api import config, flags, schedules
 from flagsched.web.auth import strict_claims
 from flagsched.web.context import Service, begin, finish, serve
 from flagsched.web.errors import answer_errors
+from flagsched.web.openapi import describe
 
 
 def create_app(settings: WebSettings | None = None, *, store: Store | None = None) -> Flask:
@@ -60,5 +61,4 @@ def _register(app: Flask) -> None:
     answer_errors(app)
     app.before_request(begin)
     app.after_request(finish)
-    for blueprint in (flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint):
-        app.register_blueprint(blueprint)
+    describe(app, flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint)

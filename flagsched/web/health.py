@@ -1,20 +1,24 @@
 """/healthz and /readyz, for whoever watches the process."""
 
-from flask import Blueprint
+from http import HTTPStatus
 
+from flagsched.web.api.blueprint import StrictBlueprint
 from flagsched.web.context import store
+from flagsched.web.schemas.health import StatusView
 
-blueprint = Blueprint("health", __name__)
+blueprint = StrictBlueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
+@blueprint.response(HTTPStatus.OK, StatusView)
 def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Tell that the process answers."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
+@blueprint.response(HTTPStatus.OK, StatusView)
 def readyz() -> dict[str, str]:
-    """The process can serve: the database answers and its schema fits; else 503 says which of them does not."""
+    """Tell whether the process can serve: the database answers and its schema fits."""
     store().check()
     return {"status": "ready"}

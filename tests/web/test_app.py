@@ -28,7 +28,10 @@ from tests.builders import SECRET
 from tests.conftest import web_settings
 from tests.rows import count
 
-PUBLIC = {"/healthz", "/readyz", "/api/config/flags", "/api/config/flags/<flag_key>"}
+PUBLIC = {
+    "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/<name>",
+    "/api/config/flags", "/api/config/flags/<flag_key>",
+}  # fmt: skip
 
 
 def routes(app: Flask) -> Iterator[tuple[Rule, str]]:

@@ -1,5 +1,6 @@
 """The blueprints that routes hang on: strict parsing for all, admins only for the admin API."""
 
+from http import HTTPStatus
 from typing import Any
 
 from flask_smorest import Blueprint
@@ -13,18 +14,40 @@ class StrictBlueprint(Blueprint):
     """A blueprint whose arguments are read strictly, and which answers to the methods that it names alone."""
 
     ARGUMENTS_PARSER = StrictParser()
+    REFUSALS: frozenset[HTTPStatus] = frozenset()
+    """What any of its routes may answer besides what follows from the route itself."""
 
     def add_url_rule(self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any) -> None:
-        """Without the OPTIONS that Flask adds by itself, and answers in HTML."""
+        """Without the OPTIONS that Flask adds by itself, and answers in HTML; with its refusals in the document."""
         view_func.provide_automatic_options = False
+        responses = view_func._apidoc.setdefault("response", {}).setdefault("responses", {})
+        for status in self._refusals(rule, view_func._apidoc):
+            responses.setdefault(status.value, []).append(status.name)
         super().add_url_rule(rule, endpoint, view_func, **options)
 
+    def _refusals(self, rule: str, described: dict[str, Any]) -> set[HTTPStatus]:
+        places = {parameter["in"] for parameter in described.get("arguments", {}).get("parameters", [])}
+        refusals = {HTTPStatus.SERVICE_UNAVAILABLE, *self.REFUSALS}
+        if "<" in rule:
+            refusals.add(HTTPStatus.NOT_FOUND)
+        if "json" in places:
+            refusals |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+        return refusals
 
-def admin_blueprint(name: str) -> StrictBlueprint:
+
+class AdminBlueprint(StrictBlueprint):
     """A blueprint under /api/admin whose every route, present and to come, is for admins only."""
-    blueprint = StrictBlueprint(name, __name__, url_prefix="/api/admin")
-    blueprint.before_request(require_admin)
-    return blueprint
+
+    REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, __name__, url_prefix="/api/admin")
+        self.before_request(require_admin)
+        self._prepare_doc_cbks.append(_need_bearer)
+
+
+def _need_bearer(doc: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+    return doc | {"security": [{"bearer": []}]}
 
 
 def named(query: dict[str, str], flag_key: str) -> FlagName:

@@ -6,14 +6,14 @@ from flagsched.usecases import evaluation
 from flagsched.usecases.evaluation import Evaluated
 from flagsched.web.api.blueprint import StrictBlueprint, named
 from flagsched.web.context import store
-from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView
+from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
 
 blueprint = StrictBlueprint("config", __name__, url_prefix="/api/config")
 
 
 @blueprint.get("/flags")
 @blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.response(HTTPStatus.OK)
+@blueprint.response(HTTPStatus.OK, FlagValuesView)
 def evaluate_flags(query: dict[str, str]) -> dict[str, bool]:
     """Tell which flags are on."""
     return evaluation.evaluate_flags(query["environment"], store=store())

@@ -3,14 +3,14 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import url_for
+from flask import Response, url_for
 
 from flagsched.domain.errors import ValidationFailed
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagEdit, FlagName, NewFlag
 from flagsched.domain.timeline import EffectiveFlag
 from flagsched.ports import FlagQuery
 from flagsched.usecases import flags
-from flagsched.web.api.blueprint import admin_blueprint, named
+from flagsched.web.api.blueprint import AdminBlueprint, named
 from flagsched.web.context import caller, store
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import (
@@ -23,17 +23,18 @@ from flagsched.web.schemas.flags import (
     NewFlagQuery,
 )
 
-blueprint = admin_blueprint("flags")
+blueprint = AdminBlueprint("flags")
 
 
 @blueprint.post("/flags")
 @blueprint.arguments(CreateFlagRequest)
 @blueprint.arguments(NewFlagQuery, location="query")
 @blueprint.response(HTTPStatus.CREATED, FlagView)
-def create_flag(body: dict[str, Any], query: dict[str, str | None]) -> tuple[EffectiveFlag, int, dict[str, str]]:
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+def create_flag(body: dict[str, Any], query: dict[str, str]) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Create a flag."""
     asked = NewFlag(
-        FlagName(_one_environment(body["environment"], query["environment"]), body["key"]),
+        FlagName(_one_environment(body.get("environment"), query.get("environment")), body["key"]),
         enabled=body["enabled"],
         rollout_percentage=body["rollout_percentage"],
         description=body["description"],
@@ -72,9 +73,10 @@ def edit_flag(edit: FlagEdit, query: dict[str, str], flag_key: str) -> Effective
 @blueprint.delete("/flags/<flag_key>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.NO_CONTENT)
-def archive_flag(query: dict[str, str], flag_key: str) -> None:
+def archive_flag(query: dict[str, str], flag_key: str) -> Response:
     """Archive a flag and cancel what is planned for it."""
     flags.archive_flag(named(query, flag_key), by=caller(), store=store())
+    return Response(status=HTTPStatus.NO_CONTENT)
 
 
 def _one_environment(in_body: str | None, in_query: str | None) -> str:

@@ -14,7 +14,7 @@ from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.ports import ScheduleQuery
 from flagsched.usecases import schedules
-from flagsched.web.api.blueprint import admin_blueprint, named
+from flagsched.web.api.blueprint import AdminBlueprint, named
 from flagsched.web.context import caller, service, store
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import EnvironmentQuery
@@ -26,13 +26,14 @@ from flagsched.web.schemas.schedules import (
     ScheduleView,
 )
 
-blueprint = admin_blueprint("schedules")
+blueprint = AdminBlueprint("schedules")
 
 
 @blueprint.post("/flags/<flag_key>/schedule")
 @blueprint.arguments(CreateScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.CREATED, ScheduleView)
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def create_schedule(change: PlannedChange, query: dict[str, str], flag_key: str) -> EffectiveSchedule:
     """Plan one change of a flag."""
     return _plan(named(query, flag_key), [change], batch=False)[0]
@@ -42,6 +43,7 @@ def create_schedule(change: PlannedChange, query: dict[str, str], flag_key: str)
 @blueprint.arguments(BulkCreateScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.CREATED, BulkScheduleResponse)
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def create_schedules(
     body: dict[str, Sequence[PlannedChange]], query: dict[str, str], flag_key: str
 ) -> dict[str, list[EffectiveSchedule]]:
@@ -72,6 +74,7 @@ def read_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> Eff
 @blueprint.delete("/flags/<flag_key>/schedule/<schedule_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
     """Cancel a schedule that is not in effect yet."""
     return schedules.cancel_schedule(named(query, flag_key), _id(schedule_id, flag_key), by=caller(), store=store())

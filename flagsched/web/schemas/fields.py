@@ -13,6 +13,7 @@ from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.instants import rfc3339, to_milliseconds
 
 EXPECTED: dict[str, Any] = {"required": "is required", "null": "must not be null"}
+PERCENTAGE = {"type": "integer", "minimum": 0, "maximum": 100}
 INSTANT = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})T(?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
     r"(?:\.(?P<fraction>[0-9]+))?(?P<offset>Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
@@ -38,6 +39,9 @@ class Percentage(fields.Integer):
 
     default_error_messages = EXPECTED
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata=PERCENTAGE, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100:
             return value
@@ -50,7 +54,7 @@ class Text(fields.String):
     default_error_messages = EXPECTED
 
     def __init__(self, *, longest: int, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(metadata={"maxLength": longest}, **options)
         self._longest = longest
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
@@ -69,7 +73,7 @@ class Name(fields.String):
     default_error_messages = EXPECTED
 
     def __init__(self, pattern: re.Pattern[str], expected: str, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(metadata={"pattern": f"^{pattern.pattern}$"}, **options)
         self._pattern, self._expected = pattern, expected
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
@@ -84,7 +88,7 @@ def environment(**options: Any) -> Name:
         "must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit, "
         f"like {DEFAULT_ENVIRONMENT!r}"
     )
-    return Name(ENVIRONMENT, expected, allow_none=False, **options)
+    return Name(ENVIRONMENT, expected, **options)
 
 
 class Instant(fields.AwareDateTime):
@@ -106,7 +110,7 @@ class Limit(fields.Integer):
     """How many to answer at most, from a query."""
 
     def __init__(self, *, default: int, most: int) -> None:
-        super().__init__(load_default=default)
+        super().__init__(load_default=default, metadata={"minimum": 1, "maximum": most})
         self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> int:
@@ -119,7 +123,7 @@ class Cursor(fields.String):
     """Where a page goes on: opaque to callers, to us a JSON array that `read` understands or refuses by ValueError."""
 
     def __init__(self, read: Callable[[list[Any]], Any], **options: Any) -> None:
-        super().__init__(load_default=None, **options)
+        super().__init__(**options)
         self._read = read
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:

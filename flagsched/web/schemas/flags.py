@@ -3,13 +3,13 @@
 import re
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validates_schema
 
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, MAX_DESCRIPTION, FlagEdit
 from flagsched.domain.updates import Updates
 from flagsched.ports import FlagQuery
 from flagsched.web.schemas.fields import Boolean, Cursor, Instant, Limit, Name, Percentage, Text, environment
-from flagsched.web.schemas.strict import Body, Query
+from flagsched.web.schemas.strict import Body, Query, View
 
 KEY_EXPECTED = "must be 1 to 100 letters, digits, '.', '_', '-', beginning with a letter or digit"
 
@@ -23,14 +23,14 @@ class EnvironmentQuery(Query):
 class NewFlagQuery(Query):
     """Which environment, where the body does not say it."""
 
-    environment = environment(load_default=None)
+    environment = environment()
 
 
 class CreateFlagRequest(Body):
     """A flag that is asked for."""
 
     key = Name(FLAG_KEY, KEY_EXPECTED, required=True)
-    environment = environment(load_default=None)
+    environment = environment()
     enabled = Boolean(load_default=False)
     rollout_percentage = Percentage(data_key="rolloutPercentage", load_default=100)
     description = Text(longest=MAX_DESCRIPTION, load_default="")
@@ -73,7 +73,7 @@ class FlagListQuery(EnvironmentQuery):
         return FlagQuery(**data)
 
 
-class FlagView(Schema):
+class FlagView(View):
     """A flag as it is now."""
 
     key = fields.String(attribute="flag.name.key")
@@ -82,20 +82,20 @@ class FlagView(Schema):
     rollout_percentage = fields.Integer(attribute="state.rollout_percentage", data_key="rolloutPercentage")
     description = fields.String(attribute="flag.description")
     version = fields.Integer(attribute="state.version")
-    next_change_at = Instant(data_key="nextChangeAt")
+    next_change_at = Instant(data_key="nextChangeAt", allow_none=True)
     materialized = fields.Boolean()
     created_at = Instant(attribute="flag.created_at", data_key="createdAt")
     updated_at = Instant(attribute="state.changed_at", data_key="updatedAt")
 
 
-class FlagListView(Schema):
+class FlagListView(View):
     """One page of flags; `nextCursor` is null on the last."""
 
     flags = fields.List(fields.Nested(FlagView))
     next_cursor = fields.String(data_key="nextCursor", allow_none=True)
 
 
-class EvaluatedFlagView(Schema):
+class EvaluatedFlagView(View):
     """What an application is told of one flag."""
 
     key = fields.String(attribute="effective.flag.name.key")
@@ -103,3 +103,15 @@ class EvaluatedFlagView(Schema):
     rollout_percentage = fields.Integer(attribute="effective.state.rollout_percentage", data_key="rolloutPercentage")
     description = fields.String(attribute="effective.flag.description")
     value = fields.Boolean()
+
+
+class FlagValuesView(Schema):
+    """Whether each flag of an environment is on, by key."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """As it is: any key may be a flag's."""
+        del many
+        return obj

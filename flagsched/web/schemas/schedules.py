@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from flagsched.domain.errors import BULK_REFUSED
 from flagsched.domain.schedules import MAX_BATCH, PlannedChange, Status
 from flagsched.domain.updates import UnreadableUpdates, Updates
 from flagsched.ports import ScheduleQuery
-from flagsched.web.schemas.fields import EXPECTED, Boolean, Cursor, Instant, Limit, Percentage, read_instant
+from flagsched.web.schemas.fields import EXPECTED, PERCENTAGE, Boolean, Cursor, Instant, Limit, Percentage, read_instant
 from flagsched.web.schemas.flags import EnvironmentQuery
-from flagsched.web.schemas.strict import Body
+from flagsched.web.schemas.strict import Body, View
 
 
 class UpdatesBody(Body):
@@ -46,9 +46,9 @@ class Batch(fields.List[Any]):
     """1 to 50 changes; a longer list is refused unread."""
 
     def __init__(self) -> None:
-        super().__init__(
-            fields.Nested(CreateScheduleRequest, error_messages=EXPECTED), required=True, error_messages=EXPECTED
-        )
+        one = fields.Nested(CreateScheduleRequest, error_messages=EXPECTED)
+        size = {"minItems": 1, "maxItems": MAX_BATCH}
+        super().__init__(one, required=True, error_messages=EXPECTED, metadata=size)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -77,7 +77,6 @@ class ScheduleListQuery(EnvironmentQuery):
     """Which schedules of a flag."""
 
     status = fields.String(
-        load_default=None,
         validate=validate.OneOf([s.value for s in Status], error="must be one of: {choices}"),
     )
     after = Cursor(_place, data_key="cursor")
@@ -85,9 +84,17 @@ class ScheduleListQuery(EnvironmentQuery):
 
     @post_load
     def _query(self, data: dict[str, Any], **options: object) -> tuple[str, ScheduleQuery]:
-        status = data.pop("status")
+        status = data.pop("status", None)
         environment = data.pop("environment")
         return environment, ScheduleQuery(statuses=[Status(status)] if status else [], **data)
+
+
+UPDATES = {
+    "type": ["object", "null"],
+    "properties": {"enabled": {"type": "boolean"}, "rolloutPercentage": PERCENTAGE},
+    "additionalProperties": False,
+    "minProperties": 1,
+}
 
 
 class UpdatesView(fields.Field[Any]):
@@ -98,7 +105,7 @@ class UpdatesView(fields.Field[Any]):
         return updates.as_json()
 
 
-class ScheduleView(Schema):
+class ScheduleView(View):
     """A schedule as it is now."""
 
     id = fields.UUID(attribute="schedule.id")
@@ -108,7 +115,7 @@ class ScheduleView(Schema):
     scheduled_at = Instant(attribute="schedule.scheduled_at", data_key="scheduledAt")
     status = fields.Enum(Status, attribute="schedule.status", by_value=True)
     in_effect = fields.Boolean(data_key="inEffect")
-    updates = UpdatesView(attribute="schedule.updates")
+    updates = UpdatesView(attribute="schedule.updates", metadata=UPDATES)
     applied_at = Instant(attribute="schedule.applied_at", data_key="appliedAt", allow_none=True)
     error_message = fields.String(attribute="schedule.error_message", data_key="errorMessage", allow_none=True)
     created_by = fields.String(attribute="schedule.created_by", data_key="createdBy")
@@ -118,7 +125,7 @@ class ScheduleView(Schema):
     cancelled_at = Instant(attribute="schedule.cancelled_at", data_key="cancelledAt", allow_none=True)
 
 
-class BulkScheduleResponse(Schema):
+class BulkScheduleResponse(View):
     """The schedules of a batch, in the order of the request."""
 
     schedules = fields.List(fields.Nested(ScheduleView))

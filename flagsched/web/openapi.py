@@ -1,0 +1,74 @@
+"""The OpenAPI document, made from the schemas that requests and answers pass through, and a page to read it."""
+
+import mimetypes
+from pathlib import Path
+from typing import Any
+
+import flask_swagger_ui
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask_smorest import Api
+from werkzeug.exceptions import NotFound
+
+from flagsched.version import __version__
+from flagsched.web.schemas.errors import ErrorView
+
+STATIC = Path(__file__).parent / "static"
+SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+ASSETS = {"docs.js": STATIC, "swagger-ui.css": SWAGGER_UI, "swagger-ui-bundle.js": SWAGGER_UI}
+# Nothing from elsewhere, and no script in the page itself.
+PAGE_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
+SETTINGS = {
+    "API_TITLE": "flagsched",
+    "API_VERSION": __version__,
+    "OPENAPI_VERSION": "3.1.0",
+}
+BEARER = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+
+blueprint = Blueprint("openapi", __name__)
+
+
+class Contract(Api):
+    """flask-smorest's document, with our errors; it answers none itself."""
+
+    ERROR_SCHEMA = ErrorView
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        """`web/errors.py` has them."""
+
+
+def describe(app: Flask, *described: Any) -> None:
+    """Register these blueprints on `app`, and describe them in its document."""
+    for name, value in SETTINGS.items():
+        app.config.setdefault(name, value)
+    contract = Contract(app, spec_kwargs={"components": {"securitySchemes": BEARER}})
+    for one in described:
+        contract.register_blueprint(one)
+    app.extensions["flagsched_contract"] = contract.spec.to_dict()
+    app.register_blueprint(blueprint)
+
+
+@blueprint.get("/openapi.json")
+def document() -> Response:
+    """The document."""
+    return jsonify(current_app.extensions["flagsched_contract"])
+
+
+@blueprint.get("/docs")
+def page() -> Response:
+    """The page."""
+    return _file(STATIC / "docs.html")
+
+
+@blueprint.get("/docs/<name>")
+def asset(name: str) -> Response:
+    """What the page is made of."""
+    if name not in ASSETS:
+        raise NotFound
+    return _file(ASSETS[name] / name)
+
+
+def _file(path: Path) -> Response:
+    answer = Response(path.read_bytes(), mimetype=mimetypes.guess_type(path.name)[0])
+    answer.headers["Content-Security-Policy"] = PAGE_POLICY
+    return answer
