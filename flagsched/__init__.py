@@ -1,6 +1,6 @@
 """Feature-flag changes planned ahead: on time, in order, exactly once, and all of it recorded.
 
-`create_app` makes the standalone web app; `__version__` is this release.
+`FlagSched` brings it into a Flask app; `create_app` makes the standalone web app; `__version__` is this release.
 """
 
 from importlib import import_module
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from flagsched.version import __version__
 
 if TYPE_CHECKING:
+    from flagsched.bootstrap.extension import FlagSched
     from flagsched.bootstrap.web import create_app
 
-__all__ = ["__version__", "create_app"]
+__all__ = ["FlagSched", "__version__", "create_app"]
 
 # Looked up when first asked for, so that the worker, which needs none of it, imports no Flask.
-OFFERED = {"create_app": "flagsched.bootstrap.web"}
+OFFERED = {"FlagSched": "flagsched.bootstrap.extension", "create_app": "flagsched.bootstrap.web"}
 
 
 def __getattr__(name: str) -> object:

@@ -18,7 +18,7 @@ from flagsched.ports import Store
 from flagsched.web import health
 from flagsched.web.api import config, flags, schedules
 from flagsched.web.auth import strict_claims
-from flagsched.web.context import Service, begin, finish, serve
+from flagsched.web.context import Service, begin_unrouted, finish_unrouted, serve
 from flagsched.web.errors import answer_errors
 from flagsched.web.openapi import describe
 
@@ -59,6 +59,6 @@ def _register(app: Flask) -> None:
     app.url_map.merge_slashes = False  # A redirect would answer in HTML.
     JWTManager(app)
     answer_errors(app)
-    app.before_request(begin)
-    app.after_request(finish)
+    app.before_request(begin_unrouted)
+    app.after_request(finish_unrouted)
     describe(app, flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint)

@@ -70,6 +70,17 @@ def begin() -> None:
     structlog.contextvars.bind_contextvars(request_id=request_id())
 
 
+def begin_unrouted() -> None:
+    """What `begin` does, for requests that reach none of our blueprints."""
+    if request.blueprint is None:
+        begin()
+
+
+def finish_unrouted(answer: Response) -> Response:
+    """What `finish` does, for requests that reach none of our blueprints."""
+    return finish(answer) if request.blueprint is None else answer
+
+
 def finish(answer: Response) -> Response:
     """Give the answer its X-Request-Id and the headers that every answer has, and log the request."""
     answer.headers["X-Request-Id"] = request_id()

@@ -5,7 +5,8 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, json
+from flask import Response, json
+from flask.sansio.scaffold import Scaffold
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
@@ -37,15 +38,19 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     FlagschedError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+RAISED = (400, 404, 405, 413, 415)
 KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
 
 
-def answer_errors(app: Flask) -> None:
-    """Have `app` answer all errors as JSON."""
-    app.register_error_handler(FlagschedError, answer_refusal)
-    app.register_error_handler(HTTPException, answer_http_exception)
-    app.register_error_handler(ParseException, answer_unreadable)
-    app.register_error_handler(Exception, answer_fault)
+def answer_errors(scaffold: Scaffold) -> None:
+    """Have a blueprint or an app answer all errors as JSON."""
+    scaffold.register_error_handler(FlagschedError, answer_refusal)
+    scaffold.register_error_handler(HTTPException, answer_http_exception)
+    for status in RAISED:
+        # By code too: an app's handler for a code comes before a blueprint's for all of them.
+        scaffold.register_error_handler(status, answer_http_exception)
+    scaffold.register_error_handler(ParseException, answer_unreadable)
+    scaffold.register_error_handler(Exception, answer_fault)
 
 
 def answer_refusal(error: FlagschedError) -> Response:

@@ -6,7 +6,7 @@ from flagsched.web.api.blueprint import StrictBlueprint
 from flagsched.web.context import store
 from flagsched.web.schemas.health import StatusView
 
-blueprint = StrictBlueprint("health", __name__)
+blueprint = StrictBlueprint("health")
 
 
 @blueprint.get("/healthz")

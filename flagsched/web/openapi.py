@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import flask_swagger_ui
-from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask import Flask, Response, current_app, jsonify
 from flask_smorest import Api
 from werkzeug.exceptions import NotFound
 
 from flagsched.version import __version__
+from flagsched.web.api.blueprint import StrictBlueprint
 from flagsched.web.schemas.errors import ErrorView
 
 STATIC = Path(__file__).parent / "static"
@@ -24,7 +25,7 @@ SETTINGS = {
 }
 BEARER = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 
-blueprint = Blueprint("openapi", __name__)
+blueprint = StrictBlueprint("openapi")
 
 
 class Contract(Api):

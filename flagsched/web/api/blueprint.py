@@ -7,6 +7,8 @@ from flask_smorest import Blueprint
 
 from flagsched.domain.flags import FlagName
 from flagsched.web.auth import require_admin
+from flagsched.web.context import begin, finish
+from flagsched.web.errors import answer_errors
 from flagsched.web.parsing import StrictParser
 
 
@@ -17,11 +19,18 @@ class StrictBlueprint(Blueprint):
     REFUSALS: frozenset[HTTPStatus] = frozenset()
     """What any of its routes may answer besides what follows from the route itself."""
 
+    def __init__(self, name: str, *, url_prefix: str | None = None) -> None:
+        super().__init__(name, __name__, url_prefix=url_prefix)
+        self.before_request(begin)
+        self.after_request(finish)
+        answer_errors(self)
+
     def add_url_rule(self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any) -> None:
         """Without the OPTIONS that Flask adds by itself, and answers in HTML; with its refusals in the document."""
         view_func.provide_automatic_options = False
-        responses = view_func._apidoc.setdefault("response", {}).setdefault("responses", {})
-        for status in self._refusals(rule, view_func._apidoc):
+        described = view_func.__dict__.setdefault("_apidoc", {})
+        responses = described.setdefault("response", {}).setdefault("responses", {})
+        for status in self._refusals(rule, described):
             responses.setdefault(status.value, []).append(status.name)
         super().add_url_rule(rule, endpoint, view_func, **options)
 
@@ -41,7 +50,7 @@ class AdminBlueprint(StrictBlueprint):
     REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, __name__, url_prefix="/api/admin")
+        super().__init__(name, url_prefix="/api/admin")
         self.before_request(require_admin)
         self._prepare_doc_cbks.append(_need_bearer)
 

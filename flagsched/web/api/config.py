@@ -8,7 +8,7 @@ from flagsched.web.api.blueprint import StrictBlueprint, named
 from flagsched.web.context import store
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
 
-blueprint = StrictBlueprint("config", __name__, url_prefix="/api/config")
+blueprint = StrictBlueprint("config", url_prefix="/api/config")
 
 
 @blueprint.get("/flags")

@@ -1,0 +1,170 @@
+"""flagsched in somebody's own Flask app, which keeps all its own behaviour."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask, jsonify, request
+from flask.testing import FlaskClient
+from flask_jwt_extended import JWTManager, create_access_token, get_jwt_identity, jwt_required
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flagsched import FlagSched
+from flagsched.database.engine import Limits, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import Unauthenticated
+from flagsched.usecases.materialise import Setbacks, materialise_due
+from tests.processes import until
+from tests.rows import all_history
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Note(Base):
+    __tablename__ = "notes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+
+
+class Host:
+    """An app with a database, tokens in a header of its own, and error pages of its own."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self.app = Flask("host")
+        self.app.config.update(
+            SQLALCHEMY_DATABASE_URI=url,
+            JWT_SECRET_KEY="the-host-s-own-key-0123456789-abcdefghijklmno",
+            JWT_HEADER_NAME="X-Host-Token",
+            JWT_HEADER_TYPE="Token",
+        )
+        self.db = SQLAlchemy(self.app, metadata=Base.metadata)
+        self.jwt = JWTManager(self.app)
+        self.after: list[int] = []
+        self.app.register_error_handler(404, lambda _: ("the host's own 404", 404))
+        self.app.register_error_handler(415, lambda _: ("the host's own 415", 415))
+        self.app.register_error_handler(Exception, lambda _: ("the host's own 500", 500))
+        self.app.after_request(self._count)
+        self.app.add_url_rule("/api/notes", "notes", self.notes, methods=["GET", "POST"])
+        self.app.add_url_rule("/me", "me", self.me)
+        self.app.add_url_rule("/broken", "broken", lambda: str(1 / 0))
+
+    def _count(self, answer: Any) -> Any:
+        self.after.append(answer.status_code)
+        return answer
+
+    def notes(self) -> Any:
+        if request.method == "POST":
+            self.db.session.add(Note(text=request.json["text"]))
+            self.db.session.commit()
+        return jsonify([note.text for note in self.db.session.scalars(sa.select(Note))])
+
+    @jwt_required()
+    def me(self) -> str:
+        return str(get_jwt_identity())
+
+    def token(self, role: str = "admin") -> dict[str, str]:
+        with self.app.app_context():
+            return {"X-Host-Token": "Token " + create_access_token("hedy", additional_claims={"role": role})}
+
+
+@pytest.fixture
+def host(url: sa.URL) -> Iterator[Host]:
+    host = Host(url)
+    with host.app.app_context():
+        host.db.create_all()
+    yield host
+    with host.app.app_context():
+        host.db.drop_all()
+        host.db.engine.dispose()
+
+
+@pytest.fixture
+def client(host: Host, url: sa.URL) -> FlaskClient:
+    FlagSched(host.app, url=url.render_as_string(hide_password=False), url_prefix="/switches")
+    return host.app.test_client()
+
+
+ADMIN = "/switches/api/admin/flags"
+
+
+def test_the_host_keeps_its_own_behaviour(host: Host, client: FlaskClient) -> None:
+    assert client.post("/api/notes", json={"text": "a"}).json == ["a"]
+    assert client.get("/none").text == "the host's own 404"
+    assert client.get("/broken").text == "the host's own 500"
+    assert client.get("/me", headers=host.token("reader")).text == "hedy"
+    for path in ("/api/notes", "/none", "/broken"):
+        headers = client.get(path).headers
+        assert "X-Request-Id" not in headers
+        assert "X-Frame-Options" not in headers
+    assert len(host.app.extensions["flask-jwt-extended"].__class__.__mro__) == 2
+    assert host.app.extensions["flask-jwt-extended"] is host.jwt
+    assert len(host.after) == 7
+
+
+def test_the_host_plans_through_the_blueprint(host: Host, client: FlaskClient, engine: sa.Engine) -> None:
+    created = client.post(ADMIN, json={"key": "x"}, headers=host.token())
+    assert created.status_code == 201
+    assert created.headers["Location"] == f"{ADMIN}/x?environment=production"
+    at = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
+    planned = client.post(
+        f"{ADMIN}/x/schedule/bulk",
+        json={"schedules": [{"scheduledAt": at, "updates": {"enabled": True}}]},
+        headers=host.token(),
+    )
+    assert planned.status_code == 201
+
+    until(lambda: client.get("/switches/api/config/flags").json == {"x": True})
+
+    materialise_due(SqlStore(engine), Setbacks(lambda: 0.0))
+    assert [(e.action, e.actor) for e in all_history(engine)] == [
+        ("flag.created", "hedy"),
+        ("schedule.created", "hedy"),
+        ("schedule.applied", "flagsched"),
+    ]
+    assert host.after == [201, 201, *[200] * (len(host.after) - 2)]
+
+
+def test_our_routes_answer_their_errors_themselves(host: Host, client: FlaskClient) -> None:
+    for answer, status, code in (
+        (client.get(ADMIN), 401, "UNAUTHORIZED"),
+        (client.get(ADMIN, headers=host.token("reader")), 403, "FORBIDDEN"),
+        (client.get(f"{ADMIN}/none", headers=host.token()), 404, "FLAG_NOT_FOUND"),
+        (client.post(ADMIN, json={}, headers=host.token()), 400, "Validation failed"),
+        (client.post(ADMIN, data="x", headers=host.token()), 415, "UNSUPPORTED_MEDIA_TYPE"),
+    ):
+        assert (answer.status_code, answer.json["error"]) == (status, code)
+        assert answer.json["requestId"] == answer.headers["X-Request-Id"]
+
+
+def test_a_host_may_verify_tokens_in_its_own_way(host: Host, url: sa.URL) -> None:
+    def claims() -> dict[str, str]:
+        if request.headers.get("X-Key") != "sesame":
+            raise Unauthenticated("say the word")
+        return {"sub": "ali", "role": "admin"}
+
+    FlagSched(host.app, url=url.render_as_string(hide_password=False), claims=claims)
+    client = host.app.test_client()
+
+    assert client.get("/api/admin/flags").json["message"] == "say the word"
+    assert client.get("/api/admin/flags", headers={"X-Key": "sesame"}).status_code == 200
+
+
+def test_a_host_may_share_its_engine(host: Host, url: sa.URL) -> None:
+    shared = open_engine(url, Limits()) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
+    FlagSched(host.app, engine=shared)
+    client = host.app.test_client()
+
+    assert client.post("/api/admin/flags", json={"key": "x"}, headers=host.token()).status_code == 201
+    assert client.get("/api/config/flags").json == {"x": False}
+    shared.dispose()
+
+
+@pytest.mark.parametrize("given", [{}, {"url": "sqlite:///x.db", "engine": sa.create_engine("sqlite://")}])
+def test_it_needs_one_database(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="either url= or engine="):
+        FlagSched(**given)
