@@ -67,7 +67,7 @@ def run(*arguments: str) -> None:
 
 
 def test(*arguments: str) -> None:
-    """Run the tests; `--all` adds those that need a browser or Node."""
+    """Run the tests; `--all` adds those that need what PyPI does not bring."""
     setup()
     call(PYTHON, "-m", "pytest", *arguments)
 

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from environs import Env, EnvError
 from marshmallow import ValidationError
-from marshmallow.validate import OneOf, Range
+from marshmallow.validate import OneOf, Range, Regexp
 
 from flagsched.database.engine import Limits, database_url
 
-__all__ = ["BadSettings", "Settings", "WebSettings", "WorkerSettings"]
+__all__ = ["BadSettings", "RateSettings", "Settings", "WebSettings", "WorkerSettings"]
 
 BadSettings = EnvError
 """A setting is missing or wrong; the message names the variable, and never shows a secret."""
@@ -48,6 +48,17 @@ class WebSettings:
     jwt_key: str = field(repr=False)
     """The secret that signs and verifies with HS256, or the public key that verifies with RS256."""
     horizon_days: int
+    rates: "RateSettings"
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """How often somebody may ask, per minute, and where that is counted."""
+
+    storage: str = "memory://"
+    writes: int = 600
+    failed_sign_ins: int = 60
+    proxies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,18 @@ def read_web_settings() -> WebSettings:
     else:
         key = env.str("JWT_PUBLIC_KEY", validate=_refuse_bad_public_key).replace("\\n", "\n")
     horizon = env.int("FLAGSCHED_HORIZON_DAYS", 366, validate=Range(1, 3660))
-    return WebSettings(common, algorithm, key, horizon)
+    return WebSettings(common, algorithm, key, horizon, _read_rates(env))
+
+
+def _read_rates(env: Env) -> RateSettings:
+    default = RateSettings()
+    many = Range(1, 10_000_000)
+    return RateSettings(
+        storage=env.str("FLAGSCHED_RATE_STORAGE", default.storage, validate=Regexp(r"(memory|rediss?)://")),
+        writes=env.int("FLAGSCHED_WRITES_PER_MINUTE", default.writes, validate=many),
+        failed_sign_ins=env.int("FLAGSCHED_FAILED_SIGN_INS_PER_MINUTE", default.failed_sign_ins, validate=many),
+        proxies=env.int("FLAGSCHED_PROXIES", default.proxies, validate=Range(0, 5)),
+    )
 
 
 def read_worker_settings() -> WorkerSettings:

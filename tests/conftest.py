@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from flagsched.bootstrap.logs import configure_logs, json_formatter
 from flagsched.bootstrap.web import create_app
-from flagsched.config import Settings, WebSettings
+from flagsched.config import RateSettings, Settings, WebSettings
 from flagsched.database.clock import HostClock
 from flagsched.database.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
@@ -29,7 +29,7 @@ LEAK = re.compile(re.escape(SECRET) + r"|eyJ[A-Za-z0-9_-]{10}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="also run the tests that need a browser or Node")
+    parser.addoption("--all", action="store_true", help="also run the tests that need what PyPI does not bring")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -168,4 +168,6 @@ def admin(app: Flask, token: Callable[..., str]) -> FlaskClient:
 
 
 def web_settings(url: sa.URL) -> WebSettings:
-    return WebSettings(Settings(url, Limits(), log_level=20), "HS256", SECRET, horizon_days=366)
+    return WebSettings(
+        Settings(url, Limits(), log_level=20), "HS256", SECRET, 366, RateSettings(writes=10**6, failed_sign_ins=10**6)
+    )

@@ -6,6 +6,7 @@ from flask import Flask
 from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.config import WebSettings, read_web_settings
@@ -21,6 +22,7 @@ from flagsched.web.auth import strict_claims
 from flagsched.web.context import Service, begin_unrouted, finish_unrouted, serve
 from flagsched.web.errors import answer_errors
 from flagsched.web.openapi import describe
+from flagsched.web.rates import Rates
 
 
 def create_app(settings: WebSettings | None = None, *, store: Store | None = None) -> Flask:
@@ -40,7 +42,12 @@ def create_app(settings: WebSettings | None = None, *, store: Store | None = Non
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
     limits = PlanLimits(horizon=timedelta(days=settings.horizon_days))
-    serve(app, Service(store or _open_store(app, settings), strict_claims, limits))
+    asked = settings.rates
+    rates = Rates(asked.storage, writes=asked.writes, failed_sign_ins=asked.failed_sign_ins)
+    serve(app, Service(store or _open_store(app, settings), strict_claims, limits, rates))
+    if asked.proxies:
+        # The address of who asks, where so many proxies stand before us.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=asked.proxies, x_proto=asked.proxies)  # type: ignore[method-assign]
     _register(app)
     return app
 

@@ -7,6 +7,7 @@ FlagschedError
 │   │   └── DuplicateInstants
 │   ├── Unauthenticated      401
 │   ├── Forbidden            403
+│   ├── RateLimited          429  try again after `retry_after` seconds
 │   ├── FlagMissing          404
 │   ├── ScheduleMissing      404
 │   ├── FlagExists           409
@@ -29,6 +30,7 @@ from uuid import UUID
 
 # A tree that mirrors the request: field names and list indices at the nodes, lists of reasons at the leaves.
 Details = Mapping[Any, Any]
+WHATS = {"write": "writes", "sign-in": "failed sign-ins"}
 NOT_VALID = "The request is not valid"
 MUST_BE_FUTURE = "must be in the future"
 BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
@@ -93,6 +95,16 @@ class Forbidden(Refused):
     """The token is valid, but does not give this right."""
 
     code = "FORBIDDEN"
+
+
+class RateLimited(Refused):
+    """Too many in a minute; `retry_after` is in seconds."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, what: str, most: int, retry_after: int) -> None:
+        super().__init__(f"more than {most} {WHATS.get(what, what)} in a minute")
+        self.retry_after = retry_after
 
 
 class FlagMissing(Refused):

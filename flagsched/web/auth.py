@@ -18,6 +18,7 @@ from flagsched.web.context import admit, service
 log = structlog.get_logger("flagsched.web")
 ROLE = "role"
 ADMIN = "admin"
+READS = {"GET", "HEAD"}
 LONGEST_LIFE = timedelta(hours=24)
 # Who did it stands in the history, so it must be fit to be stored and read.
 SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
@@ -26,14 +27,27 @@ NEEDED = "a valid token is needed: Authorization: Bearer <JWT>"
 
 
 def require_admin() -> None:
-    """Raise Unauthenticated without a valid token, Forbidden unless its role is exactly `admin`."""
+    """Raise Unauthenticated without a valid token, Forbidden unless its role is exactly `admin`, RateLimited."""
+    rates = service().rates
+    try:
+        claims, subject = _identified()
+    except Unauthenticated:
+        if rates:
+            rates.count_failed_sign_in(request.remote_addr or "")
+        raise
+    if claims.get(ROLE) != ADMIN:
+        raise Forbidden("this needs a token with the claim role = 'admin'")
+    admit(subject)
+    if rates and request.method not in READS:
+        rates.count_write(subject)
+
+
+def _identified() -> tuple[Mapping[str, Any], str]:
     claims = service().claims()
     subject = claims.get("sub")
     if not (isinstance(subject, str) and SUBJECT.fullmatch(subject)):
         raise Unauthenticated("the token's sub is not 1 to 200 printable characters")
-    if claims.get(ROLE) != ADMIN:
-        raise Forbidden("this needs a token with the claim role = 'admin'")
-    admit(subject)
+    return claims, subject
 
 
 def verified_claims() -> Mapping[str, Any]:

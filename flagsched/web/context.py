@@ -13,6 +13,7 @@ from flask import Flask, Response, current_app, g, request
 from flagsched.domain.history import Actor
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
+from flagsched.web.rates import Rates
 
 log = structlog.get_logger("flagsched.web")
 EXTENSION = "flagsched"
@@ -36,6 +37,7 @@ class Service:
     claims: Callable[[], Mapping[str, Any]]
     """Gives the claims of the request's token, or raises Unauthenticated."""
     limits: PlanLimits = DEFAULT_LIMITS
+    rates: Rates | None = None
 
 
 def serve(app: Flask, service: Service) -> None:

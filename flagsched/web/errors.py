@@ -17,6 +17,7 @@ from flagsched.domain.errors import (
     FlagschedError,
     Forbidden,
     QuotaExceeded,
+    RateLimited,
     Refused,
     ScheduleMissing,
     Unauthenticated,
@@ -30,6 +31,7 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
     ValidationFailed: HTTPStatus.BAD_REQUEST,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     FlagMissing: HTTPStatus.NOT_FOUND,
     ScheduleMissing: HTTPStatus.NOT_FOUND,
     FlagExists: HTTPStatus.CONFLICT,
@@ -57,7 +59,7 @@ def answer_refusal(error: FlagschedError) -> Response:
     """The answer to an error of our own."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, (RateLimited, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="flagsched"'

@@ -47,7 +47,7 @@ class StrictBlueprint(Blueprint):
 class AdminBlueprint(StrictBlueprint):
     """A blueprint under /api/admin whose every route, present and to come, is for admins only."""
 
-    REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+    REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 
     def __init__(self, name: str) -> None:
         super().__init__(name, url_prefix="/api/admin")

@@ -1,0 +1,56 @@
+"""How often somebody may ask: writes for each principal, failed sign-ins for each address."""
+
+import math
+import time
+
+import structlog
+from limits import RateLimitItemPerMinute
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from flagsched.domain.errors import RateLimited
+
+log = structlog.get_logger("flagsched.web")
+
+
+class Rates:
+    """Counts in a sliding minute, in this process's memory or in a Redis that all processes share."""
+
+    def __init__(self, storage: str, *, writes: int, failed_sign_ins: int) -> None:
+        """`storage` is `memory://` or a Redis URL; the numbers are per minute."""
+        self._writes = RateLimitItemPerMinute(writes)
+        self._failed_sign_ins = RateLimitItemPerMinute(failed_sign_ins)
+        self._shared = SlidingWindowCounterRateLimiter(_open(storage))
+        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def count_write(self, principal: str) -> None:
+        """One more write; RateLimited if it is one too many."""
+        self._count(self._writes, "write", principal)
+
+    def count_failed_sign_in(self, address: str) -> None:
+        """One more failure; RateLimited if it is one too many."""
+        self._count(self._failed_sign_ins, "sign-in", address)
+
+    def _count(self, limit: RateLimitItemPerMinute, what: str, who: str) -> None:
+        try:
+            self._hit(self._shared, limit, what, who)
+        except StorageError as error:
+            # Counting less exactly beats refusing everybody.
+            log.warning("rate storage away, counting in this process", cause=str(error))
+            self._hit(self._own, limit, what, who)
+
+    @staticmethod
+    def _hit(counter: SlidingWindowCounterRateLimiter, limit: RateLimitItemPerMinute, what: str, who: str) -> None:
+        if not counter.hit(limit, what, who):
+            seconds = counter.get_window_stats(limit, what, who).reset_time - time.time()
+            raise RateLimited(what, limit.amount, max(1, math.ceil(seconds)))
+
+
+def _open(storage: str) -> Storage:
+    # A Redis that hangs must not hang the requests.
+    patience = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2} if storage.startswith("redis") else {}
+    opened = storage_from_string(storage, wrap_exceptions=True, **patience)
+    if not isinstance(opened, Storage):
+        raise TypeError(f"not a storage for one thread: {storage}")
+    return opened
