@@ -1,10 +1,12 @@
 """Requests that must be refused: the right status, as JSON, and nothing stored. On both databases."""
 
 import json
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.builders import NOON, ManualClock, after
@@ -152,6 +154,38 @@ def test_it_is_refused_as_json_and_nothing_is_stored(admin: FlaskClient, engine:
     assert ("Allow" in answer.headers) == (request.status == 405)
     assert (count(engine, "feature_flags"), count(engine, "feature_flag_schedules")) == (1, 0)
     assert count(engine, "feature_flag_history") == 1
+
+
+def test_a_schedule_under_another_flags_url_is_not_found_by_any_method(app: Flask, admin: FlaskClient) -> None:
+    admin.post(FLAGS, json={"key": "other"})
+    admin.post(f"{FLAGS}?environment=staging", json={"key": "new-checkout"})
+    schedule = admin.post(SCHEDULE, json=single()).json["id"]
+    methods = {
+        method
+        for rule in app.url_map.iter_rules()
+        if rule.rule.endswith("/schedule/<schedule_id>")
+        for method in rule.methods or set()
+    }
+    assert methods >= {"GET", "HEAD", "DELETE"}
+
+    for method in methods:
+        for path in (f"{FLAGS}/other/schedule/{schedule}", f"{SCHEDULE}/{schedule}?environment=staging"):
+            assert admin.open(path, method=method).status_code == 404, (method, path)
+    assert admin.get(f"{SCHEDULE}/{schedule}").json["status"] == "pending"
+
+
+@pytest.mark.parametrize("item", [b"{}", b"1", b"[[]]", b'{"a": 1}'])
+def test_a_body_full_of_items_is_answered_within_a_tenth_of_a_second(admin: FlaskClient, item: bytes) -> None:
+    body = b'{"schedules": [' + b",".join([item] * 20_000) + b"]}"
+
+    seconds = []
+    for _ in range(3):
+        began = perf_counter()
+        answer = admin.post(BULK, data=body, content_type="application/json")
+        seconds.append(perf_counter() - began)
+        assert answer.status_code == 400
+
+    assert min(seconds) < 0.1
 
 
 def test_the_thousand_and_first_pending_schedule_is_too_many(
