@@ -22,7 +22,6 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
-    "Strict-Transport-Security": "max-age=31536000",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -66,10 +65,9 @@ def request_id() -> str:
 
 
 def begin() -> None:
-    """Have every log line of this request carry its id."""
+    """Have every log line of this request carry its id, until `finish`."""
     g.flagsched_began = perf_counter()
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id())
+    g.flagsched_bound = structlog.contextvars.bind_contextvars(request_id=request_id())
 
 
 def begin_unrouted() -> None:
@@ -85,6 +83,8 @@ def finish_unrouted(answer: Response) -> Response:
 
 def finish(answer: Response) -> Response:
     """Give the answer its X-Request-Id and the headers that every answer has, and log the request."""
+    if "flagsched_bound" not in g:
+        begin()  # Somebody's own before_request has answered before ours.
     answer.headers["X-Request-Id"] = request_id()
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
@@ -97,6 +97,7 @@ def finish(answer: Response) -> Response:
         subject=g.get("flagsched_subject"),
         milliseconds=round((perf_counter() - g.flagsched_began) * 1000, 1),
     )
+    structlog.contextvars.reset_contextvars(**g.pop("flagsched_bound"))
     return answer
 
 

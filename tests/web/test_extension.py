@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from flask import Flask, jsonify, request
 from flask.testing import FlaskClient
 from flask_jwt_extended import JWTManager, create_access_token, get_jwt_identity, jwt_required
@@ -127,6 +128,17 @@ def test_the_host_plans_through_the_blueprint(host: Host, client: FlaskClient, e
         ("schedule.applied", "flagsched"),
     ]
     assert host.after == [201, 201, *[200] * (len(host.after) - 2)]
+
+
+def test_a_host_that_answers_before_us_has_its_answer_kept(host: Host, client: FlaskClient) -> None:
+    structlog.contextvars.bind_contextvars(request_id="the host's", tenant="seven")
+    host.app.before_request(lambda: ("closed for the night", 403) if request.path.startswith("/switches") else None)
+
+    answer = client.get(ADMIN, headers=host.token())
+
+    assert (answer.status_code, answer.text) == (403, "closed for the night")
+    assert structlog.contextvars.get_contextvars() == {"request_id": "the host's", "tenant": "seven"}
+    structlog.contextvars.clear_contextvars()
 
 
 def test_our_routes_answer_their_errors_themselves(host: Host, client: FlaskClient) -> None:
