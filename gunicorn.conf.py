@@ -21,5 +21,6 @@ graceful_timeout = 10
 keepalive = 5
 limit_request_line = 8190
 control_socket_disable = True
+forwarder_headers = ""  # Nobody rewrites a path by a header.
 accesslog = None  # The app logs each request, with its id.
 logger_class = "flagsched.bootstrap.gunicorn.JsonLogger"

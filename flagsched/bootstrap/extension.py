@@ -4,14 +4,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, Response, request
 
+from flagsched.bootstrap.logs import use_host_logging
+from flagsched.config import RateSettings
 from flagsched.database.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.web.api import config, flags, schedules
 from flagsched.web.auth import verified_claims
 from flagsched.web.context import Service, serve
+from flagsched.web.errors import answer_unrouted
+from flagsched.web.rates import Rates
 
 BLUEPRINTS = (flags.blueprint, schedules.blueprint, config.blueprint)
 
@@ -22,6 +26,8 @@ class FlagSched:
     Flags are kept in the database at `url`, or in that of `engine` (whose pool is shared on PostgreSQL); `flagsched db
     upgrade` makes the tables there, beside the app's own. Tokens are verified by the app's JWTManager, or by `claims`,
     which gives the claims of the request's token, or raises `flagsched.domain.errors.Unauthenticated`.
+
+    `limits` says how far ahead and how much may be planned, `rates` how often somebody may ask.
 
     The app keeps its extensions, error handlers and settings; errors are answered for flagsched's own routes alone.
     """
@@ -34,21 +40,31 @@ class FlagSched:
         engine: sa.Engine | None = None,
         claims: Callable[[], Mapping[str, Any]] = verified_claims,
         limits: PlanLimits = DEFAULT_LIMITS,
+        rates: Rates | None = None,
         url_prefix: str = "",
     ) -> None:
         self._engine = _engine(url, engine)
         self._claims = claims
         self._limits = limits
+        default = RateSettings()
+        self._rates = rates or Rates(default.storage, writes=default.writes, failed_sign_ins=default.failed_sign_ins)
         self._url_prefix = url_prefix
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """Register the routes on `app`."""
-        serve(app, Service(SqlStore(self._engine), self._claims, self._limits))
+        use_host_logging()
+        serve(app, Service(SqlStore(self._engine), self._claims, self._limits, self._rates))
+        app.after_request(self._answer_unrouted)
         for blueprint in BLUEPRINTS:
             prefix = f"{self._url_prefix}{blueprint.url_prefix}"
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"flagsched_{blueprint.name}")
+
+    def _answer_unrouted(self, answer: Response) -> Response:
+        # What no route matches belongs to no blueprint; under our prefixes it is answered as all of ours.
+        ours = tuple(f"{self._url_prefix}{blueprint.url_prefix}" for blueprint in BLUEPRINTS)
+        return answer_unrouted(answer) if request.path.replace("//", "/").startswith(ours) else answer
 
 
 def _engine(url: str | None, given: sa.Engine | None) -> sa.Engine:

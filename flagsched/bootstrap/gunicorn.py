@@ -1,5 +1,6 @@
 """gunicorn's own log lines, as JSON like all others."""
 
+import sys
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -16,3 +17,10 @@ class JsonLogger(Logger):
         configure_logs(self.error_log.getEffectiveLevel())
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+
+    def exception(self, msg: object, *args: object, **options: Any) -> None:
+        """A client that sent half a request and then nothing is no fault of ours."""
+        if sys.exc_info()[0] is BlockingIOError:
+            self.info("client gave up within its request")
+        else:
+            super().exception(msg, *args, **options)

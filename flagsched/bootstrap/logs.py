@@ -27,6 +27,21 @@ def render(logger: WrappedLogger, name: str, event: EventDict) -> str:
     return SECRETS.sub("[secret]", line)
 
 
+def use_host_logging() -> None:
+    """In a host that has not configured structlog: give our lines, as JSON without secrets, to its logging."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.filter_by_level,
+                structlog.processors.format_exc_info,
+                render,
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+
+
 def json_formatter() -> logging.Formatter:
     """A formatter for the standard library's handlers."""
     return structlog.stdlib.ProcessorFormatter(

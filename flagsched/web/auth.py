@@ -35,11 +35,11 @@ def require_admin() -> None:
         if rates:
             rates.count_failed_sign_in(request.remote_addr or "")
         raise
+    if rates and request.method not in READS:
+        rates.count_write(subject)
     if claims.get(ROLE) != ADMIN:
         raise Forbidden("this needs a token with the claim role = 'admin'")
     admit(subject)
-    if rates and request.method not in READS:
-        rates.count_write(subject)
 
 
 def _identified() -> tuple[Mapping[str, Any], str]:
@@ -74,8 +74,10 @@ def strict_claims() -> Mapping[str, Any]:
 
 
 def _shortcoming(claims: Mapping[str, Any]) -> str | None:
-    if missing := [name for name in ("exp", "sub", "jti", "type") if claims.get(name) is None]:
+    if missing := [name for name in ("exp", "sub", "jti", "type") if not claims.get(name)]:
         return f"has no {missing[0]}"
+    if wrong := [name for name in ("exp", "iat", "nbf") if type(claims.get(name, 0)) not in {int, float}]:
+        return f"has an {wrong[0]} that is no number"
     if claims["type"] != "access":
         return "is not an access token"
     issued_at = min(claims.get("iat", time()), time())

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -40,7 +41,9 @@ class Service:
 
 
 def serve(app: Flask, service: Service) -> None:
-    """Have the requests of `app` work on `service`."""
+    """Have the requests of `app` work on `service`; RuntimeError if they work on another already."""
+    if EXTENSION in app.extensions:
+        raise RuntimeError("flagsched is registered on this app already")
     app.extensions[EXTENSION] = service
 
 
@@ -86,6 +89,8 @@ def finish(answer: Response) -> Response:
     if "flagsched_bound" not in g:
         begin()  # Somebody's own before_request has answered before ours.
     answer.headers["X-Request-Id"] = request_id()
+    if answer.status_code == HTTPStatus.NO_CONTENT:
+        answer.headers.pop("Content-Type", None)
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
     log.info(

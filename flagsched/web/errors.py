@@ -1,14 +1,15 @@
 """Every error as JSON, translated here and nowhere else."""
 
+import json
 import logging
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Response, json
+from flask import Response, request
 from flask.sansio.scaffold import Scaffold
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from flagsched.domain.errors import (
     AlreadyEnded,
@@ -24,7 +25,7 @@ from flagsched.domain.errors import (
     Unavailable,
     ValidationFailed,
 )
-from flagsched.web.context import request_id
+from flagsched.web.context import finish, request_id
 
 log = structlog.get_logger("flagsched.web")
 STATUS: dict[type[FlagschedError], HTTPStatus] = {
@@ -74,6 +75,14 @@ def answer_http_exception(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
     return _answer(status, status.name, error.description or status.phrase, None, headers)
+
+
+def answer_unrouted(answer: Response) -> Response:
+    """JSON in place of what an app answered to a request that no route matches; any other answer as it is."""
+    error = request.routing_exception
+    if error is None:
+        return answer
+    return finish(answer_http_exception(error if isinstance(error, (NotFound, MethodNotAllowed)) else NotFound()))
 
 
 def answer_unreadable(error: ParseException) -> Response:

@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import marshmallow
 from flask import Request
@@ -12,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from flagsched.domain.errors import NOT_VALID, ValidationFailed
 
 LARGEST_BODY = 256 * 1024
+MOST_NAMES = 100
 
 
 class StrictParser(FlaskParser):
@@ -25,6 +27,8 @@ class StrictParser(FlaskParser):
         del schema
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("the body must be sent as Content-Type: application/json")
+        if req.mimetype_params.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+            raise UnsupportedMediaType("the body must be sent as UTF-8")
         if req.headers.get("Content-Encoding", "identity") != "identity":
             raise UnsupportedMediaType("the body must be sent without a Content-Encoding")
         return read_json(read_body(req))
@@ -32,6 +36,10 @@ class StrictParser(FlaskParser):
     def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:
         """The query, in which nothing may stand twice."""
         del schema
+        try:
+            unquote_to_bytes(req.query_string).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValidationFailed({"_schema": ["is not UTF-8"]}, "The query is not valid") from error
         if twice := [name for name, values in req.args.lists() if len(values) > 1]:
             raise ValidationFailed({name: ["must stand only once in the query"] for name in twice})
         return req.args.to_dict()
@@ -67,6 +75,8 @@ def read_json(body: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_NAMES:
+        raise ValueError(f"an object has more than {MOST_NAMES} names")
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from ipaddress import ip_address, ip_network
 
 import structlog
 from limits import RateLimitItemPerMinute
@@ -30,7 +31,7 @@ class Rates:
 
     def count_failed_sign_in(self, address: str) -> None:
         """One more failure; RateLimited if it is one too many."""
-        self._count(self._failed_sign_ins, "sign-in", address)
+        self._count(self._failed_sign_ins, "sign-in", _network(address))
 
     def _count(self, limit: RateLimitItemPerMinute, what: str, who: str) -> None:
         try:
@@ -45,6 +46,15 @@ class Rates:
         if not counter.hit(limit, what, who):
             seconds = counter.get_window_stats(limit, what, who).reset_time - time.time()
             raise RateLimited(what, limit.amount, max(1, math.ceil(seconds)))
+
+
+def _network(address: str) -> str:
+    """Whoever has one IPv6 address has the 2^64 of its network."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
 
 
 def _open(storage: str) -> Storage:

@@ -1,6 +1,8 @@
 """What gunicorn answers by itself, in our words: JSON errors, and no word of who serves."""
 
 import json
+import socket
+import struct
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -9,7 +11,11 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers.gthread import ThreadWorker
 
+from flagsched.web.context import HEADERS
+
 SERVER = "flagsched"
+READ_SECONDS = 10
+COMMON = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
 
 class JsonWorker(ThreadWorker):
@@ -21,6 +27,12 @@ class JsonWorker(ThreadWorker):
         wsgi.SERVER = SERVER  # type: ignore[attr-defined]
         util.write_error = write_error  # type: ignore[assignment]
         super().init_process()
+
+    def handle(self, conn: Any) -> Any:
+        """In a thread of the pool, which nobody holds for long by sending nothing."""
+        # Of the kernel, since gunicorn sets the socket to blocking without end.
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0))
+        return super().handle(conn)
 
 
 def write_error(client: Any, status: int, reason: str, message: str) -> None:
@@ -34,7 +46,7 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
     )
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"X-Request-Id: {made}\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"X-Request-Id: {made}\r\n{COMMON}Content-Length: {len(body)}\r\n\r\n"
     )
     del message  # It quotes what was sent.
     util.write_nonblock(client, (head + body).encode("latin1"))

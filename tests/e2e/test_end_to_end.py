@@ -191,6 +191,26 @@ def test_what_never_reaches_the_app_is_answered_as_json_too(sqlite_url: sa.URL, 
         assert requests.get(f"{address}/healthz", timeout=9).json() == {"status": "ok"}
 
 
+def test_a_path_is_not_rewritten_by_a_header(sqlite_url: sa.URL, tmp_path: Path) -> None:
+    with web(sqlite_url, tmp_path / "web.log") as address:
+        for header in (b"SCRIPT_NAME: /foo", b"SCRIPT_NAME: /api", b"PATH_INFO: /none"):
+            answer = exchange(address, get(b"/api/config/flags", header))
+            assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400")), (header, answer)
+
+
+def test_half_sent_requests_hold_nobody_for_long(sqlite_url: sa.URL, tmp_path: Path) -> None:
+    with web(sqlite_url, tmp_path / "web.log") as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+        half = [socket.create_connection((host, int(port)), timeout=30) for _ in range(12)]
+        for connection in half:
+            connection.sendall(b"GET /healthz HT")
+
+        assert requests.get(f"{address}/healthz", timeout=25).status_code == 200
+
+        for connection in half:
+            connection.close()
+
+
 def test_no_answer_tells_what_serves_it(sqlite_url: sa.URL, tmp_path: Path) -> None:
     with web(sqlite_url, tmp_path / "web.log") as address:
         for path in ("/healthz", "/api/config/flags", "/api/admin/flags", "/none"):

@@ -74,6 +74,7 @@ BODIES: list[tuple[str, bytes]] = [
     ("deep objects", b'{"a":' * 5000 + b"1" + b"}" * 5000), ("deep inside", b'{"schedules": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
     ("unknown", b'{"schedules": [], "x": 1}'), ("missing", b"{}"), ("object for array", b'{"schedules": {}}'),
     ("string for array", b'{"schedules": "x"}'), ("null for array", b'{"schedules": null}'),
+    ("101 names", b"{" + b",".join(b'"%d": 1' % n for n in range(101)) + b"}"),
     ("20,000 items", b'{"schedules": [' + b",".join([b"{}"] * 20_000) + b"]}"),
 ]  # fmt: skip
 ITEMS: list[Any] = [1, "x", None, [], True, {}, {"scheduledAt": AHEAD}, {"updates": {"enabled": True}}, single(note="x"),
@@ -83,7 +84,7 @@ QUERIES = [
     f"{FLAGS}?limit=1&limit=2", f"{FLAGS}?limit=%31%00", f"{FLAGS}?limit=+5", f"{FLAGS}?limit=99999999999999999999",
     f"{FLAGS}?cursor=", f"{FLAGS}?cursor=%00", f"{FLAGS}?cursor=AAAA", f"{FLAGS}?cursor=bnVsbA==", f"{FLAGS}?cursor=WyJcdTAwMDAiXQ==",
     f"{FLAGS}?cursor=W1tbXV1d", f"{FLAGS}?cursor=é", f"{FLAGS}?page=1", f"{FLAGS}?environment=Production", f"{FLAGS}?environment=%00",
-    f"{FLAGS}?environment=a&environment=b", f"{FLAGS}?q=%00", f"{FLAGS}?q=" + "x" * 101, f"{FLAG}?environment=../x", f"{FLAG}?x=1",
+    f"{FLAGS}?environment=a&environment=b", f"{FLAGS}?q=%00", f"{FLAGS}?q=" + "x" * 101, f"{FLAGS}?q=%ff", f"{FLAGS}?q=%ed%a0%80", f"{FLAGS}?cursor=__5bACIAeAAiAF0A", f"{FLAG}?environment=../x", f"{FLAG}?x=1",
     f"{SCHEDULE}?status=done", f"{SCHEDULE}?status=pending&status=applied", f"{SCHEDULE}?limit=1001", f"{SCHEDULE}?cursor=WzEsMl0=",
     f"{SCHEDULE}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsOTk5OTk5OTk5OTk5OTk5OTk5OTk5XQ==", f"{SCHEDULE}?from=x",
     f"{CONFIG}?environment=%F0%9F%9A%80", f"{CONFIG}?user=1", f"{CONFIG}/new-checkout?environment=", f"{CONFIG}?environment=x&x=y",
@@ -102,7 +103,8 @@ REFUSED: dict[str, Request] = {
     **{f"description {text!r}": post(400, FLAGS, {"key": "a", "description": text}) for text in ["\x00", "\ud800", 7, None, []]},
     **{f"environment {name!r}"[:60]: post(400, FLAGS, {"key": "a", "environment": name}) for name in ["", "A", "a b", "x" * 65, 7, None]},
     **{f"type {kind}": post(415, BULK, {"schedules": [single()]}, content_type=kind)
-       for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", None, "", "x"]},
+       for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", None, "", "x",
+                    "application/json; charset=utf-16", "application/json; charset=latin-1"]},
     **{f"encoding {name}": post(415, BULK, {"schedules": [single()]}, headers={"Content-Encoding": name})
        for name in ["gzip", "br", "deflate", "x", "identity, gzip"]},
     "too large": post(413, BULK, b" " * 300_000),

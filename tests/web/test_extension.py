@@ -1,7 +1,12 @@
 """flagsched in somebody's own Flask app, which keeps all its own behaviour."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +23,8 @@ from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unauthenticated
 from flagsched.usecases.materialise import Setbacks, materialise_due
-from tests.processes import until
+from flagsched.web.rates import Rates
+from tests.processes import ROOT, until
 from tests.rows import all_history
 
 
@@ -174,6 +180,65 @@ def test_a_host_may_share_its_engine(host: Host, url: sa.URL) -> None:
     assert client.post("/api/admin/flags", json={"key": "x"}, headers=host.token()).status_code == 201
     assert client.get("/api/config/flags").json == {"x": False}
     shared.dispose()
+
+
+def test_what_no_route_matches_is_answered_as_json_under_our_prefixes_only(host: Host, client: FlaskClient) -> None:
+    for method, path, status in (
+        ("PUT", ADMIN, 405),
+        ("OPTIONS", ADMIN, 405),
+        ("GET", "/switches/api/admin/nope", 404),
+        ("GET", "/switches/api//admin/flags", 404),
+        ("GET", "/switches/api/config/flags/", 404),
+    ):
+        answer = client.open(path, method=method)
+        assert (answer.status_code, answer.content_type) == (status, "application/json"), path
+        assert answer.json["requestId"] == answer.headers["X-Request-Id"]
+    assert client.get("/switches").text == "the host's own 404"
+    assert host.app.url_map.merge_slashes
+
+
+def test_a_second_registration_is_refused_and_leaves_the_first(host: Host, client: FlaskClient) -> None:
+    with pytest.raises(RuntimeError, match="registered on this app already"):
+        FlagSched(host.app, url="sqlite:///other.db", url_prefix="/two")
+
+    assert client.get("/switches/api/config/flags").status_code == 200
+
+
+def test_a_host_is_held_to_rates_too(host: Host, url: sa.URL) -> None:
+    rates = Rates("memory://", writes=2, failed_sign_ins=9)
+    FlagSched(host.app, url=url.render_as_string(hide_password=False), rates=rates)
+    client = host.app.test_client()
+
+    statuses = [
+        client.post("/api/admin/flags", json={"key": f"f{n}"}, headers=host.token()).status_code for n in range(3)
+    ]
+
+    assert statuses == [201, 201, 429]
+
+
+def test_in_a_host_without_structlog_lines_are_json_in_its_own_logging(tmp_path: Path) -> None:
+    script = """
+import logging, sys
+from flask import Flask, request
+from flagsched import FlagSched
+logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(message)s")
+app = Flask("host")
+def claims():
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
+    raise ValueError(f"cannot read {token}")
+FlagSched(app, url="sqlite:///x.db", claims=claims)
+assert app.test_client().get("/api/admin/flags").status_code == 500
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+
+    lines = [line for line in done.stderr.splitlines() if line.startswith("flagsched.web ")]
+    events = [json.loads(line.removeprefix("flagsched.web ")) for line in lines]
+    assert [event["event"] for event in events] == ["request failed", "request"]
+    assert "cannot read [secret]" in events[0]["exception"]
+    assert "eyJ" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("given", [{}, {"url": "sqlite:///x.db", "engine": sa.create_engine("sqlite://")}])

@@ -130,6 +130,7 @@ def test_an_archived_flag_is_gone(admin: FlaskClient, flag: dict[str, Any]) -> N
     answer = admin.delete(FLAG)
 
     assert (answer.status_code, answer.data) == (204, b"")
+    assert "Content-Type" not in answer.headers
     missing = admin.get(FLAG)
     assert missing.status_code == 404
     assert missing.json["error"] == "FLAG_NOT_FOUND"

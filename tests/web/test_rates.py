@@ -60,6 +60,20 @@ def test_an_address_that_fails_to_sign_in_too_often_waits_and_valid_tokens_do_no
     assert client.get(FLAGS, headers=bearer("ada"), environ_base={"REMOTE_ADDR": "192.0.2.1"}).status_code == 200
 
 
+def test_one_ipv6_network_is_one_address(client: FlaskClient) -> None:
+    def failing(address: str) -> int:
+        return client.get(FLAGS, environ_base={"REMOTE_ADDR": address}).status_code
+
+    assert [failing(f"2001:db8::{n}") for n in range(4)] == [401, 401, 401, 429]
+    assert failing("2001:db8:0:1::1") == 401
+
+
+def test_writes_without_the_right_count_too(client: FlaskClient, token: Callable[..., str]) -> None:
+    headers = {"Authorization": f"Bearer {token(role='reader')}"}
+
+    assert [client.post(FLAGS, json={}, headers=headers).status_code for _ in range(4)] == [403, 403, 403, 429]
+
+
 def test_behind_a_proxy_the_callers_address_counts(url: sa.URL, store: SqlStore) -> None:
     client = limited(url, store, RateSettings(failed_sign_ins=1, proxies=1))
 

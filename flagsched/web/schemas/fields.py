@@ -128,7 +128,7 @@ class Cursor(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         try:
-            place = json.loads(base64.b64decode(value, altchars=b"-_", validate=True))
+            place = json.loads(base64.b64decode(value, altchars=b"-_", validate=True).decode("utf-8"))
             if isinstance(place, list):
                 return self._read(place)
         except (ValueError, TypeError, RecursionError):
