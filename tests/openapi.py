@@ -1,12 +1,17 @@
 """Every answer against the OpenAPI document."""
 
+import json
+from contextlib import suppress
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
 
 UNDESCRIBED = {"openapi.document", "openapi.page", "openapi.asset"}
 
@@ -20,33 +25,37 @@ class Contract:
         self.checked = 0
         self._registry: Registry[Any] = Registry().with_resource("urn:api", DRAFT202012.create_resource(self.document))
         self._validator = cache(self._make_validator)
+        self._urls = app.url_map.bind("server")
         app.after_request(self.check)
 
     def check(self, answer: Response) -> Response:
-        """Look at an answer, and let it pass."""
-        rule = request.url_rule
-        if (
-            rule is not None
-            and "." in rule.endpoint
-            and rule.endpoint not in UNDESCRIBED
-            and request.method in (rule.methods or set())
-        ):
-            breach = self._breach(rule.rule.replace("<", "{").replace(">", "}"), answer)
-            self.checked += 1
-            if breach:
-                self.breaches.append(f"{request.method} {request.path} {answer.status_code}: {breach}")
+        """Look at an answer of the app itself, and let it pass."""
+        if request.url_rule is not None:
+            self._look(request.url_rule, request.method, answer.status_code, answer.get_data())
         return answer
 
-    def _breach(self, path: str, answer: Response) -> str | None:
-        method = "get" if request.method == "HEAD" else request.method.lower()
-        operation = self.document["paths"].get(path, {}).get(method)
+    def check_exchange(self, method: str, url: str, status: int, body: bytes) -> None:
+        """Look at what a server of this app answered to a request that some route matches."""
+        with suppress(HTTPException):
+            rule, _ = self._urls.match(urlsplit(url).path, method=method, return_rule=True)
+            self._look(rule, method, status, body)
+
+    def _look(self, rule: Rule, method: str, status: int, body: bytes) -> None:
+        if "." in rule.endpoint and rule.endpoint not in UNDESCRIBED and method in (rule.methods or set()):
+            self.checked += 1
+            path = rule.rule.replace("<", "{").replace(">", "}")
+            if breach := self._breach(path, method, status, body):
+                self.breaches.append(f"{method} {path} {status}: {breach}")
+
+    def _breach(self, path: str, method: str, status: int, body: bytes) -> str | None:
+        operation = self.document["paths"].get(path, {}).get("get" if method == "HEAD" else method.lower())
         if operation is None:
             return "the operation is not described"
-        if str(answer.status_code) not in operation["responses"]:
+        if str(status) not in operation["responses"]:
             return "the status is not described"
-        if answer.status_code == 204:
-            return "a body, and there should be none" if answer.get_data() else None
-        errors = self._validator(path, method, answer.status_code).iter_errors(answer.get_json())
+        if status == 204 or method == "HEAD":
+            return "a body, and there should be none" if status == 204 and body else None
+        errors = self._validator(path, method.lower(), status).iter_errors(json.loads(body))
         return "; ".join(f"{e.json_path}: {e.message}" for e in errors)[:500] or None
 
     def _make_validator(self, path: str, method: str, status: int) -> Any:

@@ -33,17 +33,12 @@ class Drain:
 
     def __call__(self) -> list[Setback]:
         """Go on until nothing is due or the worker is to stop; give the flags that could not be recorded."""
-        try:
-            self._check()
-            return self._drain()
-        except Exception:
-            self._checked = False
-            raise
-
-    def _check(self) -> None:
-        if not self._checked:
+        checked, self._checked = self._checked, False
+        if not checked:
             self._store.check()
-            self._checked = True
+        failed = self._drain()
+        self._checked = True  # Unless something was raised: then the schema is looked at again.
+        return failed
 
     def _drain(self) -> list[Setback]:
         failed: list[Setback] = []

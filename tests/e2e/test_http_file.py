@@ -10,6 +10,7 @@ import requests
 import sqlalchemy as sa
 
 from tests.e2e.test_end_to_end import run_flagsched
+from tests.openapi import Contract
 from tests.processes import web
 
 FILE = Path(__file__).parents[1] / "http" / "feature-flag-scheduling.http"
@@ -48,7 +49,7 @@ def test_the_file_has_enough_to_learn_from() -> None:
     assert sum("/schedule/bulk" in one.url for one in requests_of_schedules) >= 8
 
 
-def test_every_request_of_the_file_is_answered_as_it_says(url: sa.URL, tmp_path: Path) -> None:
+def test_every_request_of_the_file_is_answered_as_it_says(url: sa.URL, tmp_path: Path, contract: Contract) -> None:
     token = run_flagsched(url, "token", "--subject", "ada").stdout.strip()
     now = datetime.now(UTC)
     soon = {f"in{n}m": (now + timedelta(minutes=n)).isoformat() for n in range(1, 6)}
@@ -56,3 +57,4 @@ def test_every_request_of_the_file_is_answered_as_it_says(url: sa.URL, tmp_path:
         for one in written({"url": address, "token": token} | soon):
             answer = requests.request(one.method, one.url, headers=one.headers, data=one.body.encode(), timeout=9)
             assert answer.status_code == one.status, (one.title, answer.text)
+    assert contract.checked == 20

@@ -75,8 +75,17 @@ def freeze(server: PostgresServer, signum: signal.Signals) -> None:
 def test_a_worker_that_hangs_ends_itself(server: PostgresServer, tmp_path: Path) -> None:
     url = database_url(server.get_uri())
     migrate(url)
+    engine = open_engine(url, Limits())
+    store = SqlStore(engine)
+    create_flag(a_new_flag(), by=ADMIN, store=store)
 
     with worker(url, tmp_path / "worker.log", FLAGSCHED_WATCHDOG_SECONDS="5") as running:
+        with store.reading() as work:
+            at = work.at + timedelta(seconds=0.5)
+        plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
+        # From here on it has a connection to hang on; before, it would only try to connect, again and again.
+        running.wait_for_log("recorded what is in effect")
+        engine.dispose()
         freeze(server, signal.SIGSTOP)
         try:
             assert running.process.wait(timeout=20) == 70
