@@ -46,9 +46,8 @@ class FlagSched:
         self._engine = _engine(url, engine)
         self._claims = claims
         self._limits = limits
-        default = RateSettings()
-        self._rates = rates or Rates(default.storage, writes=default.writes, failed_sign_ins=default.failed_sign_ins)
-        self._url_prefix = url_prefix
+        self._rates = rates or open_rates(RateSettings())
+        self._prefixes = {blueprint: f"{url_prefix}{blueprint.url_prefix}" for blueprint in BLUEPRINTS}
         if app is not None:
             self.init_app(app)
 
@@ -57,14 +56,21 @@ class FlagSched:
         use_host_logging()
         serve(app, Service(SqlStore(self._engine), self._claims, self._limits, self._rates))
         app.after_request(self._answer_unrouted)
-        for blueprint in BLUEPRINTS:
-            prefix = f"{self._url_prefix}{blueprint.url_prefix}"
+        for blueprint, prefix in self._prefixes.items():
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"flagsched_{blueprint.name}")
 
     def _answer_unrouted(self, answer: Response) -> Response:
         # What no route matches belongs to no blueprint; under our prefixes it is answered as all of ours.
-        ours = tuple(f"{self._url_prefix}{blueprint.url_prefix}" for blueprint in BLUEPRINTS)
-        return answer_unrouted(answer) if request.path.replace("//", "/").startswith(ours) else answer
+        if request.routing_exception is None:
+            return answer
+        path = request.path.replace("//", "/") + "/"
+        ours = any(path.startswith(f"{prefix}/") for prefix in self._prefixes.values())
+        return answer_unrouted(request.routing_exception) if ours else answer
+
+
+def open_rates(settings: RateSettings) -> Rates:
+    """Rates as the settings say."""
+    return Rates(settings.storage, writes=settings.writes, failed_sign_ins=settings.failed_sign_ins)
 
 
 def _engine(url: str | None, given: sa.Engine | None) -> sa.Engine:

@@ -8,6 +8,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from flagsched.bootstrap.extension import open_rates
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.config import WebSettings, read_web_settings
 from flagsched.database.engine import engine_options, prepare
@@ -22,7 +23,6 @@ from flagsched.web.auth import strict_claims
 from flagsched.web.context import Service, begin_unrouted, finish_unrouted, serve
 from flagsched.web.errors import answer_errors
 from flagsched.web.openapi import describe
-from flagsched.web.rates import Rates
 
 
 def create_app(settings: WebSettings | None = None, *, store: Store | None = None) -> Flask:
@@ -42,12 +42,11 @@ def create_app(settings: WebSettings | None = None, *, store: Store | None = Non
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
     limits = PlanLimits(horizon=timedelta(days=settings.horizon_days))
-    asked = settings.rates
-    rates = Rates(asked.storage, writes=asked.writes, failed_sign_ins=asked.failed_sign_ins)
+    rates = open_rates(settings.rates)
     serve(app, Service(store or _open_store(app, settings), strict_claims, limits, rates))
-    if asked.proxies:
+    if settings.rates.proxies:
         # The address of who asks, where so many proxies stand before us.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=asked.proxies, x_proto=asked.proxies)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.rates.proxies, x_proto=settings.rates.proxies)  # type: ignore[method-assign]
     _register(app)
     return app
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Response, request
+from flask import Response
 from flask.sansio.scaffold import Scaffold
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -77,11 +77,8 @@ def answer_http_exception(error: HTTPException) -> Response:
     return _answer(status, status.name, error.description or status.phrase, None, headers)
 
 
-def answer_unrouted(answer: Response) -> Response:
-    """JSON in place of what an app answered to a request that no route matches; any other answer as it is."""
-    error = request.routing_exception
-    if error is None:
-        return answer
+def answer_unrouted(error: HTTPException) -> Response:
+    """The whole answer to a request that no route matches, where no blueprint is there to finish it."""
     return finish(answer_http_exception(error if isinstance(error, (NotFound, MethodNotAllowed)) else NotFound()))
 
 
