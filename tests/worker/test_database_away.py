@@ -32,23 +32,40 @@ def server(tmp_path: Path) -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def engine(server: PostgresServer) -> Iterator[sa.Engine]:
+    """The server's database, migrated and with a flag."""
+    url = database_url(server.get_uri())
+    migrate(url)
+    engine = open_engine(url, Limits())
+    create_flag(a_new_flag(), by=ADMIN, store=SqlStore(engine))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: sa.Engine) -> SqlStore:
+    return SqlStore(engine)
+
+
+def plan(store: SqlStore, seconds: float) -> None:
+    """Plan to turn the flag on, so many seconds ahead."""
+    with store.reading() as work:
+        at = work.at + timedelta(seconds=seconds)
+    plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
+
+
 def crash(server: PostgresServer) -> None:
     pid = server.get_pid()
     subprocess.run(["kill", "-QUIT", str(pid)], check=True)
     until(lambda: not Path(f"/proc/{pid}").exists(), what="the server is gone")
 
 
-def test_a_worker_lives_on_while_the_database_is_away(server: PostgresServer, tmp_path: Path) -> None:
-    url = database_url(server.get_uri())
-    migrate(url)
-    engine = open_engine(url, Limits())
-    store = SqlStore(engine)
-    create_flag(a_new_flag(), by=ADMIN, store=store)
-
-    with worker(url, tmp_path / "worker.log") as running:
-        with store.reading() as work:
-            at = work.at + timedelta(seconds=3)
-        plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
+def test_a_worker_lives_on_while_the_database_is_away(
+    server: PostgresServer, engine: sa.Engine, store: SqlStore, tmp_path: Path
+) -> None:
+    with worker(engine.url, tmp_path / "worker.log") as running:
+        plan(store, 3)
 
         crash(server)
         running.wait_for_log("cannot record now")
@@ -61,7 +78,6 @@ def test_a_worker_lives_on_while_the_database_is_away(server: PostgresServer, tm
         assert running.stop() == 0
 
     assert read_flag(CHECKOUT, store=store).state.enabled
-    engine.dispose()
 
 
 def freeze(server: PostgresServer, signum: signal.Signals) -> None:
@@ -72,17 +88,11 @@ def freeze(server: PostgresServer, signum: signal.Signals) -> None:
             process.send_signal(signum)
 
 
-def test_a_worker_that_hangs_ends_itself(server: PostgresServer, tmp_path: Path) -> None:
-    url = database_url(server.get_uri())
-    migrate(url)
-    engine = open_engine(url, Limits())
-    store = SqlStore(engine)
-    create_flag(a_new_flag(), by=ADMIN, store=store)
-
-    with worker(url, tmp_path / "worker.log", FLAGSCHED_WATCHDOG_SECONDS="5") as running:
-        with store.reading() as work:
-            at = work.at + timedelta(seconds=0.5)
-        plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
+def test_a_worker_that_hangs_ends_itself(
+    server: PostgresServer, engine: sa.Engine, store: SqlStore, tmp_path: Path
+) -> None:
+    with worker(engine.url, tmp_path / "worker.log", FLAGSCHED_WATCHDOG_SECONDS="5") as running:
+        plan(store, 0.5)
         # From here on it has a connection to hang on; before, it would only try to connect, again and again.
         running.wait_for_log("recorded what is in effect")
         engine.dispose()
