@@ -8,7 +8,8 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import Entry
+from flagsched.domain.history import Action, Entry, StoredEntry
+from flagsched.domain.idempotency import Answer, RequestKey
 from flagsched.domain.schedules import Schedule, Status
 
 Item = TypeVar("Item")
@@ -34,6 +35,40 @@ class ScheduleQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanQuery:
+    """Which schedules of an environment, by time, from `start` until before `end`.
+
+    Those after (scheduled_at, flag id, seq) `after`, `limit` at most.
+    """
+
+    environment: str
+    statuses: Collection[Status] = ()
+    batch_id: UUID | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    after: tuple[datetime, UUID, int] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Which entries, newest first, in effect from `start` until before `end`.
+
+    Those before (effective_at, id) `before`, `limit` at most; of one flag if `flag_id` says so, else of an environment.
+    """
+
+    environment: str
+    flag_id: UUID | None = None
+    flag_key: str | None = None
+    action: Action | None = None
+    actor: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    before: tuple[datetime, int] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """Part of a list, and whether more follows."""
 
@@ -53,6 +88,9 @@ class FlagReader(Protocol):
     def all_in(self, environment: str) -> list[Flag]:
         """All flags of an environment, by key."""
 
+    def among(self, flag_ids: Collection[UUID]) -> Mapping[UUID, Flag]:
+        """The flags of these ids, archived or not, by id."""
+
     def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
         """The earliest instant at which a flag may be claimed, over all flags but these."""
 
@@ -66,11 +104,27 @@ class ScheduleReader(Protocol):
     def page(self, flag: Flag, query: ScheduleQuery) -> Page[Schedule]:
         """Schedules of `flag` by (scheduled_at, seq)."""
 
+    def page_of_all(self, query: PlanQuery) -> Page[Schedule]:
+        """Schedules of all flags, archived ones too, by (scheduled_at, flag id, seq)."""
+
     def count_pending(self, flag: Flag) -> int:
         """How many schedules of `flag` are pending."""
 
     def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
         """All pending schedules of these flags, by flag id; a flag without any has an empty list."""
+
+
+class HistoryReader(Protocol):
+    """What happened."""
+
+    def page(self, query: HistoryQuery) -> Page[StoredEntry]:
+        """Entries by (effective_at, id), newest first."""
+
+    def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StoredEntry]:
+        """The entries that made the versions of `flag`, in order.
+
+        Those in effect after `start` and before `end`, `limit` at most, and before them the one in effect at `start`.
+        """
 
 
 class Reading(Protocol):
@@ -83,6 +137,10 @@ class Reading(Protocol):
     @property
     def schedules(self) -> ScheduleReader:
         """Their schedules."""
+
+    @property
+    def history(self) -> HistoryReader:
+        """What happened to them."""
 
     @property
     def at(self) -> datetime:
@@ -131,6 +189,9 @@ class ScheduleWriter(ScheduleReader, Protocol):
     def add(self, planned: Sequence[Schedule]) -> None:
         """Insert them."""
 
+    def revise(self, revised: Schedule) -> None:
+        """Write its new instant and updates; StatementFailed if it is not pending any more."""
+
     def end(self, ended: Sequence[Schedule]) -> None:
         """Write how they ended; StatementFailed if one of them is not pending any more."""
 
@@ -140,6 +201,19 @@ class HistoryWriter(Protocol):
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add them, in one statement."""
+
+
+class AnswerKeeper(Protocol):
+    """The answers to requests that are to have effect once, however often they come."""
+
+    def begin(self, request: RequestKey, now: datetime) -> Answer | None:
+        """Take the key for this request, or give the answer that is kept under it.
+
+        Waits while another transaction holds the key. Raises KeyReused, KeyInProgress.
+        """
+
+    def keep(self, request: RequestKey, answer: Answer) -> None:
+        """Keep the answer for LIFE."""
 
 
 class Writing(Protocol):
@@ -156,6 +230,10 @@ class Writing(Protocol):
     @property
     def history(self) -> HistoryWriter:
         """What happened to them."""
+
+    @property
+    def answers(self) -> AnswerKeeper:
+        """What was answered before."""
 
     def now(self) -> datetime:
         """The clock as it is now: ask it after the lock."""

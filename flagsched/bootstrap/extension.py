@@ -11,13 +11,13 @@ from flagsched.config import RateSettings
 from flagsched.database.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
-from flagsched.web.api import config, flags, schedules
+from flagsched.web.api import config, flags, history, schedules, timeline
 from flagsched.web.auth import verified_claims
 from flagsched.web.context import Service, serve
 from flagsched.web.errors import answer_unrouted
 from flagsched.web.rates import Rates
 
-BLUEPRINTS = (flags.blueprint, schedules.blueprint, config.blueprint)
+BLUEPRINTS = (flags.blueprint, schedules.blueprint, timeline.blueprint, history.blueprint, config.blueprint)
 
 
 class FlagSched:

@@ -8,7 +8,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flagsched.bootstrap.extension import open_rates
+from flagsched.bootstrap.extension import BLUEPRINTS, open_rates
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.config import WebSettings, read_web_settings
 from flagsched.database.engine import engine_options, prepare
@@ -18,7 +18,6 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import PlanLimits
 from flagsched.ports import Store
 from flagsched.web import health
-from flagsched.web.api import config, flags, schedules
 from flagsched.web.auth import strict_claims
 from flagsched.web.context import Service, begin_unrouted, finish_unrouted, serve
 from flagsched.web.errors import answer_errors
@@ -67,4 +66,4 @@ def _register(app: Flask) -> None:
     answer_errors(app)
     app.before_request(begin_unrouted)
     app.after_request(finish_unrouted)
-    describe(app, flags.blueprint, schedules.blueprint, config.blueprint, health.blueprint)
+    describe(app, *BLUEPRINTS, health.blueprint)

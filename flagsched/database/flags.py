@@ -1,6 +1,6 @@
 """Flags in the database."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,6 +62,10 @@ class Flags:
     def all_in(self, environment: str) -> list[Flag]:
         """See `ports.FlagReader`."""
         return self._all(SELECTED.where(LIVE, flags.c.environment == environment).order_by(flags.c.key))
+
+    def among(self, flag_ids: Collection[UUID]) -> Mapping[UUID, Flag]:
+        """See `ports.FlagReader`."""
+        return {flag.id: flag for flag in self._all(SELECTED.where(flags.c.id.in_(flag_ids)))}
 
     def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
         """See `ports.FlagReader`."""

@@ -2,23 +2,50 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from flagsched.database.rowset import rowset
 from flagsched.database.tables import history
-from flagsched.domain.history import Entry
+from flagsched.domain.flags import Flag, FlagName
+from flagsched.domain.history import STATE_CHANGES, Action, Entry, StoredEntry
+from flagsched.ports import HistoryQuery, Page
 
 WRITTEN = tuple(column.name for column in history.c if column.name != "id")
+ORDER = (history.c.effective_at, history.c.id)
 TYPES = {"place": sa.Integer()} | {name: history.c[name].type for name in WRITTEN}
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Implements `ports.HistoryWriter`."""
+    """Implements `ports.HistoryReader` and `ports.HistoryWriter`."""
 
     connection: sa.Connection
+
+    def page(self, query: HistoryQuery) -> Page[StoredEntry]:
+        """See `ports.HistoryReader`."""
+        wanted = sa.select(history).where(*_asked(query)).order_by(*(column.desc() for column in ORDER))
+        if query.before is not None:
+            wanted = wanted.where(sa.tuple_(*ORDER) < sa.tuple_(*query.before, types=[c.type for c in ORDER]))
+        return self._page(wanted, query.limit)
+
+    def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StoredEntry]:
+        """See `ports.HistoryReader`."""
+        changes = sa.select(history).where(history.c.flag_id == flag.id, history.c.action.in_(STATE_CHANGES))
+        ahead = changes.order_by(*ORDER)
+        if end is not None:
+            ahead = ahead.where(history.c.effective_at < end)
+        if start is None:
+            return self._page(ahead, limit)
+        following = self._page(ahead.where(history.c.effective_at > start), limit)
+        behind = changes.where(history.c.effective_at <= start).order_by(*(column.desc() for column in ORDER))
+        return Page([*self._page(behind, 1).items, *following.items], following.more)
+
+    def _page(self, wanted: sa.Select[Any], limit: int) -> Page[StoredEntry]:
+        rows = self.connection.execute(wanted.limit(limit + 1)).all()
+        return Page([_entry(row) for row in rows[:limit]], more=len(rows) > limit)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """See `ports.HistoryWriter`."""
@@ -29,6 +56,38 @@ class History:
         # In their order, since the id is what orders a history.
         chosen = sa.select(*(given.c[name] for name in WRITTEN)).order_by(given.c.place)
         self.connection.execute(sa.insert(history).from_select(list(WRITTEN), chosen))
+
+
+def _asked(query: HistoryQuery) -> list[sa.ColumnElement[bool]]:
+    columns = history.c
+    asked = [
+        columns.environment == query.environment if query.flag_id is None else columns.flag_id == query.flag_id,
+        None if query.flag_key is None else columns.flag_key == query.flag_key,
+        None if query.action is None else columns.action == query.action.value,
+        None if query.actor is None else columns.actor == query.actor,
+        None if query.start is None else columns.effective_at >= query.start,
+        None if query.end is None else columns.effective_at < query.end,
+    ]
+    return [condition for condition in asked if condition is not None]
+
+
+def _entry(row: sa.Row[Any]) -> StoredEntry:
+    return StoredEntry(
+        id=row.id,
+        entry=Entry(
+            flag_id=row.flag_id,
+            name=FlagName(row.environment, row.flag_key),
+            action=Action(row.action),
+            schedule_id=row.schedule_id,
+            flag_version=row.flag_version,
+            before=row.before,
+            after=row.after,
+            actor=row.actor,
+            request_id=row.request_id,
+            effective_at=row.effective_at,
+            recorded_at=row.recorded_at,
+        ),
+    )
 
 
 def _row(entry: Entry) -> dict[str, Any]:

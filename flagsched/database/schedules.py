@@ -1,6 +1,6 @@
 """Schedules in the database."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from flagsched.database.errors import REFUSED
 from flagsched.database.rowset import rowset
-from flagsched.database.tables import is_pending, schedules
+from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.database.types import Json
 from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag
 from flagsched.domain.schedules import Schedule, Status
-from flagsched.ports import Page, ScheduleQuery
+from flagsched.ports import Page, PlanQuery, ScheduleQuery
 
 ADDED = (
     "id",
@@ -29,9 +29,11 @@ ADDED = (
     "created_at",
     "updated_at",
 )
+REVISED = ("id", "scheduled_at", "updates", "updated_at")
 ENDED = ("status", "error_message", "updated_at", "applied_at", "flag_version", "cancelled_by", "cancelled_at")
 COLUMNS = tuple(schedules.c[name] for name in dict.fromkeys((*ADDED, *ENDED)))
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
+ORDER_OF_ALL = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
 TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
 
 
@@ -51,11 +53,29 @@ class Schedules:
         """See `ports.ScheduleReader`."""
         wanted = sa.select(*COLUMNS).where(schedules.c.flag_id == flag.id)
         if query.statuses:
-            wanted = wanted.where(schedules.c.status.in_(query.statuses))
-        if query.after is not None:
-            wanted = wanted.where(sa.tuple_(*ORDER) > sa.tuple_(*query.after, types=[c.type for c in ORDER]))
-        rows = self.connection.execute(wanted.order_by(*ORDER).limit(query.limit + 1)).all()
-        return Page([_schedule(row) for row in rows[: query.limit]], more=len(rows) > query.limit)
+            wanted = wanted.where(_in(query.statuses))
+        return self._page(wanted, ORDER, query.after, query.limit)
+
+    def page_of_all(self, query: PlanQuery) -> Page[Schedule]:
+        """See `ports.ScheduleReader`."""
+        wanted = sa.select(*COLUMNS).join(flags).where(flags.c.environment == query.environment)
+        if query.statuses:
+            wanted = wanted.where(_in(query.statuses))
+        if query.batch_id is not None:
+            wanted = wanted.where(schedules.c.batch_id == query.batch_id)
+        if query.start is not None:
+            wanted = wanted.where(schedules.c.scheduled_at >= query.start)
+        if query.end is not None:
+            wanted = wanted.where(schedules.c.scheduled_at < query.end)
+        return self._page(wanted, ORDER_OF_ALL, query.after, query.limit)
+
+    def _page(
+        self, wanted: sa.Select[Any], order: Sequence[sa.Column[Any]], after: tuple[Any, ...] | None, limit: int
+    ) -> Page[Schedule]:
+        if after is not None:
+            wanted = wanted.where(sa.tuple_(*order) > sa.tuple_(*after, types=[column.type for column in order]))
+        rows = self.connection.execute(wanted.order_by(*order).limit(limit + 1)).all()
+        return Page([_schedule(row) for row in rows[:limit]], more=len(rows) > limit)
 
     def count_pending(self, flag: Flag) -> int:
         """See `ports.ScheduleReader`."""
@@ -99,19 +119,30 @@ class Schedules:
         columns = [given.c[name] for name in ADDED]
         self.connection.execute(sa.insert(schedules).from_select(list(ADDED), sa.select(*columns)))
 
+    def revise(self, revised: Schedule) -> None:
+        """See `ports.ScheduleWriter`."""
+        types = {name: TYPES[name] for name in REVISED}
+        given = rowset(self.connection.dialect.name, types, [{name: _row(revised)[name] for name in REVISED}])
+        values = {name: given.c[name] for name in REVISED if name != "id"}
+        self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), 1)
+
     def end(self, ended: Sequence[Schedule]) -> None:
         """See `ports.ScheduleWriter`."""
         if not ended:
             return
         types = {name: TYPES[name] for name in ("id", *ENDED)}
         given = rowset(self.connection.dialect.name, types, [_ending(s) for s in ended])
-        updated = self.connection.execute(
-            sa.update(schedules)
-            .where(schedules.c.id == given.c.id, is_pending)
-            .values({name: given.c[name] for name in ENDED})
-        )
-        if updated.rowcount != len(ended):
+        values = {name: given.c[name] for name in ENDED}
+        self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), len(ended))
+
+    def _write(self, update: sa.Update, rows: int) -> None:
+        if self.connection.execute(update).rowcount != rows:
             raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
+
+
+def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:
+    # Written out for the one that is asked for most, so that its index can serve.
+    return is_pending if set(statuses) == {Status.PENDING} else schedules.c.status.in_(statuses)
 
 
 def _row(schedule: Schedule) -> dict[str, Any]:

@@ -90,6 +90,14 @@ sa.Index(
     sqlite_where=is_pending,
 )
 sa.Index(
+    "ix_feature_flag_schedules_coming",
+    schedules.c.scheduled_at,
+    schedules.c.flag_id,
+    schedules.c.seq,
+    postgresql_where=is_pending,
+    sqlite_where=is_pending,
+)
+sa.Index(
     "ix_feature_flag_schedules_flag_id_scheduled_at", *(schedules.c[c] for c in ("flag_id", "scheduled_at", "seq"))
 )
 
@@ -111,7 +119,10 @@ history = sa.Table(
     sa.Column("effective_at", UTCDateTime, nullable=False),
     sa.Column("recorded_at", UTCDateTime, nullable=False),
 )
-sa.Index("ix_feature_flag_history_flag_id_id", history.c.flag_id, history.c.id)
+sa.Index("ix_feature_flag_history_flag_id_effective_at", history.c.flag_id, history.c.effective_at, history.c.id)
+sa.Index(
+    "ix_feature_flag_history_environment_effective_at", history.c.environment, history.c.effective_at, history.c.id
+)
 is_application = history.c.action == sa.literal_column("'schedule.applied'")
 sa.Index(
     "uq_feature_flag_history_applied_schedule",
@@ -120,6 +131,20 @@ sa.Index(
     postgresql_where=is_application,
     sqlite_where=is_application,
 )
+
+# The answers to requests that carried an Idempotency-Key; none yet while the request is being answered.
+answers = sa.Table(
+    "feature_flag_idempotency",
+    metadata,
+    sa.Column("principal", sa.Text, primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("request_hash", sa.String(64), nullable=False),
+    sa.Column("status", sa.SmallInteger),
+    sa.Column("headers", Json),
+    sa.Column("body", sa.Text),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+)
+sa.Index("ix_feature_flag_idempotency_created_at", answers.c.created_at)
 
 environments = sa.Table(
     "feature_flag_environments",

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.engine import READING, insert_for
 from flagsched.database.errors import translate
@@ -34,6 +35,7 @@ class SqlReading:
 
     flags: Flags
     schedules: Schedules
+    history: History
     at: datetime
 
 
@@ -46,6 +48,7 @@ class SqlWriting:
     flags: Flags
     schedules: Schedules
     history: History
+    answers: Answers
 
     def now(self) -> datetime:
         """See `ports.Writing`."""
@@ -86,7 +89,7 @@ class SqlStore:
         """See `ports.Store`."""
         with _translated(), self._reading.connect() as connection:
             at = self._clock.at_begin(connection)
-            yield SqlReading(Flags(connection, self._clock), Schedules(connection), at)
+            yield SqlReading(Flags(connection, self._clock), Schedules(connection), History(connection), at)
 
     @contextmanager
     def writing(self) -> Iterator[SqlWriting]:
@@ -99,6 +102,7 @@ class SqlStore:
                 Flags(connection, self._clock),
                 Schedules(connection),
                 History(connection),
+                Answers(connection),
             )
 
     def check(self) -> None:

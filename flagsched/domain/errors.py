@@ -11,6 +11,9 @@ FlagschedError
 │   ├── FlagMissing          404
 │   ├── ScheduleMissing      404
 │   ├── FlagExists           409
+│   ├── FlagChanged          412
+│   ├── KeyReused            422
+│   ├── KeyInProgress        409  try again after `retry_after` seconds
 │   ├── QuotaExceeded        409
 │   └── AlreadyEnded         409
 │       ├── AlreadyApplied
@@ -64,15 +67,15 @@ class ValidationFailed(Refused):
 class InstantsRefused(ValidationFailed):
     """Changes that are not in the future, or too far in it: the reason for each by its position in the batch.
 
-    Alone, the one change that was asked for is told without a position.
+    `refusal` is the message for a whole batch; without it, the one change that was asked for is told alone.
     """
 
-    def __init__(self, reasons: Mapping[int, str], *, batch: bool) -> None:
+    def __init__(self, reasons: Mapping[int, str], refusal: str | None) -> None:
         why = {position: {"scheduledAt": [reason]} for position, reason in reasons.items()}
-        if batch:
-            super().__init__({"schedules": why}, BULK_REFUSED)
-        else:
+        if refusal is None:
             super().__init__(why[0])
+        else:
+            super().__init__({"schedules": why}, refusal)
         self.reasons = reasons
 
 
@@ -135,6 +138,37 @@ class FlagExists(Refused):
     def __init__(self, environment: str, key: str) -> None:
         super().__init__(f"flag {key!r} already exists in {environment!r}")
         self.environment, self.key = environment, key
+
+
+class FlagChanged(Refused):
+    """The flag is not in the version that the request is made for."""
+
+    code = "PRECONDITION_FAILED"
+
+    def __init__(self, key: str, version: int) -> None:
+        super().__init__(f"flag {key!r} is not what If-Match says any more: it is in version {version}")
+        self.key, self.version = key, version
+
+
+class KeyReused(Refused):
+    """The Idempotency-Key stands for another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Idempotency-Key {key!r} was used for another method, path, query or body")
+        self.key = key
+
+
+class KeyInProgress(Refused):
+    """The request of this Idempotency-Key is still running; `retry_after` is in seconds."""
+
+    code = "IDEMPOTENCY_IN_PROGRESS"
+    retry_after: ClassVar[int] = 1
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the request with Idempotency-Key {key!r} is still running; try again")
+        self.key = key
 
 
 class QuotaExceeded(Refused):

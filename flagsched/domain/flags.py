@@ -1,12 +1,13 @@
 """A flag: its name, its state as last written, and the bookkeeping that every change of it needs."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from flagsched.domain.errors import FlagMissing
+from flagsched.domain.errors import FlagChanged, FlagMissing
 from flagsched.domain.updates import Updates
 
 DEFAULT_ENVIRONMENT = "production"
@@ -90,6 +91,21 @@ class Flag:
     def archived(self, at: datetime) -> Self:
         """The flag after its end at `at`."""
         return replace(self, state=self.state.succeeded(at), archived_at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Which versions of which flags a change is made for; any, unless they are said."""
+
+    versions: Collection[tuple[UUID, int]] | None = None
+
+    def refuse_unless(self, flag: Flag) -> None:
+        """Raise FlagChanged if the flag is in another version."""
+        if self.versions is not None and (flag.id, flag.state.version) not in self.versions:
+            raise FlagChanged(flag.name.key, flag.state.version)
+
+
+AS_IT_IS = Expected()
 
 
 @dataclass(frozen=True, slots=True)

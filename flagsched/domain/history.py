@@ -22,9 +22,14 @@ class Action(StrEnum):
     FLAG_UPDATED = "flag.updated"
     FLAG_ARCHIVED = "flag.archived"
     SCHEDULE_CREATED = "schedule.created"
+    SCHEDULE_UPDATED = "schedule.updated"
     SCHEDULE_CANCELLED = "schedule.cancelled"
     SCHEDULE_APPLIED = "schedule.applied"
     SCHEDULE_FAILED = "schedule.failed"
+
+
+STATE_CHANGES = (Action.FLAG_CREATED, Action.FLAG_UPDATED, Action.SCHEDULE_APPLIED)
+"""What makes a new version of a flag that lives on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,14 @@ class Entry:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry as it stands in the history, under its number."""
+
+    id: int
+    entry: Entry
+
+
 def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: datetime) -> Entry:
     """The entry for a change of the flag itself by an admin; `before` is None at its creation."""
     return Entry(
@@ -74,7 +87,7 @@ def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: 
     return Entry(
         flag_id=flag.id,
         name=flag.name,
-        action=Action.SCHEDULE_CREATED if before is None else Action.SCHEDULE_CANCELLED,
+        action=_schedule_action(before, after),
         schedule_id=after.id,
         flag_version=flag.state.version,
         before=None if before is None else _plan(before),
@@ -98,7 +111,7 @@ def step_entry(flag: Flag, step: Step, ended: Schedule, recorded_at: datetime) -
         after=_settings(step.after),
         actor=CLOCKWORK,
         request_id=None,
-        effective_at=ended.scheduled_at,
+        effective_at=max(ended.scheduled_at, step.before.changed_at),
         recorded_at=recorded_at,
     )
 
@@ -107,6 +120,12 @@ def _flag_action(before: Flag | None, after: Flag) -> Action:
     if before is None:
         return Action.FLAG_CREATED
     return Action.FLAG_ARCHIVED if after.archived_at else Action.FLAG_UPDATED
+
+
+def _schedule_action(before: Schedule | None, after: Schedule) -> Action:
+    if before is None:
+        return Action.SCHEDULE_CREATED
+    return Action.SCHEDULE_UPDATED if after.pending else Action.SCHEDULE_CANCELLED
 
 
 def _settings(state: FlagState) -> dict[str, Any]:

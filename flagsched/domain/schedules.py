@@ -1,6 +1,6 @@
 """Schedules: what is asked for, what is stored, and how an accepted batch is numbered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -51,6 +51,18 @@ class PlannedChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """What an admin changes of a pending schedule: its instant, its updates as a whole; None leaves it as it is."""
+
+    scheduled_at: datetime | None = None
+    updates: Updates | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheduled_at is not None:
+            object.__setattr__(self, "scheduled_at", to_milliseconds(self.scheduled_at))
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """What is stored: one planned change of one flag, and what became of it."""
 
@@ -84,6 +96,15 @@ class Schedule:
         if not self.pending:
             raise ENDINGS[self.status](self.id)
 
+    def revised(self, revision: "Revision", at: datetime) -> Self:
+        """The schedule after an admin changed it; it keeps its number, and so its place on a tie."""
+        return replace(
+            self,
+            scheduled_at=revision.scheduled_at or self.scheduled_at,
+            updates=revision.updates or self.updates,
+            updated_at=at,
+        )
+
     def cancelled(self, by: str, at: datetime) -> Self:
         """The schedule after its cancellation."""
         return replace(self, status=Status.CANCELLED, cancelled_by=by, cancelled_at=at, updated_at=at)
@@ -95,6 +116,16 @@ def refuse_duplicates(changes: Sequence[PlannedChange]) -> None:
     twins = {i: first[c.scheduled_at] for i, c in enumerate(changes) if first.setdefault(c.scheduled_at, i) != i}
     if twins:
         raise DuplicateInstants(twins)
+
+
+def conflicts(drafts: Sequence[PlannedChange], pending: Iterable[Schedule]) -> list[Schedule]:
+    """The pending schedules from the first to the last instant of the drafts that set a field which these set too."""
+    if not drafts:
+        return []
+    instants = [draft.scheduled_at for draft in drafts]
+    first, last = min(instants), max(instants)
+    fields = {field for draft in drafts for field in draft.updates.as_json()}
+    return [s for s in pending if first <= s.scheduled_at <= last and fields & (s.updates.as_json() or {}).keys()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +140,14 @@ class PlanLimits:
         if pending + asked > self.pending:
             raise QuotaExceeded(flag.name.key, pending, asked, self.pending)
 
-    def refuse_instants(self, changes: Sequence[PlannedChange], now: datetime, *, batch: bool) -> None:
-        """Raise InstantsRefused, naming every change that is not in the future of `now`, or too far in it."""
-        reasons = {i: reason for i, change in enumerate(changes) if (reason := self._reason(change.scheduled_at - now))}
+    def refuse_instants(self, instants: Sequence[datetime], now: datetime, refusal: str | None) -> None:
+        """Raise InstantsRefused, naming every instant that is not in the future of `now`, or too far in it.
+
+        `refusal` is the message for a batch, None for a change alone.
+        """
+        reasons = {i: reason for i, instant in enumerate(instants) if (reason := self._reason(instant - now))}
         if reasons:
-            raise InstantsRefused(reasons, batch=batch)
+            raise InstantsRefused(reasons, refusal)
 
     def _reason(self, ahead: timedelta) -> str | None:
         if ahead <= timedelta(0):

@@ -18,17 +18,10 @@ class Step:
     after: FlagState
 
     def ended(self, recorded_at: datetime) -> Schedule:
-        """The schedule as it is once this step is written down at `recorded_at`."""
+        """The schedule as it is once this step is written down at `recorded_at`; its `updated_at` is somebody's."""
         if isinstance(self.schedule.updates, UnreadableUpdates):
-            reason = self.schedule.updates.reason
-            return replace(self.schedule, status=Status.FAILED, error_message=reason, updated_at=recorded_at)
-        return replace(
-            self.schedule,
-            status=Status.APPLIED,
-            applied_at=recorded_at,
-            flag_version=self.after.version,
-            updated_at=recorded_at,
-        )
+            return replace(self.schedule, status=Status.FAILED, error_message=self.schedule.updates.reason)
+        return replace(self.schedule, status=Status.APPLIED, applied_at=recorded_at, flag_version=self.after.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,8 @@ def replay(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> Replay:
     for schedule in due(flag, schedules, at):
         before = state
         if not isinstance(schedule.updates, UnreadableUpdates):
-            state = apply(before, schedule.updates, schedule.scheduled_at)
+            # Never before what is in effect already, though a hand may have put it there.
+            state = apply(before, schedule.updates, max(schedule.scheduled_at, before.changed_at))
         steps.append(Step(schedule, before, state))
     return Replay(flag, tuple(steps))
 
@@ -118,6 +112,12 @@ class EffectiveSchedule:
     schedule: Schedule
     flag: Flag
     in_effect: bool
+
+    @property
+    def error_message(self) -> str | None:
+        """Why it changes nothing when its instant comes, told also before."""
+        updates = self.schedule.updates
+        return self.schedule.error_message or (updates.reason if isinstance(updates, UnreadableUpdates) else None)
 
 
 def effective_flag(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> EffectiveFlag:

@@ -4,24 +4,28 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from flagsched.domain.errors import FlagMissing
-from flagsched.domain.flags import Flag, FlagEdit, FlagName, NewFlag
+from flagsched.domain.flags import AS_IT_IS, Expected, Flag, FlagEdit, FlagName, NewFlag
 from flagsched.domain.history import Actor, flag_entry, schedule_entry
 from flagsched.domain.timeline import EffectiveFlag, effective_flag
 from flagsched.ports import FlagQuery, Page, Reading, Store
 from flagsched.usecases.deciding import decided
 from flagsched.usecases.materialise import lock_current
+from flagsched.usecases.repeating import Once, begin, keep
 
 
-def create_flag(asked: NewFlag, *, by: Actor, store: Store) -> EffectiveFlag:
-    """Create a flag; FlagExists if the environment has one of that key."""
+def create_flag(asked: NewFlag, *, by: Actor, store: Store, once: Once[EffectiveFlag] | None = None) -> EffectiveFlag:
+    """Create a flag; FlagExists. With `once` also Repeated, KeyReused, KeyInProgress."""
     with store.writing() as work:
+        begin(work, once)
         clock = work.now()
         flag = asked.born(uuid4(), clock)
         work.flags.add(flag)  # Before the environment, as locks are taken; so its revision is written afterwards.
         work.history.append([flag_entry(None, flag, by=by, recorded_at=clock)])
+        created = effective_flag(flag, [], clock)
+        keep(work, once, created)
         work.flags.change(flag, revision=work.publish(flag.name.environment))
         work.commit()
-    return effective_flag(flag, [], clock)
+    return created
 
 
 def list_flags(query: FlagQuery, *, store: Store) -> Page[EffectiveFlag]:
@@ -38,10 +42,13 @@ def read_flag(name: FlagName, *, store: Store) -> EffectiveFlag:
 
 
 @decided
-def edit_flag(name: FlagName, edit: FlagEdit, *, by: Actor, store: Store) -> EffectiveFlag:
-    """Change a flag at once; its plan stays. FlagMissing, FlagBusy."""
+def edit_flag(
+    name: FlagName, edit: FlagEdit, *, by: Actor, store: Store, expected: Expected = AS_IT_IS
+) -> EffectiveFlag:
+    """Change a flag at once; its plan stays. FlagMissing, FlagBusy, FlagChanged."""
     with store.writing() as work:
         before, clock = lock_current(work, name)
+        expected.refuse_unless(before)
         after = before.edited(edit, before.now(clock))
         work.history.append([flag_entry(before, after, by=by, recorded_at=clock)])
         pending = work.schedules.pending([after])[after.id]
@@ -51,10 +58,11 @@ def edit_flag(name: FlagName, edit: FlagEdit, *, by: Actor, store: Store) -> Eff
 
 
 @decided
-def archive_flag(name: FlagName, *, by: Actor, store: Store) -> None:
-    """End a flag, and cancel what is planned for it. FlagMissing, FlagBusy."""
+def archive_flag(name: FlagName, *, by: Actor, store: Store, expected: Expected = AS_IT_IS) -> None:
+    """End a flag, and cancel what is planned for it. FlagMissing, FlagBusy, FlagChanged."""
     with store.writing() as work:
         before, clock = lock_current(work, name)
+        expected.refuse_unless(before)
         now = before.now(clock)
         after = before.archived(now)
         planned = work.schedules.pending([before])[before.id]

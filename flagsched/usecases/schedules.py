@@ -1,17 +1,27 @@
 """What an admin does with the plan: single and bulk creation are one path."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID, uuid4
 
-from flagsched.domain.errors import ScheduleMissing
-from flagsched.domain.flags import FlagName
+from flagsched.domain.errors import BULK_REFUSED, ScheduleMissing
+from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
-from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits, PlannedChange, plan_batch, refuse_duplicates
+from flagsched.domain.schedules import (
+    DEFAULT_LIMITS,
+    PlanLimits,
+    PlannedChange,
+    Revision,
+    Schedule,
+    plan_batch,
+    refuse_duplicates,
+)
 from flagsched.domain.timeline import EffectiveSchedule, effective_schedule
-from flagsched.ports import Page, ScheduleQuery, Store
+from flagsched.ports import Page, PlanQuery, Reading, ScheduleQuery, Store, Writing
 from flagsched.usecases.deciding import decided
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.materialise import lock_current
+from flagsched.usecases.repeating import Once, begin, keep
 
 
 @decided
@@ -23,17 +33,20 @@ def plan_schedules(
     by: Actor,
     store: Store,
     limits: PlanLimits = DEFAULT_LIMITS,
+    once: Once[list[EffectiveSchedule]] | None = None,
 ) -> list[EffectiveSchedule]:
     """Create the schedules for these changes, all or none, and give them in the order asked for.
 
     `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, QuotaExceeded,
-    InstantsRefused.
+    InstantsRefused; with `once`, Repeated, KeyReused, KeyInProgress.
     """
     refuse_duplicates(changes)
     with store.writing() as work:
+        begin(work, once)
         flag, clock = lock_current(work, name)
         limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
-        limits.refuse_instants(changes, flag.now(clock), batch=batch)
+        instants = [change.scheduled_at for change in changes]
+        limits.refuse_instants(instants, flag.now(clock), BULK_REFUSED if batch else None)
         planned = plan_batch(
             flag,
             changes,
@@ -44,11 +57,12 @@ def plan_schedules(
         )
         work.schedules.add(planned)
         work.history.append([schedule_entry(flag, None, s, by=by, recorded_at=clock) for s in planned])
-        flag = flag.numbered(planned[-1].seq)
-        revision = work.publish(name.environment, wake_at=min(s.scheduled_at for s in planned))
-        work.flags.change(flag, revision=revision)
+        created = [effective_schedule(schedule, flag, clock) for schedule in planned]
+        keep(work, once, created)
+        revision = work.publish(name.environment, wake_at=min(instants))
+        work.flags.change(flag.numbered(planned[-1].seq), revision=revision)
         work.commit()
-    return [effective_schedule(schedule, flag, clock) for schedule in planned]
+    return created
 
 
 def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Page[EffectiveSchedule]:
@@ -59,14 +73,45 @@ def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Pag
         return Page([effective_schedule(schedule, flag, work.at) for schedule in page.items], page.more)
 
 
+def list_plans(query: PlanQuery, *, store: Store) -> Page[EffectiveSchedule]:
+    """Schedules of all flags of an environment by (scheduled_at, flag id, seq)."""
+    with store.reading() as work:
+        page = work.schedules.page_of_all(query)
+        flags = work.flags.among({schedule.flag_id for schedule in page.items})
+        return Page([effective_schedule(s, flags[s.flag_id], work.at) for s in page.items], page.more)
+
+
 def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> EffectiveSchedule:
     """One schedule of a flag; FlagMissing, ScheduleMissing."""
     with store.reading() as work:
         flag = find_flag(work, name)
-        schedule = work.schedules.find(flag, schedule_id)
-        if schedule is None:
-            raise ScheduleMissing(schedule_id, name.key)
-        return effective_schedule(schedule, flag, work.at)
+        return effective_schedule(_find(work, flag, schedule_id), flag, work.at)
+
+
+@decided
+def revise_schedule(
+    name: FlagName,
+    schedule_id: UUID,
+    revision: Revision,
+    *,
+    by: Actor,
+    store: Store,
+    limits: PlanLimits = DEFAULT_LIMITS,
+) -> EffectiveSchedule:
+    """Give a schedule another instant, other updates, or both: if this returns, it takes effect only so.
+
+    Raises FlagMissing, ScheduleMissing, FlagBusy, AlreadyApplied, AlreadyCancelled, AlreadyFailed, InstantsRefused.
+    """
+    with store.writing() as work:
+        flag, before, clock = _lock_pending(work, name, schedule_id)
+        after = before.revised(revision, flag.now(clock))
+        if revision.scheduled_at is not None:
+            limits.refuse_instants([revision.scheduled_at], flag.now(clock), None)
+        work.schedules.revise(after)
+        work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
+        work.flags.change(flag, revision=work.publish(name.environment, wake_at=after.scheduled_at))
+        work.commit()
+    return effective_schedule(after, flag, clock)
 
 
 @decided
@@ -76,16 +121,26 @@ def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Stor
     Raises FlagMissing, ScheduleMissing, FlagBusy, and AlreadyApplied, AlreadyCancelled or AlreadyFailed.
     """
     with store.writing() as work:
-        flag, clock = lock_current(work, name)
-        before = work.schedules.find(flag, schedule_id)
-        if before is None:
-            raise ScheduleMissing(schedule_id, name.key)
-        if not before.pending:
-            work.commit()  # What made it too late is worth keeping.
-        before.refuse_unless_pending()
+        flag, before, clock = _lock_pending(work, name, schedule_id)
         after = before.cancelled(by.name, flag.now(clock))
         work.schedules.end([after])
         work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
         work.flags.change(flag, revision=work.publish(name.environment))
         work.commit()
     return effective_schedule(after, flag, clock)
+
+
+def _lock_pending(work: Writing, name: FlagName, schedule_id: UUID) -> tuple[Flag, Schedule, datetime]:
+    flag, clock = lock_current(work, name)
+    schedule = _find(work, flag, schedule_id)
+    if not schedule.pending:
+        work.commit()  # What made it too late is worth keeping.
+    schedule.refuse_unless_pending()
+    return flag, schedule, clock
+
+
+def _find(work: Reading | Writing, flag: Flag, schedule_id: UUID) -> Schedule:
+    schedule = work.schedules.find(flag, schedule_id)
+    if schedule is None:
+        raise ScheduleMissing(schedule_id, flag.name.key)
+    return schedule

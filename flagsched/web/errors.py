@@ -13,10 +13,13 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from flagsched.domain.errors import (
     AlreadyEnded,
+    FlagChanged,
     FlagExists,
     FlagMissing,
     FlagschedError,
     Forbidden,
+    KeyInProgress,
+    KeyReused,
     QuotaExceeded,
     RateLimited,
     Refused,
@@ -25,7 +28,9 @@ from flagsched.domain.errors import (
     Unavailable,
     ValidationFailed,
 )
+from flagsched.usecases.repeating import Repeated
 from flagsched.web.context import finish, request_id
+from flagsched.web.once import answer_again
 
 log = structlog.get_logger("flagsched.web")
 STATUS: dict[type[FlagschedError], HTTPStatus] = {
@@ -36,6 +41,9 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
     FlagMissing: HTTPStatus.NOT_FOUND,
     ScheduleMissing: HTTPStatus.NOT_FOUND,
     FlagExists: HTTPStatus.CONFLICT,
+    FlagChanged: HTTPStatus.PRECONDITION_FAILED,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    KeyInProgress: HTTPStatus.CONFLICT,
     QuotaExceeded: HTTPStatus.CONFLICT,
     AlreadyEnded: HTTPStatus.CONFLICT,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -48,6 +56,7 @@ KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
 def answer_errors(scaffold: Scaffold) -> None:
     """Have a blueprint or an app answer all errors as JSON."""
     scaffold.register_error_handler(FlagschedError, answer_refusal)
+    scaffold.register_error_handler(Repeated, answer_again)
     scaffold.register_error_handler(HTTPException, answer_http_exception)
     for status in RAISED:
         # By code too: an app's handler for a code comes before a blueprint's for all of them.
@@ -60,7 +69,7 @@ def answer_refusal(error: FlagschedError) -> Response:
     """The answer to an error of our own."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {}
-    if isinstance(error, (RateLimited, Unavailable)):
+    if isinstance(error, (RateLimited, KeyInProgress, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="flagsched"'

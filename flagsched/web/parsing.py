@@ -20,7 +20,11 @@ class StrictParser(FlaskParser):
     """Loads the body and the query of a request through marshmallow schemas."""
 
     DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION = {"json": marshmallow.RAISE, "query": marshmallow.RAISE}
+    DEFAULT_UNKNOWN_BY_LOCATION = {
+        "json": marshmallow.RAISE,
+        "query": marshmallow.RAISE,
+        "headers": marshmallow.EXCLUDE,
+    }
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:
         """The body as JSON; 415, 413 and 400 in this order."""
@@ -57,7 +61,7 @@ def read_body(req: Request) -> bytes:
     """The body as it was sent, chunked or not; 413 over 256 KiB."""
     # One more, since a chunked body is cut off at the limit without a word.
     req.max_content_length = LARGEST_BODY + 1
-    body = req.get_data(cache=False)
+    body = req.get_data()
     if len(body) > LARGEST_BODY:
         raise RequestEntityTooLarge(f"the body must have at most {LARGEST_BODY} bytes")
     return body

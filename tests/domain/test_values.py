@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagsched.domain.errors import (
+    BULK_REFUSED,
     AlreadyApplied,
     AlreadyCancelled,
     AlreadyFailed,
@@ -118,7 +119,7 @@ def test_every_change_that_is_not_in_the_future_or_too_far_in_it_is_told() -> No
     changes = [a_change(after(seconds)) for seconds in (-1, 1, 0, 86_400, 86_400.001)]
 
     with pytest.raises(InstantsRefused) as caught:
-        limits.refuse_instants(changes, NOON, batch=True)
+        limits.refuse_instants([change.scheduled_at for change in changes], NOON, BULK_REFUSED)
 
     assert caught.value.reasons == {
         0: "must be in the future",

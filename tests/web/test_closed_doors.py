@@ -16,7 +16,12 @@ FLAGS = "/api/admin/flags"
 FLAG = f"{FLAGS}/new-checkout"
 SCHEDULE = f"{FLAG}/schedule"
 BULK = f"{SCHEDULE}/bulk"
+PREVIEW = f"{SCHEDULE}/preview"
+TIMELINE = f"{FLAG}/timeline"
+HISTORY = "/api/admin/history"
+PLANS = "/api/admin/schedules"
 CONFIG = "/api/config/flags"
+NOW = "2026-06-01T12:00:00Z"
 AHEAD = "2026-06-01T13:00:00Z"
 
 
@@ -87,6 +92,13 @@ QUERIES = [
     f"{FLAGS}?environment=a&environment=b", f"{FLAGS}?q=%00", f"{FLAGS}?q=" + "x" * 101, f"{FLAGS}?q=%ff", f"{FLAGS}?q=%ed%a0%80", f"{FLAGS}?cursor=__5bACIAeAAiAF0A", f"{FLAG}?environment=../x", f"{FLAG}?x=1",
     f"{SCHEDULE}?status=done", f"{SCHEDULE}?status=pending&status=applied", f"{SCHEDULE}?limit=1001", f"{SCHEDULE}?cursor=WzEsMl0=",
     f"{SCHEDULE}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsOTk5OTk5OTk5OTk5OTk5OTk5OTk5XQ==", f"{SCHEDULE}?from=x",
+    f"{TIMELINE}?from=x", f"{TIMELINE}?to=", f"{TIMELINE}?from={NOW}&to={NOW}", f"{TIMELINE}?from={AHEAD}&to={NOW}",
+    f"{TIMELINE}?from=2026-06-01T12:00:00", f"{TIMELINE}?limit=5", f"{TIMELINE}?from={NOW}&from={NOW}",
+    f"{PLANS}?status=done", f"{PLANS}?batchId=x", f"{PLANS}?batchId=", f"{PLANS}?cursor=WzEsMl0=", f"{PLANS}?limit=501", f"{PLANS}?flag=x",
+    f"{PLANS}?from={AHEAD}&to={NOW}", f"{PLANS}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsIngiLDFd",
+    f"{HISTORY}?action=x", f"{HISTORY}?action=", f"{HISTORY}?flagKey=", f"{HISTORY}?flagKey=a%20b", f"{HISTORY}?actor=%00", f"{HISTORY}?limit=0",
+    f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsLTFd", f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsMS41XQ==",
+    f"{HISTORY}?from=1", f"{FLAG}/history?from={NOW}", f"{FLAG}/history?cursor=x",
     f"{CONFIG}?environment=%F0%9F%9A%80", f"{CONFIG}?user=1", f"{CONFIG}/new-checkout?environment=", f"{CONFIG}?environment=x&x=y",
 ]  # fmt: skip
 
@@ -107,11 +119,25 @@ REFUSED: dict[str, Request] = {
                     "application/json; charset=utf-16", "application/json; charset=latin-1"]},
     **{f"encoding {name}": post(415, BULK, {"schedules": [single()]}, headers={"Content-Encoding": name})
        for name in ["gzip", "br", "deflate", "x", "identity, gzip"]},
+    **{f"match {value!r}": Request(400, "PATCH", FLAG, b'{"enabled": true}', headers={"If-Match": value})
+       for value in ["", "1", "x", '"', '"a', "'a'", '"a" "b"', '"a",', '*, "a"', "W/x", '"a"b', '"a\tb"']},
+    **{f"match {value!r}": Request(412, "PATCH", FLAG, b'{"enabled": true}', headers={"If-Match": value})
+       for value in ['""', '"1"', '"x.1"', 'W/"a"', '"a", "b"', '"00000000-0000-0000-0000-000000000000.1"']},
+    **{f"delete if {value!r}": Request(status, "DELETE", FLAG, headers={"If-Match": value}) for status, value in [(400, "1"), (412, '"1"')]},
+    **{f"key {value!r}"[:40]: post(400, path, body, headers={"Idempotency-Key": value})
+       for path, body in [(BULK, {"schedules": [single()]}), (SCHEDULE, single()), (FLAGS, {"key": "a"})]
+       for value in ["", "a b", "é", "x" * 256, "a\tb"]},
+    **{f"preview of {name}": post(400, PREVIEW, body) for name, body in BODIES},
+    **{f"preview of {bad!r}": post(400, PREVIEW, {"schedules": [single(), bad]}) for bad in ITEMS},
+    "preview of the past": post(400, PREVIEW, {"schedules": [single(scheduledAt=NOW)]}),
+    "preview of twins": post(400, PREVIEW, {"schedules": [single(), single()]}),
+    "preview of 51": post(400, PREVIEW, {"schedules": [{}] * 51}),
     "too large": post(413, BULK, b" " * 300_000),
     "too large for a flag": post(413, FLAGS, b'{"key": "a"}' + b" " * 262_133),
     **{f"missing {path}": Request(404, method, path, b'{"enabled": true}')
        for method, path in [
            ("GET", f"{FLAGS}/none"), ("PATCH", f"{FLAGS}/none"), ("DELETE", f"{FLAGS}/none"), ("GET", f"{FLAGS}/%00"),
+           ("GET", f"{FLAGS}/none/timeline"), ("GET", f"{FLAGS}/none/history"), ("GET", f"{FLAGS}/%00/timeline"), ("GET", f"{TIMELINE}/x"),
            ("GET", f"{FLAGS}/none/schedule"), ("GET", f"{SCHEDULE}/x"), ("DELETE", f"{SCHEDULE}/%00"), ("GET", "/api/admin/"),
            ("GET", f"{SCHEDULE}/{'0' * 32}"), ("GET", f"{FLAGS}/"), ("GET", f"{FLAG}/schedule/bulk/x"), ("GET", f"{CONFIG}/none"),
            ("GET", "/api"), ("GET", "/api//config"), ("GET", f"{FLAGS}/{'x' * 3000}"), ("GET", "/.env"), ("GET", f"{CONFIG}/%2e%2e"),
@@ -119,13 +145,13 @@ REFUSED: dict[str, Request] = {
     **{f"method {method} {path}": Request(405, method, path)
        for method, path in [
            ("PUT", FLAGS), ("DELETE", FLAGS), ("PATCH", FLAGS), ("OPTIONS", FLAGS), ("TRACE", FLAGS), ("PUT", FLAG), ("PUT", SCHEDULE),
-           ("PATCH", BULK), ("DELETE", BULK), ("PUT", BULK), ("POST", CONFIG), ("DELETE", CONFIG), ("OPTIONS", CONFIG),
+           ("PUT", BULK), ("GET", PREVIEW), ("PUT", PREVIEW), ("POST", TIMELINE), ("DELETE", HISTORY), ("PATCH", HISTORY), ("POST", PLANS), ("POST", CONFIG), ("DELETE", CONFIG), ("OPTIONS", CONFIG),
            ("POST", "/healthz"), ("BREW", FLAGS),
        ]},
 }  # fmt: skip
 # Under a flag's schedules, `bulk` reads like the id of one that does not exist.
 REFUSED |= {f"{method} bulk": Request(404, method, BULK) for method in ("GET", "DELETE")}
-for _name in [f"method DELETE {BULK}"]:
+for _name in [f"method GET {PREVIEW}"]:
     del REFUSED[_name]
 
 
@@ -168,11 +194,12 @@ def test_a_schedule_under_another_flags_url_is_not_found_by_any_method(app: Flas
         if rule.rule.endswith("/schedule/<schedule_id>")
         for method in rule.methods or set()
     }
-    assert methods >= {"GET", "HEAD", "DELETE"}
+    assert methods >= {"GET", "HEAD", "PATCH", "DELETE"}
 
     for method in methods:
         for path in (f"{FLAGS}/other/schedule/{schedule}", f"{SCHEDULE}/{schedule}?environment=staging"):
-            assert admin.open(path, method=method).status_code == 404, (method, path)
+            body = {"updates": {"enabled": False}} if method == "PATCH" else None
+            assert admin.open(path, method=method, json=body).status_code == 404, (method, path)
     assert admin.get(f"{SCHEDULE}/{schedule}").json["status"] == "pending"
 
 

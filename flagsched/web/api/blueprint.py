@@ -43,6 +43,12 @@ class StrictBlueprint(Blueprint):
             refusals |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
         return refusals
 
+    def creates(self, view_func: Any) -> Any:
+        """Describe what a route may answer that creates something, at most once for each Idempotency-Key."""
+        for status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
+            view_func = self.alt_response(status, status.name)(view_func)
+        return view_func
+
 
 class AdminBlueprint(StrictBlueprint):
     """A blueprint under /api/admin whose every route, present and to come, is for admins only."""

@@ -6,12 +6,13 @@ from typing import Any
 from flask import Response, url_for
 
 from flagsched.domain.errors import ValidationFailed
-from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagEdit, FlagName, NewFlag
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT, Expected, FlagEdit, FlagName, NewFlag
 from flagsched.domain.timeline import EffectiveFlag
 from flagsched.ports import FlagQuery
 from flagsched.usecases import flags
 from flagsched.web.api.blueprint import AdminBlueprint, named
 from flagsched.web.context import caller, store
+from flagsched.web.once import once
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import (
     CreateFlagRequest,
@@ -22,16 +23,21 @@ from flagsched.web.schemas.flags import (
     FlagView,
     NewFlagQuery,
 )
+from flagsched.web.schemas.headers import DESCRIBED, MatchHeaders, OnceHeaders, etag
 
 blueprint = AdminBlueprint("flags")
+VIEW = FlagView()
 
 
 @blueprint.post("/flags")
 @blueprint.arguments(CreateFlagRequest)
 @blueprint.arguments(NewFlagQuery, location="query")
-@blueprint.response(HTTPStatus.CREATED, FlagView)
-@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def create_flag(body: dict[str, Any], query: dict[str, str]) -> tuple[EffectiveFlag, int, dict[str, str]]:
+@blueprint.arguments(OnceHeaders, location="headers")
+@blueprint.response(HTTPStatus.CREATED, FlagView, headers=DESCRIBED)
+@blueprint.creates
+def create_flag(
+    body: dict[str, Any], query: dict[str, str], key: str | None
+) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Create a flag."""
     asked = NewFlag(
         FlagName(_one_environment(body.get("environment"), query.get("environment")), body["key"]),
@@ -39,9 +45,8 @@ def create_flag(body: dict[str, Any], query: dict[str, str]) -> tuple[EffectiveF
         rollout_percentage=body["rollout_percentage"],
         description=body["description"],
     )
-    created = flags.create_flag(asked, by=caller(), store=store())
-    location = url_for(".read_flag", flag_key=asked.name.key, environment=asked.name.environment)
-    return created, HTTPStatus.CREATED, {"Location": location}
+    created = flags.create_flag(asked, by=caller(), store=store(), once=once(key, VIEW.dump, _headers))
+    return created, HTTPStatus.CREATED, _headers(created)
 
 
 @blueprint.get("/flags")
@@ -55,28 +60,41 @@ def list_flags(query: FlagQuery) -> dict[str, Any]:
 
 @blueprint.get("/flags/<flag_key>")
 @blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.response(HTTPStatus.OK, FlagView)
-def read_flag(query: dict[str, str], flag_key: str) -> EffectiveFlag:
+@blueprint.response(HTTPStatus.OK, FlagView, headers=DESCRIBED)
+def read_flag(query: dict[str, str], flag_key: str) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Show a flag as it is now."""
-    return flags.read_flag(named(query, flag_key), store=store())
+    flag = flags.read_flag(named(query, flag_key), store=store())
+    return flag, HTTPStatus.OK, etag(flag)
 
 
 @blueprint.route("/flags/<flag_key>", methods=["PATCH", "POST"])
 @blueprint.arguments(EditFlagRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.response(HTTPStatus.OK, FlagView)
-def edit_flag(edit: FlagEdit, query: dict[str, str], flag_key: str) -> EffectiveFlag:
+@blueprint.arguments(MatchHeaders, location="headers")
+@blueprint.response(HTTPStatus.OK, FlagView, headers=DESCRIBED)
+@blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
+def edit_flag(
+    edit: FlagEdit, query: dict[str, str], expected: Expected, flag_key: str
+) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Change a flag at once; its plan stays."""
-    return flags.edit_flag(named(query, flag_key), edit, by=caller(), store=store())
+    flag = flags.edit_flag(named(query, flag_key), edit, by=caller(), store=store(), expected=expected)
+    return flag, HTTPStatus.OK, etag(flag)
 
 
 @blueprint.delete("/flags/<flag_key>")
 @blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.arguments(MatchHeaders, location="headers")
 @blueprint.response(HTTPStatus.NO_CONTENT)
-def archive_flag(query: dict[str, str], flag_key: str) -> Response:
+@blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
+def archive_flag(query: dict[str, str], expected: Expected, flag_key: str) -> Response:
     """Archive a flag and cancel what is planned for it."""
-    flags.archive_flag(named(query, flag_key), by=caller(), store=store())
+    flags.archive_flag(named(query, flag_key), by=caller(), store=store(), expected=expected)
     return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _headers(created: EffectiveFlag) -> dict[str, str]:
+    name = created.flag.name
+    return {"Location": url_for(".read_flag", flag_key=name.key, environment=name.environment)} | etag(created)
 
 
 def _one_environment(in_body: str | None, in_query: str | None) -> str:

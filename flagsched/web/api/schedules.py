@@ -10,45 +10,64 @@ from flask import request, url_for
 from flagsched.domain.errors import ScheduleMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.instants import rfc3339
-from flagsched.domain.schedules import PlannedChange
+from flagsched.domain.schedules import PlannedChange, Revision
 from flagsched.domain.timeline import EffectiveSchedule
-from flagsched.ports import ScheduleQuery
+from flagsched.ports import PlanQuery, ScheduleQuery
 from flagsched.usecases import schedules
+from flagsched.usecases.repeating import Once
 from flagsched.web.api.blueprint import AdminBlueprint, named
 from flagsched.web.context import caller, service, store
+from flagsched.web.once import once
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import EnvironmentQuery
+from flagsched.web.schemas.headers import OnceHeaders
 from flagsched.web.schemas.schedules import (
     BulkCreateScheduleRequest,
     BulkScheduleResponse,
     CreateScheduleRequest,
+    PlanListQuery,
+    PlanListView,
+    ReviseScheduleRequest,
     ScheduleListQuery,
     ScheduleView,
 )
 
 blueprint = AdminBlueprint("schedules")
+SINGLE = ScheduleView()
+BULK = BulkScheduleResponse()
 
 
 @blueprint.post("/flags/<flag_key>/schedule")
 @blueprint.arguments(CreateScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.arguments(OnceHeaders, location="headers")
 @blueprint.response(HTTPStatus.CREATED, ScheduleView)
-@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def create_schedule(change: PlannedChange, query: dict[str, str], flag_key: str) -> EffectiveSchedule:
+@blueprint.creates
+def create_schedule(change: PlannedChange, query: dict[str, str], key: str | None, flag_key: str) -> EffectiveSchedule:
     """Plan one change of a flag."""
-    return _plan(named(query, flag_key), [change], batch=False)[0]
+    return _plan(named(query, flag_key), [change], batch=False, once=once(key, _single))[0]
 
 
 @blueprint.post("/flags/<flag_key>/schedule/bulk")
 @blueprint.arguments(BulkCreateScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.arguments(OnceHeaders, location="headers")
 @blueprint.response(HTTPStatus.CREATED, BulkScheduleResponse)
-@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+@blueprint.creates
 def create_schedules(
-    body: dict[str, Sequence[PlannedChange]], query: dict[str, str], flag_key: str
+    body: dict[str, Sequence[PlannedChange]], query: dict[str, str], key: str | None, flag_key: str
 ) -> dict[str, list[EffectiveSchedule]]:
     """Plan up to fifty changes of a flag, all or none."""
-    return {"schedules": _plan(named(query, flag_key), body["schedules"], batch=True)}
+    return {"schedules": _plan(named(query, flag_key), body["schedules"], batch=True, once=once(key, _bulk))}
+
+
+@blueprint.get("/schedules")
+@blueprint.arguments(PlanListQuery, location="query")
+@blueprint.response(HTTPStatus.OK, PlanListView)
+def list_plans(query: PlanQuery) -> dict[str, Any]:
+    """List what is coming, over all flags of an environment, by time."""
+    page = schedules.list_plans(query, store=store())
+    return {"schedules": page.items, "next_cursor": _after(page.items[-1]) if page.more else None}
 
 
 @blueprint.get("/flags/<flag_key>/schedule")
@@ -71,6 +90,19 @@ def read_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> Eff
     return schedules.read_schedule(named(query, flag_key), _id(schedule_id, flag_key), store=store())
 
 
+@blueprint.patch("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.arguments(ReviseScheduleRequest)
+@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.response(HTTPStatus.OK, ScheduleView)
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+def revise_schedule(revision: Revision, query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
+    """Give a schedule that is not in effect yet another instant, other updates, or both."""
+    which = _id(schedule_id, flag_key)
+    return schedules.revise_schedule(
+        named(query, flag_key), which, revision, by=caller(), store=store(), limits=service().limits
+    )
+
+
 @blueprint.delete("/flags/<flag_key>/schedule/<schedule_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
@@ -80,8 +112,24 @@ def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> E
     return schedules.cancel_schedule(named(query, flag_key), _id(schedule_id, flag_key), by=caller(), store=store())
 
 
-def _plan(name: FlagName, changes: Sequence[PlannedChange], *, batch: bool) -> list[EffectiveSchedule]:
-    return schedules.plan_schedules(name, changes, batch=batch, by=caller(), store=store(), limits=service().limits)
+def _plan(
+    name: FlagName, changes: Sequence[PlannedChange], *, batch: bool, once: Once[list[EffectiveSchedule]] | None
+) -> list[EffectiveSchedule]:
+    return schedules.plan_schedules(
+        name, changes, batch=batch, by=caller(), store=store(), limits=service().limits, once=once
+    )
+
+
+def _single(created: list[EffectiveSchedule]) -> Any:
+    return SINGLE.dump(created[0])
+
+
+def _bulk(created: list[EffectiveSchedule]) -> Any:
+    return BULK.dump({"schedules": created})
+
+
+def _after(last: EffectiveSchedule) -> str:
+    return cursor(rfc3339(last.schedule.scheduled_at), str(last.flag.id), last.schedule.seq)
 
 
 def _id(text: str, flag_key: str) -> UUID:

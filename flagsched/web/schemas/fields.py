@@ -106,6 +106,12 @@ class Instant(fields.AwareDateTime):
         return None if value is None else rfc3339(value)
 
 
+class Id(fields.UUID):
+    """The id of something, as it was answered."""
+
+    default_error_messages = {"invalid_uuid": "must be an id as flagsched gives it"}
+
+
 class Limit(fields.Integer):
     """How many to answer at most, from a query."""
 

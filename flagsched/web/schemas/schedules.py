@@ -3,16 +3,30 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from flagsched.domain.errors import BULK_REFUSED
-from flagsched.domain.schedules import MAX_BATCH, PlannedChange, Status
+from flagsched.domain.schedules import MAX_BATCH, PlannedChange, Revision, Status
 from flagsched.domain.updates import UnreadableUpdates, Updates
-from flagsched.ports import ScheduleQuery
-from flagsched.web.schemas.fields import EXPECTED, PERCENTAGE, Boolean, Cursor, Instant, Limit, Percentage, read_instant
+from flagsched.ports import PlanQuery, ScheduleQuery
+from flagsched.web.schemas.fields import (
+    EXPECTED,
+    PERCENTAGE,
+    Boolean,
+    Cursor,
+    Id,
+    Instant,
+    Limit,
+    Percentage,
+    read_instant,
+)
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.strict import Body, View
+from flagsched.web.schemas.windows import Window
+
+ANY = "any"
 
 
 class UpdatesBody(Body):
@@ -43,18 +57,19 @@ class CreateScheduleRequest(Body):
 
 
 class Batch(fields.List[Any]):
-    """1 to 50 changes; a longer list is refused unread."""
+    """Up to 50 changes; a longer list is refused unread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fewest: int) -> None:
         one = fields.Nested(CreateScheduleRequest, error_messages=EXPECTED)
-        size = {"minItems": 1, "maxItems": MAX_BATCH}
+        size = {"minItems": fewest, "maxItems": MAX_BATCH}
         super().__init__(one, required=True, error_messages=EXPECTED, metadata=size)
+        self._fewest = fewest
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
         if not isinstance(value, list):
             raise ValidationError("must be an array")
-        if not 1 <= len(value) <= MAX_BATCH:
-            raise ValidationError(f"must have 1 to {MAX_BATCH} items, not {len(value)}")
+        if not self._fewest <= len(value) <= MAX_BATCH:
+            raise ValidationError(f"must have {self._fewest} to {MAX_BATCH} items, not {len(value)}")
         return super()._deserialize(value, attr, data, **options)
 
 
@@ -63,7 +78,23 @@ class BulkCreateScheduleRequest(Body):
 
     refusal = BULK_REFUSED
 
-    schedules = Batch()
+    schedules = Batch(fewest=1)
+
+
+class ReviseScheduleRequest(Body):
+    """What to change of a schedule: its instant, all of its updates, or both."""
+
+    scheduled_at = Instant(data_key="scheduledAt")
+    updates = fields.Nested(UpdatesBody, error_messages=EXPECTED)
+
+    @validates_schema
+    def _something(self, data: dict[str, Any], **options: object) -> None:
+        if not data:
+            raise ValidationError("must set scheduledAt, updates or both")
+
+    @post_load
+    def _revision(self, data: dict[str, Any], **options: object) -> Revision:
+        return Revision(**data)
 
 
 def _place(place: list[Any]) -> tuple[datetime, int]:
@@ -87,6 +118,29 @@ class ScheduleListQuery(EnvironmentQuery):
         status = data.pop("status", None)
         environment = data.pop("environment")
         return environment, ScheduleQuery(statuses=[Status(status)] if status else [], **data)
+
+
+def _place_of_all(place: list[Any]) -> tuple[datetime, UUID, int]:
+    instant, flag_id, seq = place
+    at, number = _place([instant, seq])
+    return at, UUID(flag_id), number
+
+
+class PlanListQuery(EnvironmentQuery, Window):
+    """Which schedules of all flags; `from` and `to` are of `scheduledAt`. Those that are pending, unless it is said."""
+
+    status = fields.String(
+        validate=validate.OneOf([*(s.value for s in Status), ANY], error="must be one of: {choices}"),
+    )
+    batch_id = Id(data_key="batchId")
+    after = Cursor(_place_of_all, data_key="cursor")
+    limit = Limit(default=50, most=500)
+
+    @post_load
+    def _query(self, data: dict[str, Any], **options: object) -> PlanQuery:
+        # Whoever asks for a batch wants to see all of it.
+        status = data.pop("status", ANY if "batch_id" in data else Status.PENDING)
+        return PlanQuery(statuses=[] if status == ANY else [Status(status)], **data)
 
 
 UPDATES = {
@@ -117,12 +171,19 @@ class ScheduleView(View):
     in_effect = fields.Boolean(data_key="inEffect")
     updates = UpdatesView(attribute="schedule.updates", metadata=UPDATES)
     applied_at = Instant(attribute="schedule.applied_at", data_key="appliedAt", allow_none=True)
-    error_message = fields.String(attribute="schedule.error_message", data_key="errorMessage", allow_none=True)
+    error_message = fields.String(data_key="errorMessage", allow_none=True)
     created_by = fields.String(attribute="schedule.created_by", data_key="createdBy")
     created_at = Instant(attribute="schedule.created_at", data_key="createdAt")
     updated_at = Instant(attribute="schedule.updated_at", data_key="updatedAt")
     cancelled_by = fields.String(attribute="schedule.cancelled_by", data_key="cancelledBy", allow_none=True)
     cancelled_at = Instant(attribute="schedule.cancelled_at", data_key="cancelledAt", allow_none=True)
+
+
+class PlanListView(View):
+    """One page of schedules of all flags; `nextCursor` is null on the last."""
+
+    schedules = fields.List(fields.Nested(ScheduleView))
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True)
 
 
 class BulkScheduleResponse(View):

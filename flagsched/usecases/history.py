@@ -1,0 +1,20 @@
+"""What happened, as an admin asks for it."""
+
+from dataclasses import replace
+
+from flagsched.domain.flags import FlagName
+from flagsched.domain.history import StoredEntry
+from flagsched.ports import HistoryQuery, Page, Store
+from flagsched.usecases.flags import find_flag
+
+
+def list_history(query: HistoryQuery, *, store: Store) -> Page[StoredEntry]:
+    """The entries of an environment, newest first, archived flags' too."""
+    with store.reading() as work:
+        return work.history.page(query)
+
+
+def list_flag_history(name: FlagName, query: HistoryQuery, *, store: Store) -> Page[StoredEntry]:
+    """The entries of one flag, newest first; FlagMissing."""
+    with store.reading() as work:
+        return work.history.page(replace(query, flag_id=find_flag(work, name).id))

@@ -1,0 +1,83 @@
+"""What a flag was, is and will be, with or without changes that are only considered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from flagsched.domain.errors import NOT_VALID
+from flagsched.domain.flags import Flag, FlagName
+from flagsched.domain.schedules import (
+    DEFAULT_LIMITS,
+    PlanLimits,
+    PlannedChange,
+    Schedule,
+    conflicts,
+    plan_batch,
+    refuse_duplicates,
+)
+from flagsched.domain.segments import Segment, segments, turns
+from flagsched.domain.timeline import EffectiveSchedule, effective_schedule, in_order
+from flagsched.ports import Reading, Store
+from flagsched.usecases.flags import find_flag
+
+PAST_CHANGES_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Segments of a window; if they end before it does, the rest begins at `next_start`."""
+
+    segments: Sequence[Segment]
+    next_start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a flag would be from now on, and which pending schedules meddle with what is considered."""
+
+    segments: Sequence[Segment]
+    conflicts: Sequence[EffectiveSchedule]
+
+
+def read_timeline(
+    name: FlagName, start: datetime | None, end: datetime | None, *, store: Store, limit: int = PAST_CHANGES_AT_ONCE
+) -> Timeline:
+    """A flag from `start` (else its creation) until before `end` (else as long as the plan stays); FlagMissing."""
+    with store.reading() as work:
+        flag = find_flag(work, name)
+        start = max(start or flag.created_at, flag.created_at)
+        told = work.history.state_changes(flag, start, end, limit + 1)
+        # One more than is told, to know where to go on.
+        next_start = told.items[limit].entry.effective_at if len(told.items) > limit else None
+        turned = turns(flag, told.items, work.schedules.pending([flag])[flag.id])
+        return Timeline(segments(turned, start, next_start or end), next_start)
+
+
+def preview_plan(
+    name: FlagName, drafts: Sequence[PlannedChange], *, store: Store, limits: PlanLimits = DEFAULT_LIMITS
+) -> Preview:
+    """What the flag would be, from now on, with these changes; judged like their creation, and nothing is written.
+
+    Raises DuplicateInstants, FlagMissing, QuotaExceeded, InstantsRefused.
+    """
+    refuse_duplicates(drafts)
+    with store.reading() as work:
+        flag = find_flag(work, name)
+        now = flag.now(work.at)
+        pending = in_order(work.schedules.pending([flag])[flag.id])
+        ahead = [schedule for schedule in pending if not schedule.is_due(now)]
+        limits.refuse_quota(flag, len(ahead), len(drafts))
+        limits.refuse_instants([draft.scheduled_at for draft in drafts], now, NOT_VALID)
+        return Preview(
+            _foreseen(work, flag, pending, drafts),
+            [effective_schedule(schedule, flag, now) for schedule in conflicts(drafts, ahead)],
+        )
+
+
+def _foreseen(work: Reading, flag: Flag, pending: list[Schedule], drafts: Sequence[PlannedChange]) -> list[Segment]:
+    now = flag.now(work.at)
+    drafted = plan_batch(flag, drafts, ids=[uuid4() for _ in drafts], batch_id=None, by="", at=now)
+    places = {draft.id: place for place, draft in enumerate(drafted)}
+    told = work.history.state_changes(flag, now, None, 1)
+    return segments(turns(flag, told.items, [*pending, *drafted], places), now, None)

@@ -1,0 +1,66 @@
+"""History entries as they are asked for and go out."""
+
+from datetime import datetime
+from typing import Any
+
+from marshmallow import fields, post_load, validate
+
+from flagsched.domain.flags import FLAG_KEY
+from flagsched.domain.history import Action
+from flagsched.ports import HistoryQuery
+from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, Text, read_instant
+from flagsched.web.schemas.flags import KEY_EXPECTED, EnvironmentQuery
+from flagsched.web.schemas.strict import View
+from flagsched.web.schemas.windows import Window
+
+LARGEST_ID = 2**63 - 1
+
+
+def _place(place: list[Any]) -> tuple[datetime, int]:
+    instant, entry_id = place
+    if type(entry_id) is not int or not 0 <= entry_id <= LARGEST_ID:
+        raise ValueError(entry_id)
+    return read_instant(instant), entry_id
+
+
+class FlagHistoryQuery(EnvironmentQuery):
+    """Which entries of a flag."""
+
+    before = Cursor(_place, data_key="cursor")
+    limit = Limit(default=50, most=500)
+
+    @post_load
+    def _query(self, data: dict[str, Any], **options: object) -> HistoryQuery:
+        return HistoryQuery(**data)
+
+
+class HistoryListQuery(FlagHistoryQuery, Window):
+    """Which entries of an environment; `from` and `to` are of `effectiveAt`."""
+
+    flag_key = Name(FLAG_KEY, KEY_EXPECTED, data_key="flagKey")
+    actor = Text(longest=200)
+    action = fields.Enum(Action, by_value=True, validate=validate.OneOf(list(Action)))
+
+
+class EntryView(View):
+    """One thing that happened: in effect at `effectiveAt`, written down at `recordedAt`."""
+
+    id = fields.Integer()
+    flag_key = fields.String(attribute="entry.name.key", data_key="flagKey")
+    environment = fields.String(attribute="entry.name.environment")
+    action = fields.Enum(Action, attribute="entry.action", by_value=True)
+    schedule_id = fields.UUID(attribute="entry.schedule_id", data_key="scheduleId", allow_none=True)
+    version = fields.Integer(attribute="entry.flag_version", metadata={"description": "the flag's, after it"})
+    before = fields.Raw(attribute="entry.before", metadata={"type": ["object", "null"]})
+    after = fields.Raw(attribute="entry.after", metadata={"type": ["object", "null"]})
+    actor = fields.String(attribute="entry.actor")
+    request_id = fields.String(attribute="entry.request_id", data_key="requestId", allow_none=True)
+    effective_at = Instant(attribute="entry.effective_at", data_key="effectiveAt")
+    recorded_at = Instant(attribute="entry.recorded_at", data_key="recordedAt")
+
+
+class HistoryView(View):
+    """One page of entries, newest first; `nextCursor` is null on the last."""
+
+    entries = fields.List(fields.Nested(EntryView))
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True)
