@@ -1,0 +1,1 @@
+"""Transactions that are open at once, on PostgreSQL."""
