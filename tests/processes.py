@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
+from uuid import uuid4
 
+import jwt
 import sqlalchemy as sa
 
 from tests.builders import SECRET
@@ -89,6 +91,13 @@ def web(url: sa.URL, log: Path, **variables: str) -> Iterator[str]:
     with started([sys.executable, "-m", "gunicorn", "wsgi:app"], log, env) as running:
         running.wait_for_log("Booting worker")
         yield f"http://127.0.0.1:{port}"
+
+
+def a_token(subject: str = "ada") -> str:
+    """An admin's token for the web processes of this module."""
+    now = int(time())
+    claims = {"sub": subject, "role": "admin", "type": "access", "jti": uuid4().hex, "iat": now, "exp": now + 3600}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
 def free_port() -> int:

@@ -57,7 +57,7 @@ def _open_store(app: Flask, settings: WebSettings) -> Store:
     db = SQLAlchemy(app, metadata=metadata)
     Migrate(app, db, directory=str(migrations_folder()), **configure_arguments())
     with app.app_context():
-        return SqlStore(prepare(db.engine))
+        return SqlStore(prepare(db.engine, settings.common.limits))
 
 
 def _register(app: Flask) -> None:

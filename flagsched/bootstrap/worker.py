@@ -12,12 +12,15 @@ from flagsched.domain.errors import FlagschedError
 from flagsched.worker.run import Worker
 from flagsched.worker.tick import Drain, Tick
 
+LONGEST_SECONDS = 8.0
+"""What a worker waits for a transaction: longer than a request, and still in time for SIGTERM."""
+
 
 def main() -> None:
     """Work until told to stop; exit code 2 for bad settings."""
     settings = _settings()
     engine = open_engine(settings.common.database_url, settings.common.limits)
-    store = SqlStore(engine)
+    store = SqlStore(engine, seconds=LONGEST_SECONDS)
     drain = Drain(store)
     Worker(
         Tick(store, drain, poll_seconds=settings.poll_seconds),

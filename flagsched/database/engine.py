@@ -2,11 +2,14 @@
 
 import sqlite3
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+
+from flagsched.database.deadlines import WATCH
 
 BUSY_SECONDS = 3
 READING = "flagsched_reading"
@@ -16,7 +19,9 @@ READING = "flagsched_reading"
 class Limits:
     """How long to wait for the database, in seconds, and how many connections to hold."""
 
-    connect_seconds: int = 3
+    connect_seconds: int = 2
+    ping_seconds: float = 1.0
+    pool_seconds: float = 1.5
     statement_seconds: int = 4
     idle_in_transaction_seconds: int = 10
     pool_size: int = 5
@@ -48,10 +53,14 @@ def _absolute(url: sa.URL) -> sa.URL:
 
 def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
     """The keyword arguments of `create_engine` for this URL."""
-    options: dict[str, Any] = {"pool_size": limits.pool_size, "max_overflow": limits.pool_overflow, "pool_timeout": 3}
+    options: dict[str, Any] = {
+        "pool_size": limits.pool_size,
+        "max_overflow": limits.pool_overflow,
+        "pool_timeout": limits.pool_seconds,
+    }
     if url.get_backend_name() == "sqlite":
         return options | {"connect_args": {"timeout": BUSY_SECONDS}}
-    return options | {"pool_pre_ping": True, "connect_args": _postgresql_arguments(limits)}
+    return options | {"connect_args": _postgresql_arguments(limits)}
 
 
 def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
@@ -72,22 +81,34 @@ def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
     }
 
 
-def prepare(engine: sa.Engine) -> sa.Engine:
-    """Have SQLite begin transactions as we say; leave PostgreSQL as it is."""
+def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
+    """Have SQLite begin transactions as we say, and PostgreSQL's connections looked at before they are used."""
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _open_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
+    else:
+        sa.event.listen(engine, "checkout", partial(_ping, engine.dialect, limits.ping_seconds))
     return engine
 
 
 def open_engine(url: sa.URL, limits: Limits) -> sa.Engine:
     """An engine that connects when it is first used: so it may be opened before a fork."""
-    return prepare(sa.create_engine(url, **engine_options(url, limits)))
+    return prepare(sa.create_engine(url, **engine_options(url, limits)), limits)
 
 
 def insert_for(connection: sa.Connection, table: sa.Table) -> Any:
     """An INSERT of the connection's dialect, which knows ON CONFLICT; typed loosely, since there are two of them."""
     return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
+
+
+def _ping(dialect: sa.Dialect, seconds: float, connection: Any, *_: object) -> None:
+    # SQLAlchemy's own would wait for a frozen server without end.
+    try:
+        with WATCH.within(seconds) as deadline:
+            deadline.watch(connection)
+            dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise sa.exc.InvalidatePoolError from error
 
 
 def _open_sqlite(connection: sqlite3.Connection, record: object) -> None:

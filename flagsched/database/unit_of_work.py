@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
+from flagsched.database.deadlines import WATCH
+from flagsched.database.deadlines import Connection as DriverConnection
 from flagsched.database.engine import READING, insert_for
 from flagsched.database.errors import translate
 from flagsched.database.flags import Flags
@@ -21,6 +23,7 @@ from flagsched.database.tables import environments
 from flagsched.domain.instants import rfc3339
 
 CHANNEL = "flagsched"
+LONGEST_SECONDS = 4.5
 READ_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "sqlite": {READING: True},
@@ -78,7 +81,9 @@ class SqlWriting:
 class SqlStore:
     """Implements `ports.Store`; the clock is the database's own on PostgreSQL, the host's on SQLite."""
 
-    def __init__(self, engine: sa.Engine, clock: Clock | None = None) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock | None = None, *, seconds: float = LONGEST_SECONDS) -> None:
+        """`seconds` is what a transaction may take, with all its waiting; then PostgreSQL is taken for gone."""
+        self._seconds = seconds
         on_sqlite = engine.dialect.name == "sqlite"
         self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
         self._writing = engine.execution_options(**WRITE_OPTIONS[engine.dialect.name])
@@ -87,14 +92,14 @@ class SqlStore:
     @contextmanager
     def reading(self) -> Iterator[SqlReading]:
         """See `ports.Store`."""
-        with _translated(), self._reading.connect() as connection:
+        with self._connected(self._reading) as connection:
             at = self._clock.at_begin(connection)
             yield SqlReading(Flags(connection, self._clock), Schedules(connection), History(connection), at)
 
     @contextmanager
     def writing(self) -> Iterator[SqlWriting]:
         """See `ports.Store`."""
-        with _translated(), self._writing.connect() as connection:
+        with self._connected(self._writing) as connection:
             connection.begin()  # SQLite takes its write lock here, before anybody looks at the clock.
             yield SqlWriting(
                 connection,
@@ -107,13 +112,16 @@ class SqlStore:
 
     def check(self) -> None:
         """See `ports.Store`."""
-        with _translated(), self._reading.connect() as connection:
+        with self._connected(self._reading) as connection:
             check_schema(connection)
 
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise translate(error) from error
+    @contextmanager
+    def _connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        try:
+            # Around the connection: what ends its transaction waits for the server too.
+            with WATCH.within(self._seconds) as deadline, engine.connect() as connection:
+                if engine.dialect.name == "postgresql":
+                    deadline.watch(cast("DriverConnection", connection.connection.driver_connection))
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise translate(error) from error

