@@ -22,6 +22,9 @@ class Runtime(Protocol):
     def work(self, *, once: bool) -> None:
         """A worker."""
 
+    def examine(self, *, as_json: bool, mend: bool) -> None:
+        """Look whether all is well."""
+
     def upgrade(self, revision: str) -> None:
         """Bring the schema up."""
 
@@ -64,6 +67,20 @@ def run(runtime: Runtime, port: int) -> None:
 def worker(runtime: Runtime, *, once: bool) -> None:
     """Run a worker: it writes down what is in effect."""
     runtime.work(once=once)
+
+
+@flagsched.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--repair",
+    "mend",
+    is_flag=True,
+    help="First recompute what follows from the plans (after a restore, or by hand).",
+)
+@click.pass_obj
+def doctor(runtime: Runtime, *, as_json: bool, mend: bool) -> None:
+    """Look whether all is well: settings, schema, clock, record, and everything stored. Exit code 0 or 1."""
+    runtime.examine(as_json=as_json, mend=mend)
 
 
 @flagsched.group()

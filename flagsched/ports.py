@@ -127,6 +127,31 @@ class HistoryReader(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A flag whose record waits: since when, and why if it was tried."""
+
+    flag: str
+    since: datetime | None
+    last_error: str | None
+
+
+class Examiner(Protocol):
+    """What can be asked of everything that is stored, when it is in doubt."""
+
+    def examine(self) -> Mapping[str, Page[str]]:
+        """Each invariant, as a sentence, with the first of those that break it."""
+
+    def overdue(self, before: datetime) -> Page[Overdue]:
+        """Flags with something due before `before` that is not recorded, and those that could not be."""
+
+    def last_recorded_at(self) -> datetime | None:
+        """When the last entry of the history was written."""
+
+    def environments(self) -> list[str]:
+        """All environments, by name."""
+
+
 class Reading(Protocol):
     """One transaction that sees one instant of the database and writes nothing."""
 
@@ -141,6 +166,10 @@ class Reading(Protocol):
     @property
     def history(self) -> HistoryReader:
         """What happened to them."""
+
+    @property
+    def examiner(self) -> Examiner:
+        """All of it, in doubt."""
 
     @property
     def at(self) -> datetime:
@@ -171,6 +200,12 @@ class FlagWriter(FlagReader, Protocol):
         Raises Overtaken if, by the clock of this very statement, something of the plan before or after is in effect.
         `revision` is the environment's.
         """
+
+    def lock_all(self, environment: str) -> int:
+        """Lock all flags of an environment, archived ones too, and say how many."""
+
+    def recompute(self, environment: str, *, revision: int) -> None:
+        """Write of all flags of an environment when the next is due, as their plans say, and that all has changed."""
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         """Let no worker claim the flag before `until`, and say why."""
@@ -238,7 +273,7 @@ class Writing(Protocol):
     def now(self) -> datetime:
         """The clock as it is now: ask it after the lock."""
 
-    def publish(self, environment: str, wake_at: datetime | None = None) -> int:
+    def publish(self, environment: str, wake_at: datetime | None = None, *, at_least: int = 1) -> int:
         """Raise the environment's revision, give it, and tell it at commit to whoever listens.
 
         `wake_at` is the instant of the earliest schedule that this transaction creates.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 
 from flagsched import cli
-from flagsched.bootstrap import demo, worker
+from flagsched.bootstrap import demo, doctor, worker
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.web import create_app
 from flagsched.config import BadSettings, read_settings, read_web_settings
@@ -37,6 +37,10 @@ class Processes:
     def work(self, *, once: bool) -> None:
         """See `cli.Runtime`."""
         (worker.record_once if once else worker.main)()
+
+    def examine(self, *, as_json: bool, mend: bool) -> None:
+        """See `cli.Runtime`."""
+        doctor.run(as_json=as_json, mend=mend)
 
     def upgrade(self, revision: str = "head") -> None:
         """See `cli.Runtime`."""

@@ -125,6 +125,16 @@ class Flags:
         values |= {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None}
         return sa.update(flags).where(flags.c.id == given.c.id).values(values)
 
+    def lock_all(self, environment: str) -> int:
+        """See `ports.FlagWriter`."""
+        every = sa.select(flags.c.id).where(flags.c.environment == environment).order_by(flags.c.id)
+        return len(self.connection.execute(every.with_for_update(key_share=True)).all())
+
+    def recompute(self, environment: str, *, revision: int) -> None:
+        """See `ports.FlagWriter`."""
+        recomputed = {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None, "revision": revision}
+        self.connection.execute(sa.update(flags).where(flags.c.environment == environment).values(recomputed))
+
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         """See `ports.FlagWriter`."""
         postponed = {"retry_at": until, "last_error": error[:LAST_ERROR_LENGTH]}

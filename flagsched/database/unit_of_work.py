@@ -17,6 +17,7 @@ from flagsched.database.engine import READING, insert_for
 from flagsched.database.errors import translate
 from flagsched.database.flags import Flags
 from flagsched.database.history import History
+from flagsched.database.invariants import Invariants
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema import check_schema
 from flagsched.database.tables import environments
@@ -39,6 +40,7 @@ class SqlReading:
     flags: Flags
     schedules: Schedules
     history: History
+    examiner: Invariants
     at: datetime
 
 
@@ -57,12 +59,14 @@ class SqlWriting:
         """See `ports.Writing`."""
         return self.clock.now(self.connection)
 
-    def publish(self, environment: str, wake_at: datetime | None = None) -> int:
+    def publish(self, environment: str, wake_at: datetime | None = None, *, at_least: int = 1) -> int:
         """See `ports.Writing`."""
+        one_more = environments.c.revision + 1
+        higher = sa.case((one_more < at_least, at_least), else_=one_more)
         raised = (
             insert_for(self.connection, environments)
-            .values(name=environment, revision=1)
-            .on_conflict_do_update(index_elements=["name"], set_={"revision": environments.c.revision + 1})
+            .values(name=environment, revision=at_least)
+            .on_conflict_do_update(index_elements=["name"], set_={"revision": higher})
             .returning(environments.c.revision)
         )
         revision: int = self.connection.execute(raised).scalar_one()
@@ -94,7 +98,13 @@ class SqlStore:
         """See `ports.Store`."""
         with self._connected(self._reading) as connection:
             at = self._clock.at_begin(connection)
-            yield SqlReading(Flags(connection, self._clock), Schedules(connection), History(connection), at)
+            yield SqlReading(
+                Flags(connection, self._clock),
+                Schedules(connection),
+                History(connection),
+                Invariants(connection),
+                at,
+            )
 
     @contextmanager
     def writing(self) -> Iterator[SqlWriting]:

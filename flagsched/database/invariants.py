@@ -1,0 +1,236 @@
+"""What must hold of everything stored, as queries that find where it does not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from flagsched.database.flags import LIVE, NEXT_DUE_AT
+from flagsched.database.tables import environments, flags, history, is_pending, schedules
+from flagsched.domain.history import STATE_CHANGES, Action
+from flagsched.domain.schedules import MAX_BATCH, Status
+from flagsched.ports import Overdue, Page
+
+SHOWN = 10
+ENDINGS = {
+    Status.APPLIED: Action.SCHEDULE_APPLIED,
+    Status.CANCELLED: Action.SCHEDULE_CANCELLED,
+    Status.FAILED: Action.SCHEDULE_FAILED,
+}
+Query = sa.Select[Any] | sa.CompoundSelect[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Invariants:
+    """Implements `ports.Examiner`."""
+
+    connection: sa.Connection
+
+    def examine(self) -> Mapping[str, Page[str]]:
+        """See `ports.Examiner`."""
+        return {name: self._first(query) for name, query in INVARIANTS.items()}
+
+    def overdue(self, before: datetime) -> Page[Overdue]:
+        """See `ports.Examiner`."""
+        waiting = (
+            sa.select(flags.c.environment, flags.c.key, flags.c.next_due_at, flags.c.last_error)
+            .where(LIVE, sa.or_(flags.c.next_due_at <= before, flags.c.last_error.is_not(None)))
+            .order_by(flags.c.next_due_at)
+            .limit(SHOWN + 1)
+        )
+        rows = self.connection.execute(waiting).all()
+        found = [Overdue(f"{row.environment}/{row.key}", row.next_due_at, row.last_error) for row in rows[:SHOWN]]
+        return Page(found, more=len(rows) > SHOWN)
+
+    def last_recorded_at(self) -> datetime | None:
+        """See `ports.Examiner`."""
+        last = sa.select(history.c.recorded_at).order_by(history.c.id.desc()).limit(1)
+        recorded_at: datetime | None = self.connection.execute(last).scalar_one_or_none()
+        return recorded_at
+
+    def environments(self) -> list[str]:
+        """See `ports.Examiner`."""
+        named = sa.union(sa.select(environments.c.name), sa.select(flags.c.environment)).order_by("name")
+        return list(self.connection.execute(named).scalars())
+
+    def _first(self, query: Query) -> Page[str]:
+        found = [str(offender) for offender in self.connection.execute(query.limit(SHOWN + 1)).scalars()]
+        return Page(found[:SHOWN], more=len(found) > SHOWN)
+
+
+def _named() -> sa.ColumnElement[str]:
+    return flags.c.environment + "/" + flags.c.key
+
+
+def _of_schedule() -> sa.ColumnElement[str]:
+    return sa.cast(schedules.c.id, sa.Text)
+
+
+def _counted(actions: tuple[Action, ...]) -> sa.Subquery:
+    """How many entries of these actions each schedule has, and the least of them."""
+    return (
+        sa.select(
+            history.c.schedule_id,
+            sa.func.count().label("entries"),
+            sa.func.min(history.c.action).label("action"),
+            sa.func.min(history.c.flag_version).label("flag_version"),
+        )
+        .where(history.c.action.in_(actions), history.c.schedule_id.is_not(None))
+        .group_by(history.c.schedule_id)
+        .subquery()
+    )
+
+
+def _told_of_nothing(told: sa.Subquery) -> sa.Select[Any]:
+    """Schedules that only the history knows."""
+    known = sa.select(schedules.c.id).where(schedules.c.id == told.c.schedule_id).exists()
+    return sa.select(sa.cast(told.c.schedule_id, sa.Text)).where(~known)
+
+
+def _created_once() -> Query:
+    told = _counted((Action.SCHEDULE_CREATED,))
+    untold = (
+        sa.select(_of_schedule())
+        .outerjoin(told, told.c.schedule_id == schedules.c.id)
+        .where(sa.func.coalesce(told.c.entries, 0) != 1)
+    )
+    return sa.union_all(untold, _told_of_nothing(told))
+
+
+def _ended_once() -> Query:
+    told = _counted(tuple(ENDINGS.values()))
+    expected = sa.case(*((schedules.c.status == s.value, a.value) for s, a in ENDINGS.items()), else_=None)
+    otherwise = sa.or_(
+        told.c.action.is_distinct_from(expected),
+        told.c.entries > 1,
+        sa.and_(schedules.c.status == Status.APPLIED.value, told.c.flag_version != schedules.c.flag_version),
+    )
+    untold = sa.select(_of_schedule()).outerjoin(told, told.c.schedule_id == schedules.c.id).where(otherwise)
+    return sa.union_all(untold, _told_of_nothing(told))
+
+
+def _versions_without_gaps() -> Query:
+    versions = history.c.flag_version
+    told = (
+        sa.select(
+            history.c.flag_id,
+            sa.func.count().label("entries"),
+            sa.func.count(versions.distinct()).label("versions"),
+            sa.func.min(versions).label("first"),
+            sa.func.max(versions).label("last"),
+        )
+        .where(history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)))
+        .group_by(history.c.flag_id)
+        .subquery()
+    )
+    whole = sa.and_(
+        told.c.first == 1,
+        told.c.entries == flags.c.version,
+        told.c.versions == flags.c.version,
+        told.c.last == flags.c.version,
+    )
+    return sa.select(_named()).outerjoin(told, told.c.flag_id == flags.c.id).where(whole.is_not(True))
+
+
+def _applied_in_order() -> Query:
+    order: dict[str, Any] = {
+        "partition_by": schedules.c.flag_id,
+        "order_by": (schedules.c.scheduled_at, schedules.c.seq),
+    }
+    applied = (
+        sa.select(
+            _of_schedule().label("id"),
+            schedules.c.flag_version,
+            sa.func.lag(schedules.c.flag_version).over(**order).label("before"),
+        )
+        .where(schedules.c.status == Status.APPLIED.value)
+        .subquery()
+    )
+    return sa.select(applied.c.id).where(applied.c.flag_version <= applied.c.before)
+
+
+def _final_state() -> Query:
+    last = sa.and_(
+        history.c.flag_id == flags.c.id,
+        history.c.flag_version == flags.c.version,
+        history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)),
+    )
+    told = sa.and_(
+        history.c.after["enabled"].as_boolean() == flags.c.enabled,
+        history.c.after["rolloutPercentage"].as_integer() == flags.c.rollout_percentage,
+        history.c.effective_at == flags.c.changed_at,
+    )
+    return sa.select(_named()).join(history, last).where(told.is_not(True))
+
+
+def _each_from_the_one_before() -> Query:
+    def told(column: str) -> list[sa.ColumnElement[Any]]:
+        entry = history.c[column]
+        return [entry["enabled"].as_boolean(), entry["rolloutPercentage"].as_integer()]
+
+    before: dict[str, Any] = {"partition_by": history.c.flag_id, "order_by": history.c.flag_version}
+    enabled, percentage = told("before")
+    enabled_before, percentage_before = (sa.func.lag(one).over(**before) for one in told("after"))
+    chain = (
+        sa.select(
+            (
+                history.c.environment
+                + "/"
+                + history.c.flag_key
+                + " version "
+                + sa.cast(history.c.flag_version, sa.Text)
+            ).label("named"),
+            history.c.flag_version,
+            sa.and_(enabled == enabled_before, percentage == percentage_before).label("follows"),
+            sa.func.lag(history.c.effective_at).over(**before).label("effective_before"),
+            history.c.effective_at,
+        )
+        .where(history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)))
+        .subquery()
+    )
+    return sa.select(chain.c.named).where(
+        chain.c.flag_version > 1,
+        sa.or_(chain.c.follows.is_not(True), chain.c.effective_at < chain.c.effective_before),
+    )
+
+
+def _next_due_as_computed() -> Query:
+    return sa.select(_named()).where(flags.c.next_due_at.is_distinct_from(NEXT_DUE_AT))
+
+
+def _batches_whole() -> Query:
+    seq = schedules.c.seq
+    whole = sa.and_(
+        sa.func.count(schedules.c.flag_id.distinct()) == 1,
+        sa.func.count(schedules.c.created_at.distinct()) == 1,
+        sa.func.count() == sa.func.max(seq) - sa.func.min(seq) + 1,
+        sa.func.count() <= MAX_BATCH,
+    )
+    batches = sa.select(schedules.c.batch_id).where(schedules.c.batch_id.is_not(None)).group_by(schedules.c.batch_id)
+    return sa.select(sa.cast(batches.having(sa.not_(whole)).subquery().c.batch_id, sa.Text))
+
+
+def _archived_plan_nothing() -> Query:
+    return sa.select(_of_schedule()).join(flags).where(is_pending, flags.c.archived_at.is_not(None))
+
+
+def _revisions_reached() -> Query:
+    of_environment = environments.c.name == flags.c.environment
+    reached = environments.c.revision >= flags.c.revision
+    return sa.select(_named()).outerjoin(environments, of_environment).where(reached.is_not(True))
+
+
+INVARIANTS = {
+    "each schedule was created by one entry of the history": _created_once(),
+    "each ended schedule was ended by one entry, in the version that it made": _ended_once(),
+    "the versions of each flag have no gaps": _versions_without_gaps(),
+    "schedules were applied in order": _applied_in_order(),
+    "each change begins where the one before it ended": _each_from_the_one_before(),
+    "each flag is what its last change made it": _final_state(),
+    "next_due_at is what the plan says": _next_due_as_computed(),
+    "batches are whole": _batches_whole(),
+    "archived flags plan nothing": _archived_plan_nothing(),
+    "no flag is ahead of its environment's revision": _revisions_reached(),
+}

@@ -1,0 +1,98 @@
+"""Is all well, and if not, what is wrong? For whoever is woken when it breaks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flagsched.domain.errors import FlagschedError
+from flagsched.domain.instants import rfc3339
+from flagsched.ports import Overdue, Page, Reading, Store
+
+LATEST_RECORD = timedelta(seconds=60)
+LARGEST_SKEW = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look has found, with some of those that are not well."""
+
+    check: str
+    ok: bool
+    message: str
+    examples: Sequence[str] = ()
+
+
+def examine(store: Store, host_now: datetime) -> list[Finding]:
+    """Look at the schema, the clocks, the record and all invariants; `host_now` is what this host's clock says."""
+    try:
+        store.check()
+        with store.reading() as work:
+            return [
+                Finding("schema", ok=True, message="the database answers, and its schema fits"),
+                _clock(work, host_now),
+                _overdue(work),
+                *_invariants(work),
+            ]
+    except FlagschedError as error:
+        return [Finding("schema", ok=False, message=error.message)]
+
+
+def repair(store: Store) -> list[str]:
+    """Recompute what is derived from the plans, and have every process read everything anew; give the environments.
+
+    For rows that were changed by hand, and for a backup that was restored. Raises FlagBusy.
+    """
+    with store.reading() as work:
+        environments = work.examiner.environments()
+    for environment in environments:
+        with store.writing() as work:
+            work.flags.lock_all(environment)
+            now = work.now()
+            # No counting has come so far: whatever a process saw before, this is another revision.
+            beyond = int(now.timestamp() * 1000)
+            work.flags.recompute(environment, revision=work.publish(environment, now, at_least=beyond))
+            work.commit()
+    return environments
+
+
+def _clock(work: Reading, host_now: datetime) -> Finding:
+    skew = host_now - work.at
+    if abs(skew) > LARGEST_SKEW:
+        seconds = round(skew.total_seconds())
+        message = f"this host's clock differs from the database's by {seconds} s: tokens are judged by the host's"
+        return Finding("clock", ok=False, message=message)
+    last = work.examiner.last_recorded_at()
+    if last is not None and last > work.at:
+        message = f"the database's clock says {rfc3339(work.at)}, but something was recorded at {rfc3339(last)}"
+        return Finding("clock", ok=False, message=message)
+    return Finding("clock", ok=True, message=f"{rfc3339(work.at)} by the database, and this host agrees")
+
+
+def _overdue(work: Reading) -> Finding:
+    waiting = work.examiner.overdue(work.at - LATEST_RECORD)
+    if not waiting.items:
+        return Finding("record", ok=True, message="what is in effect is written down")
+    message = (
+        f"{_count(waiting)} not written down for more than a minute, or not at the first try; is a worker running?"
+    )
+    return Finding("record", ok=False, message=message, examples=[_told(one) for one in waiting.items])
+
+
+def _told(overdue: Overdue) -> str:
+    since = f" since {rfc3339(overdue.since)}" if overdue.since else ""
+    return f"{overdue.flag}{since}{': ' + overdue.last_error if overdue.last_error else ''}"
+
+
+def _invariants(work: Reading) -> list[Finding]:
+    return [
+        Finding(name, ok=not broken.items, message=_broken(broken), examples=broken.items)
+        for name, broken in work.examiner.examine().items()
+    ]
+
+
+def _broken(broken: Page[str]) -> str:
+    return f"not so for {_count(broken)}" if broken.items else "holds"
+
+
+def _count(page: Page[Overdue] | Page[str]) -> str:
+    return f"more than {len(page.items)}" if page.more else str(len(page.items))

@@ -1,0 +1,66 @@
+"""`flagsched doctor`, as an operator runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.flags import create_flag
+from tests.builders import ADMIN, a_new_flag
+from tests.processes import ROOT, environment
+
+
+def doctor(url: sa.URL, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "flagsched", "doctor", *arguments],
+        cwd=ROOT, env=environment(url, **variables), capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _a_flag(engine: sa.Engine) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=SqlStore(engine))
+
+
+def test_the_doctor_says_that_all_is_well(url: sa.URL) -> None:
+    told = doctor(url)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert {line.split()[0] for line in told.stdout.splitlines()} == {"ok"}
+    assert "those of the web process are valid" in told.stdout
+
+
+def test_the_doctor_finds_what_is_broken_and_repairs_it(url: sa.URL, engine: sa.Engine) -> None:
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("UPDATE feature_flags SET next_due_at = created_at")
+
+    broken = doctor(url, "--json")
+    repaired = doctor(url, "--repair", "--json")
+    again = doctor(url)
+
+    assert (broken.returncode, repaired.returncode, again.returncode) == (1, 0, 0)
+    found = json.loads(broken.stdout)
+    assert not found["ok"]
+    assert [f["examples"] for f in found["findings"] if not f["ok"]] == [["production/new-checkout"]]
+    assert json.loads(repaired.stdout)["ok"]
+    assert "repair" in {f["check"] for f in json.loads(repaired.stdout)["findings"]}
+
+
+def test_the_doctor_names_a_wrong_setting_and_looks_on(url: sa.URL) -> None:
+    told = doctor(url, JWT_SECRET_KEY="short")
+
+    assert told.returncode == 1
+    assert 'WRONG settings: web: Environment variable "JWT_SECRET_KEY" invalid' in told.stdout
+    assert "short" not in told.stdout
+    assert "batches are whole" in told.stdout
+
+
+def test_the_doctor_says_that_the_database_is_away() -> None:
+    told = doctor(sa.make_url("postgresql://nobody@127.0.0.1:1/none"), "--repair")
+
+    assert told.returncode == 1
+    assert "WRONG schema: the database does not answer" in told.stdout
+    assert "Traceback" not in told.stderr
