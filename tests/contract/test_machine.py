@@ -1,0 +1,320 @@
+"""Whatever is done in whatever order, by whomever, with crashes and clocks set back: it is as the plain model says."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from flagsched.database.clock import HostClock
+from flagsched.database.engine import Limits, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import (
+    AlreadyApplied,
+    AlreadyCancelled,
+    DuplicateInstants,
+    FlagExists,
+    InstantsRefused,
+)
+from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.idempotency import Answer, RequestKey
+from flagsched.domain.schedules import PlannedChange, Revision
+from flagsched.domain.timeline import EffectiveSchedule
+from flagsched.domain.updates import Updates
+from flagsched.ports import FlagQuery, HistoryQuery, PlanQuery
+from flagsched.usecases.doctor import examine
+from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
+from flagsched.usecases.history import list_history
+from flagsched.usecases.materialise import Setbacks, lock_current, materialise_due, record
+from flagsched.usecases.repeating import Once, Repeated
+from flagsched.usecases.schedules import cancel_schedule, list_plans, plan_schedules, revise_schedule
+from flagsched.usecases.timeline import read_timeline
+from tests.builders import ADMIN, ManualClock, a_new_flag
+from tests.contract.plain import PlainFlag, PlainSchedule, PlainWorld
+from tests.databases import EMPTY, administer
+
+KEYS = ("a", "b")
+keys = st.sampled_from(KEYS)
+seconds = st.integers(min_value=-2, max_value=8)
+updates = st.builds(Updates, enabled=st.none() | st.booleans(), rollout_percentage=st.integers(0, 100)) | st.builds(
+    Updates, enabled=st.booleans()
+)
+
+
+class Crash(Exception):
+    """A process dies."""
+
+
+@dataclass
+class Kept:
+    """A request that was answered, to be sent again."""
+
+    once: Once[list[EffectiveSchedule]]
+    key: str
+    changes: list[PlannedChange]
+    ids: str
+
+
+class Machine(RuleBasedStateMachine):
+    """Does to a store and to the model the same."""
+
+    fresh: Callable[[ManualClock], SqlStore]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = ManualClock()
+        self.store = type(self).fresh(self.clock)
+        self.world = PlainWorld()
+        self.workers = [Setbacks(lambda: self.clock().timestamp()) for _ in range(3)]
+        self.ids: dict[UUID, tuple[str, PlainFlag, PlainSchedule]] = {}
+        self.kept: list[Kept] = []
+
+    @initialize()
+    def a_flag_to_begin_with(self) -> None:
+        self.create("a")
+
+    @rule(key=keys)
+    def create(self, key: str) -> None:
+        if key in self.world.flags:
+            with pytest.raises(FlagExists):
+                create_flag(a_new_flag(key), by=ADMIN, store=self.store)
+            return
+        create_flag(a_new_flag(key), by=ADMIN, store=self.store)
+        self.world.flags[key] = PlainFlag({"enabled": False, "rolloutPercentage": 100}, 1, self.clock.at)
+        self.world.told["flag.created"] += 1
+
+    @precondition(lambda self: self.world.flags)
+    @rule(data=st.data(), ahead=st.lists(st.tuples(seconds, updates), min_size=1, max_size=5), keyed=st.booleans())
+    def plan(self, data: st.DataObject, ahead: list[tuple[int, Updates]], keyed: bool) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.flags)))
+        changes = [PlannedChange(self.clock.at + timedelta(seconds=s), updates) for s, updates in ahead]
+        request = RequestKey.of("ada", str(len(self.kept)), str(changes).encode())
+        once: Once[list[EffectiveSchedule]] | None = Once(request, lambda made: Answer(201, {}, ids_of(made)))
+        if len({change.scheduled_at for change in changes}) < len(changes):
+            with pytest.raises(DuplicateInstants):
+                self._plan(key, changes, once)
+            return
+        if any(change.scheduled_at <= self._present(key) for change in changes):
+            with pytest.raises(InstantsRefused):
+                self._plan(key, changes, once)
+            return
+        created = self._plan(key, changes, once if keyed else None)
+        flag = self.world.record(key, self.clock.at)
+        for one, change in zip(created, changes, strict=True):
+            plain = PlainSchedule(change.scheduled_at, len(flag.plan) + 1, dict(change.updates.as_json()))
+            flag.plan.append(plain)
+            self.ids[one.schedule.id] = (key, flag, plain)
+        self.world.told["schedule.created"] += len(changes)
+        if keyed and once:
+            self.kept.append(Kept(once, key, changes, ids_of(created)))
+
+    def _plan(self, key: str, changes: list[PlannedChange], once: Any) -> list[EffectiveSchedule]:
+        return plan_schedules(named(key), changes, batch=True, by=ADMIN, store=self.store, once=once)
+
+    @precondition(lambda self: self.kept)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        kept = data.draw(st.sampled_from(self.kept))
+        with pytest.raises(Repeated) as repeated:
+            self._plan(kept.key, kept.changes, kept.once)
+        assert repeated.value.answer.body == kept.ids
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        for schedule_id, key, plain in self._one_of_the_living(data):
+            expected = self._refusal(key, plain)
+            self.world.record(key, self.clock.at)
+            with refused(expected):
+                cancel_schedule(named(key), schedule_id, by=ADMIN, store=self.store)
+            if expected is None:
+                plain.status = "cancelled"
+                self.world.told["schedule.cancelled"] += 1
+
+    @rule(data=st.data(), to=st.none() | seconds, sets=st.none() | updates)
+    def revise(self, data: st.DataObject, to: int | None, sets: Updates | None) -> None:
+        at = None if to is None else self.clock.at + timedelta(seconds=to)
+        for schedule_id, key, plain in self._one_of_the_living(data):
+            expected = self._refusal(key, plain)
+            if expected is None and at is not None and at <= self._present(key):
+                expected = InstantsRefused
+            else:
+                self.world.record(key, self.clock.at)
+            with refused(expected):
+                revise_schedule(named(key), schedule_id, Revision(at, sets), by=ADMIN, store=self.store)
+            if expected is None:
+                plain.at, plain.sets = at or plain.at, plain.sets if sets is None else dict(sets.as_json())
+                self.world.told["schedule.updated"] += 1
+
+    def _one_of_the_living(self, data: st.DataObject) -> list[tuple[UUID, str, PlainSchedule]]:
+        living = [(i, key, plain) for i, (key, flag, plain) in self.ids.items() if self.world.flags.get(key) is flag]
+        return [data.draw(st.sampled_from(living))] if living else []
+
+    def _refusal(self, key: str, plain: PlainSchedule) -> type[Exception] | None:
+        if plain.status == "cancelled":
+            return AlreadyCancelled
+        due = plain.at <= max(self.clock.at, self.world.flags[key].changed_at)
+        return AlreadyApplied if due or plain.status == "applied" else None
+
+    def _present(self, key: str) -> datetime:
+        """The flag's own present once what is due is written down, as every writer does first."""
+        flag = self.world.flags[key]
+        due = [s.at for s in flag.plan if s.status == "pending" and s.at <= max(self.clock.at, flag.changed_at)]
+        return max([self.clock.at, flag.changed_at, *due])
+
+    @precondition(lambda self: self.world.flags)
+    @rule(data=st.data(), sets=st.none() | updates)
+    def edit(self, data: st.DataObject, sets: Updates | None) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.flags)))
+        edit_flag(named(key), FlagEdit(sets, "edited"), by=ADMIN, store=self.store)
+        flag = self.world.record(key, self.clock.at)
+        flag.now |= dict(sets.as_json()) if sets else {}
+        flag.version += 1
+        flag.changed_at = max(self.clock.at, flag.changed_at)
+        self.world.told["flag.updated"] += 1
+
+    @precondition(lambda self: self.world.flags)
+    @rule(data=st.data())
+    def archive(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.flags)))
+        archive_flag(named(key), by=ADMIN, store=self.store)
+        flag = self.world.record(key, self.clock.at)
+        pending = [schedule for schedule in flag.plan if schedule.status == "pending"]
+        for schedule in pending:
+            schedule.status = "cancelled"
+        self.world.told.update(["flag.archived", *("schedule.cancelled" for _ in pending)])
+        del self.world.flags[key]
+
+    @rule(worker=st.integers(0, 2))
+    def tick(self, worker: int) -> None:
+        assert not materialise_due(self.store, self.workers[worker]).failed
+        self.world.tick(self.clock.at)
+
+    @rule()
+    def a_worker_crashes(self) -> None:
+        with suppress(Crash), self.store.writing() as work:
+            if claimed := work.flags.claim_due(20, passing_over=[]):
+                record(work, claimed, work.now())
+            raise Crash
+
+    @precondition(lambda self: self.world.flags)
+    @rule(data=st.data())
+    def a_writer_crashes(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.flags)))
+        with suppress(Crash), self.store.writing() as work:
+            flag, clock = lock_current(work, named(key))
+            edited = flag.edited(FlagEdit(description="never"), flag.now(clock))
+            work.flags.change(edited, revision=work.publish("production"))
+            raise Crash
+
+    @rule(milliseconds=st.integers(min_value=1, max_value=5000))
+    def time_passes(self, milliseconds: int) -> None:
+        self.clock.advance(milliseconds=milliseconds)
+
+    @rule(milliseconds=st.integers(min_value=1, max_value=10_000))
+    def the_clock_is_set_back(self, milliseconds: int) -> None:
+        self.clock.advance(milliseconds=-milliseconds)
+
+    @invariant()
+    def every_reader_is_told_what_the_model_says(self) -> None:
+        flags = list_flags(FlagQuery("production"), store=self.store).items
+        told = {f.flag.name.key: (f.state.enabled, f.state.rollout_percentage, f.state.version) for f in flags}
+        assert told == {key: flag.seen(self.clock.at) for key, flag in self.world.flags.items()}
+        assert {f.flag.name.key: f.materialized for f in flags} == {
+            key: not flag.due(self.clock.at) for key, flag in self.world.flags.items()
+        }
+
+    @invariant()
+    def every_schedule_is_as_the_model_says(self) -> None:
+        told = list_plans(PlanQuery("production", limit=10_000), store=self.store).items
+        assert {one.schedule.id: (one.schedule.status.value, one.in_effect) for one in told} == {
+            schedule_id: (plain.status, plain.status == "applied" or plain in flag.due(self.clock.at))
+            for schedule_id, (_, flag, plain) in self.ids.items()
+        }
+
+    @invariant()
+    def the_timeline_foresees_what_the_model_does(self) -> None:
+        for key, flag in self.world.flags.items():
+            present = max(self.clock.at, flag.changed_at)
+            for segment in read_timeline(named(key), present, None, store=self.store).segments:
+                state = segment.state
+                foreseen = flag.seen(max(segment.start, present))
+                assert (state.enabled, state.rollout_percentage, state.version) == foreseen
+
+    def teardown(self) -> None:
+        self.clock.advance(hours=1)
+        for worker in self.workers:
+            while materialise_due(self.store, worker).flags:
+                pass
+        self.world.tick(self.clock.at)
+        self.every_reader_is_told_what_the_model_says()
+        self.every_schedule_is_as_the_model_says()
+        entries = list_history(HistoryQuery("production", limit=10_000), store=self.store).items
+        assert Counter(one.entry.action.value for one in entries) == self.world.told
+        assert [finding for finding in examine(self.store, self.clock.at) if not finding.ok] == []
+
+
+def named(key: str) -> FlagName:
+    return FlagName("production", key)
+
+
+def ids_of(created: list[EffectiveSchedule]) -> str:
+    return " ".join(str(one.schedule.id) for one in created)
+
+
+def refused(expected: type[Exception] | None) -> AbstractContextManager[object]:
+    return pytest.raises(expected) if expected else nullcontext()
+
+
+@pytest.fixture
+def fresh(
+    request: pytest.FixtureRequest, url: sa.URL, engine: sa.Engine, tmp_path: Path
+) -> Iterator[Callable[[ManualClock], SqlStore]]:
+    """Gives an empty database each time it is called."""
+    engines: list[sa.Engine] = []
+
+    def on_sqlite(clock: ManualClock) -> SqlStore:
+        copied = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / f"{len(engines)}.db")
+        engines.append(open_engine(sa.make_url(f"sqlite:///{copied}"), Limits()))
+        return SqlStore(engines[-1], HostClock(clock))
+
+    def on_postgresql(clock: ManualClock) -> SqlStore:
+        administer(url, EMPTY)
+        return SqlStore(engine, HostClock(clock))
+
+    yield on_sqlite if engine.dialect.name == "sqlite" else on_postgresql
+    for opened in engines:
+        opened.dispose()
+
+
+def test_whatever_is_done_in_whatever_order_it_is_as_the_plain_model_says(
+    fresh: Callable[[ManualClock], SqlStore],
+) -> None:
+    machine = type("FreshMachine", (Machine,), {"fresh": staticmethod(fresh)})
+
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
