@@ -224,7 +224,7 @@ class ScheduleWriter(ScheduleReader, Protocol):
     def add(self, planned: Sequence[Schedule]) -> None:
         """Insert them."""
 
-    def revise(self, revised: Schedule) -> None:
+    def change(self, schedule: Schedule) -> None:
         """Write its new instant and updates; StatementFailed if it is not pending any more."""
 
     def end(self, ended: Sequence[Schedule]) -> None:

@@ -29,7 +29,7 @@ ADDED = (
     "created_at",
     "updated_at",
 )
-REVISED = ("id", "scheduled_at", "updates", "updated_at")
+EDITED = ("id", "scheduled_at", "updates", "updated_at")
 ENDED = ("status", "error_message", "updated_at", "applied_at", "flag_version", "cancelled_by", "cancelled_at")
 COLUMNS = tuple(schedules.c[name] for name in dict.fromkeys((*ADDED, *ENDED)))
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
@@ -119,11 +119,11 @@ class Schedules:
         columns = [given.c[name] for name in ADDED]
         self.connection.execute(sa.insert(schedules).from_select(list(ADDED), sa.select(*columns)))
 
-    def revise(self, revised: Schedule) -> None:
+    def change(self, schedule: Schedule) -> None:
         """See `ports.ScheduleWriter`."""
-        types = {name: TYPES[name] for name in REVISED}
-        given = rowset(self.connection.dialect.name, types, [{name: _row(revised)[name] for name in REVISED}])
-        values = {name: given.c[name] for name in REVISED if name != "id"}
+        types = {name: TYPES[name] for name in EDITED}
+        given = rowset(self.connection.dialect.name, types, [{name: _row(schedule)[name] for name in EDITED}])
+        values = {name: given.c[name] for name in EDITED if name != "id"}
         self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), 1)
 
     def end(self, ended: Sequence[Schedule]) -> None:

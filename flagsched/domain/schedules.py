@@ -51,7 +51,7 @@ class PlannedChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class ScheduleEdit:
     """What an admin changes of a pending schedule: its instant, its updates as a whole; None leaves it as it is."""
 
     scheduled_at: datetime | None = None
@@ -96,12 +96,12 @@ class Schedule:
         if not self.pending:
             raise ENDINGS[self.status](self.id)
 
-    def revised(self, revision: "Revision", at: datetime) -> Self:
+    def edited(self, edit: "ScheduleEdit", at: datetime) -> Self:
         """The schedule after an admin changed it; it keeps its number, and so its place on a tie."""
         return replace(
             self,
-            scheduled_at=revision.scheduled_at or self.scheduled_at,
-            updates=revision.updates or self.updates,
+            scheduled_at=edit.scheduled_at or self.scheduled_at,
+            updates=edit.updates or self.updates,
             updated_at=at,
         )
 

@@ -11,8 +11,8 @@ from flagsched.domain.schedules import (
     DEFAULT_LIMITS,
     PlanLimits,
     PlannedChange,
-    Revision,
     Schedule,
+    ScheduleEdit,
     plan_batch,
     refuse_duplicates,
 )
@@ -89,10 +89,10 @@ def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> Effecti
 
 
 @decided
-def revise_schedule(
+def edit_schedule(
     name: FlagName,
     schedule_id: UUID,
-    revision: Revision,
+    edit: ScheduleEdit,
     *,
     by: Actor,
     store: Store,
@@ -104,10 +104,10 @@ def revise_schedule(
     """
     with store.writing() as work:
         flag, before, clock = _lock_pending(work, name, schedule_id)
-        after = before.revised(revision, flag.now(clock))
-        if revision.scheduled_at is not None:
-            limits.refuse_instants([revision.scheduled_at], flag.now(clock), None)
-        work.schedules.revise(after)
+        after = before.edited(edit, flag.now(clock))
+        if edit.scheduled_at is not None:
+            limits.refuse_instants([edit.scheduled_at], flag.now(clock), None)
+        work.schedules.change(after)
         work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
         work.flags.change(flag, revision=work.publish(name.environment, wake_at=after.scheduled_at))
         work.commit()

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from flagsched.database.invariants import INVARIANTS
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit, FlagName
-from flagsched.domain.schedules import Revision
+from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.usecases.doctor import Finding, examine, repair
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
 from flagsched.usecases.materialise import Setbacks, materialise_due
-from flagsched.usecases.schedules import cancel_schedule, plan_schedules, revise_schedule
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
 from tests.rows import the_flag
 
@@ -26,7 +26,7 @@ def _a_life(store: SqlStore, clock: ManualClock) -> None:
     changes = [a_change(after(s), rollout_percentage=s) for s in (10, 20, 30, 40, 50)]
     planned = plan_schedules(CHECKOUT, changes, batch=True, by=ADMIN, store=store)
     cancel_schedule(CHECKOUT, planned[2].schedule.id, by=ADMIN, store=store)
-    revise_schedule(CHECKOUT, planned[3].schedule.id, Revision(after(60)), by=ADMIN, store=store)
+    edit_schedule(CHECKOUT, planned[3].schedule.id, ScheduleEdit(after(60)), by=ADMIN, store=store)
     clock.at = after(25)
     materialise_due(store, Setbacks(lambda: 0.0))
     edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)

@@ -35,7 +35,7 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.idempotency import Answer, RequestKey
-from flagsched.domain.schedules import PlannedChange, Revision
+from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.domain.updates import Updates
 from flagsched.ports import FlagQuery, HistoryQuery, PlanQuery
@@ -44,7 +44,7 @@ from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_
 from flagsched.usecases.history import list_history
 from flagsched.usecases.materialise import Setbacks, lock_current, materialise_due, record
 from flagsched.usecases.repeating import Once, Repeated
-from flagsched.usecases.schedules import cancel_schedule, list_plans, plan_schedules, revise_schedule
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_plans, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.contract.plain import PlainFlag, PlainSchedule, PlainWorld
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data(), to=st.none() | seconds | st.just(-1), sets=st.none() | updates)
-    def revise(self, data: st.DataObject, to: int | None, sets: Updates | None) -> None:
+    def edit_a_schedule(self, data: st.DataObject, to: int | None, sets: Updates | None) -> None:
         at = None if to is None else self.clock.at + timedelta(seconds=to)
         for schedule_id, key, plain in self._one_of_the_living(data):
             expected = self._refusal(key, plain)
@@ -162,7 +162,7 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.world.record(key, self.clock.at)
             with refused(expected):
-                revise_schedule(named(key), schedule_id, Revision(at, sets), by=ADMIN, store=self.store)
+                edit_schedule(named(key), schedule_id, ScheduleEdit(at, sets), by=ADMIN, store=self.store)
             if expected is None:
                 plain.at, plain.sets = at or plain.at, plain.sets if sets is None else dict(sets.as_json())
                 self.world.told["schedule.updated"] += 1

@@ -139,7 +139,7 @@ def test_a_schedule_is_given_another_instant_and_other_updates(admin: FlaskClien
         ({"scheduledAt": "2027-06-03T12:00:00Z"}, {"scheduledAt": ["must be at most 366 days ahead"]}),
     ],
 )
-def test_a_revision_that_is_not_valid_says_what_where_and_why(admin: FlaskClient, body: Any, details: Any) -> None:
+def test_an_edit_that_is_not_valid_says_what_where_and_why(admin: FlaskClient, body: Any, details: Any) -> None:
     (planned,) = bulk(admin, item(10))
 
     answer = admin.patch(f"{SCHEDULE}/{planned['id']}", json=body)
@@ -148,7 +148,7 @@ def test_a_revision_that_is_not_valid_says_what_where_and_why(admin: FlaskClient
     assert admin.get(f"{SCHEDULE}/{planned['id']}").json == planned
 
 
-def test_what_is_in_effect_is_neither_revised_nor_cancelled(admin: FlaskClient, clock: ManualClock) -> None:
+def test_what_is_in_effect_is_neither_edited_nor_cancelled(admin: FlaskClient, clock: ManualClock) -> None:
     (planned,) = bulk(admin, item(10))
     clock.advance(seconds=10)
     path = f"{SCHEDULE}/{planned['id']}"

@@ -10,7 +10,7 @@ from flask import request, url_for
 from flagsched.domain.errors import ScheduleMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.instants import rfc3339
-from flagsched.domain.schedules import PlannedChange, Revision
+from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.ports import PlanQuery, ScheduleQuery
 from flagsched.usecases import schedules
@@ -25,9 +25,9 @@ from flagsched.web.schemas.schedules import (
     BulkCreateScheduleRequest,
     BulkScheduleResponse,
     CreateScheduleRequest,
+    EditScheduleRequest,
     PlanListQuery,
     PlanListView,
-    ReviseScheduleRequest,
     ScheduleListQuery,
     ScheduleView,
 )
@@ -91,15 +91,15 @@ def read_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> Eff
 
 
 @blueprint.patch("/flags/<flag_key>/schedule/<schedule_id>")
-@blueprint.arguments(ReviseScheduleRequest)
+@blueprint.arguments(EditScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def revise_schedule(revision: Revision, query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
+def edit_schedule(edit: ScheduleEdit, query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
     """Give a schedule that is not in effect yet another instant, other updates, or both."""
     which = _id(schedule_id, flag_key)
-    return schedules.revise_schedule(
-        named(query, flag_key), which, revision, by=caller(), store=store(), limits=service().limits
+    return schedules.edit_schedule(
+        named(query, flag_key), which, edit, by=caller(), store=store(), limits=service().limits
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from flagsched.domain.errors import BULK_REFUSED
-from flagsched.domain.schedules import MAX_BATCH, PlannedChange, Revision, Status
+from flagsched.domain.schedules import MAX_BATCH, PlannedChange, ScheduleEdit, Status
 from flagsched.domain.updates import UnreadableUpdates, Updates
 from flagsched.ports import PlanQuery, ScheduleQuery
 from flagsched.web.schemas.fields import (
@@ -81,7 +81,7 @@ class BulkCreateScheduleRequest(Body):
     schedules = Batch(fewest=1)
 
 
-class ReviseScheduleRequest(Body):
+class EditScheduleRequest(Body):
     """What to change of a schedule: its instant, all of its updates, or both."""
 
     scheduled_at = Instant(data_key="scheduledAt")
@@ -93,8 +93,8 @@ class ReviseScheduleRequest(Body):
             raise ValidationError("must set scheduledAt, updates or both")
 
     @post_load
-    def _revision(self, data: dict[str, Any], **options: object) -> Revision:
-        return Revision(**data)
+    def _edit(self, data: dict[str, Any], **options: object) -> ScheduleEdit:
+        return ScheduleEdit(**data)
 
 
 def _place(place: list[Any]) -> tuple[datetime, int]:

@@ -17,13 +17,13 @@ from flagsched.domain.errors import (
     Overtaken,
 )
 from flagsched.domain.flags import FlagEdit
-from flagsched.domain.schedules import Revision
+from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.domain.updates import Updates
 from flagsched.ports import ScheduleQuery
 from flagsched.usecases.flags import archive_flag, edit_flag, read_flag
 from flagsched.usecases.materialise import Setbacks, materialise_due
-from flagsched.usecases.schedules import cancel_schedule, list_schedules, revise_schedule
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules
 from tests.builders import ADMIN, CHECKOUT
 from tests.contract.postgresql.waiting import plan, soon, waiting_for_locks
 from tests.processes import until
@@ -158,9 +158,9 @@ def test_cancels_and_recordings_at_the_same_instant_agree(
     assert [e.effective_at for e in applied] == sorted(e.effective_at for e in applied)
 
 
-def revised_to(store: SqlStore, at: datetime) -> "EffectiveSchedule":
+def edited_to(store: SqlStore, at: datetime) -> "EffectiveSchedule":
     (planned,) = plan_of(store)
-    return revise_schedule(CHECKOUT, planned.schedule.id, Revision(at), by=ADMIN, store=store)
+    return edit_schedule(CHECKOUT, planned.schedule.id, ScheduleEdit(at), by=ADMIN, store=store)
 
 
 def plan_of(store: SqlStore) -> Sequence[EffectiveSchedule]:
@@ -173,10 +173,10 @@ def test_a_reschedule_that_is_held_up_over_the_old_instant_is_refused(
     at = soon(store, 0.6)
     plan(store, at)
 
-    revising = held_up_over(at, store, engine, lambda: in_background(revised_to, store, at + timedelta(minutes=1)))
+    editing = held_up_over(at, store, engine, lambda: in_background(edited_to, store, at + timedelta(minutes=1)))
 
     with pytest.raises(AlreadyApplied):
-        revising.result(timeout=5)
+        editing.result(timeout=5)
     assert told(engine) == [*CREATED, ("schedule.applied", 2)]
 
 
@@ -187,13 +187,13 @@ def test_a_reschedule_that_is_held_up_over_the_new_instant_is_refused(
     plan(store, at + timedelta(minutes=1))
     with engine.begin() as somebody:
         somebody.exec_driver_sql("SELECT 1 FROM feature_flag_environments FOR UPDATE")
-        revising = in_background(revised_to, store, at)
+        editing = in_background(edited_to, store, at)
         until(lambda: waiting_for_locks(engine) == 1)
         until(lambda: soon(store, 0) > at)
         assert not read_flag(CHECKOUT, store=store).state.enabled
 
     with pytest.raises(InstantsRefused):
-        revising.result(timeout=5)
+        editing.result(timeout=5)
     assert [s.scheduled_at for s in all_schedules(engine)] == [at + timedelta(minutes=1)]
     assert told(engine) == CREATED
 
@@ -207,7 +207,7 @@ def test_a_worker_hears_of_a_schedule_that_is_brought_forward(store: SqlStore, e
     until(lambda: heard == [None])
 
     at = soon(store, 60)
-    revised_to(store, at)
+    edited_to(store, at)
 
     until(lambda: heard == [None, at])
     stopped.set()

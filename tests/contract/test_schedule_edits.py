@@ -15,11 +15,11 @@ from flagsched.domain.errors import (
     ScheduleMissing,
 )
 from flagsched.domain.history import Actor
-from flagsched.domain.schedules import PlanLimits, Revision
+from flagsched.domain.schedules import PlanLimits, ScheduleEdit
 from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.schedules import cancel_schedule, plan_schedules, read_schedule, revise_schedule
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules, read_schedule
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
 from tests.recorder import recorded
 from tests.rows import all_history, all_schedules, the_flag
@@ -37,8 +37,8 @@ def plan(store: SqlStore, *seconds: float) -> list[UUID]:
     return [s.schedule.id for s in plan_schedules(CHECKOUT, changes, batch=True, by=ADMIN, store=store)]
 
 
-def revise(store: SqlStore, schedule_id: UUID, revision: Revision) -> EffectiveSchedule:
-    return revise_schedule(CHECKOUT, schedule_id, revision, by=BOB, store=store)
+def edit(store: SqlStore, schedule_id: UUID, to: ScheduleEdit) -> EffectiveSchedule:
+    return edit_schedule(CHECKOUT, schedule_id, to, by=BOB, store=store)
 
 
 def test_a_rescheduled_change_takes_effect_at_the_new_instant_only(
@@ -46,7 +46,7 @@ def test_a_rescheduled_change_takes_effect_at_the_new_instant_only(
 ) -> None:
     (planned,) = plan(store, 10)
 
-    revise(store, planned, Revision(after(30)))
+    edit(store, planned, ScheduleEdit(after(30)))
 
     assert the_flag(engine).next_due_at == after(30)
     clock.at = after(29.999)
@@ -58,7 +58,7 @@ def test_a_rescheduled_change_takes_effect_at_the_new_instant_only(
 def test_a_schedule_may_be_brought_forward(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
     _, late = plan(store, 10, 30)
 
-    revise(store, late, Revision(after(5)))
+    edit(store, late, ScheduleEdit(after(5)))
 
     assert the_flag(engine).next_due_at == after(5)
     clock.at = after(12)
@@ -68,25 +68,25 @@ def test_a_schedule_may_be_brought_forward(store: SqlStore, clock: ManualClock, 
 def test_other_updates_replace_the_old_ones_as_a_whole(store: SqlStore, clock: ManualClock) -> None:
     (planned,) = plan(store, 10)
 
-    revise(store, planned, Revision(updates=Updates(enabled=True)))
+    edit(store, planned, ScheduleEdit(updates=Updates(enabled=True)))
 
     clock.at = after(10)
     state = read_flag(CHECKOUT, store=store).state
     assert (state.enabled, state.rollout_percentage) == (True, 100)
 
 
-def test_a_revision_is_told_and_kept_with_what_was_before(
+def test_an_edit_of_a_schedule_is_told_and_kept_with_what_was_before(
     store: SqlStore, clock: ManualClock, engine: sa.Engine
 ) -> None:
     (planned,) = plan(store, 10)
     before = read_schedule(CHECKOUT, planned, store=store)
     clock.advance(seconds=3)
 
-    revised = revise(store, planned, Revision(after(20), Updates(enabled=True)))
+    edited = edit(store, planned, ScheduleEdit(after(20), Updates(enabled=True)))
 
-    assert read_schedule(CHECKOUT, planned, store=store).schedule == revised.schedule
-    assert (revised.schedule.seq, revised.schedule.created_at) == (before.schedule.seq, before.schedule.created_at)
-    assert (revised.schedule.scheduled_at, revised.schedule.updated_at) == (after(20), after(3))
+    assert read_schedule(CHECKOUT, planned, store=store).schedule == edited.schedule
+    assert (edited.schedule.seq, edited.schedule.created_at) == (before.schedule.seq, before.schedule.created_at)
+    assert (edited.schedule.scheduled_at, edited.schedule.updated_at) == (after(20), after(3))
     entry = all_history(engine)[-1]
     assert (entry.action, entry.actor, entry.request_id, entry.flag_version) == (
         "schedule.updated",
@@ -109,23 +109,23 @@ def test_a_revision_is_told_and_kept_with_what_was_before(
 def test_a_rescheduled_change_keeps_its_number_and_so_its_place_on_a_tie(store: SqlStore, clock: ManualClock) -> None:
     first, _ = plan(store, 10, 20)
 
-    revise(store, first, Revision(after(20)))
+    edit(store, first, ScheduleEdit(after(20)))
 
     clock.at = after(20)
     assert read_flag(CHECKOUT, store=store).state.rollout_percentage == 20
 
 
-def test_what_is_in_effect_cannot_be_revised(store: SqlStore, clock: ManualClock) -> None:
+def test_what_is_in_effect_cannot_be_edited(store: SqlStore, clock: ManualClock) -> None:
     (planned,) = plan(store, 10)
     clock.at = after(10)
 
     with pytest.raises(AlreadyApplied):
-        revise(store, planned, Revision(after(30)))
+        edit(store, planned, ScheduleEdit(after(30)))
 
     assert read_flag(CHECKOUT, store=store).materialized
 
 
-def test_what_has_ended_cannot_be_revised(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
+def test_what_has_ended_cannot_be_edited(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
     cancelled, unreadable = plan(store, 10, 20)
     cancel_schedule(CHECKOUT, cancelled, by=ADMIN, store=store)
     with engine.begin() as somebody:
@@ -133,9 +133,9 @@ def test_what_has_ended_cannot_be_revised(store: SqlStore, clock: ManualClock, e
     clock.at = after(20)
 
     with pytest.raises(AlreadyCancelled):
-        revise(store, cancelled, Revision(after(30)))
+        edit(store, cancelled, ScheduleEdit(after(30)))
     with pytest.raises(AlreadyFailed):
-        revise(store, unreadable, Revision(after(30)))
+        edit(store, unreadable, ScheduleEdit(after(30)))
 
 
 def test_an_unreadable_schedule_is_mended_by_new_updates(
@@ -146,7 +146,7 @@ def test_an_unreadable_schedule_is_mended_by_new_updates(
         somebody.exec_driver_sql("UPDATE feature_flag_schedules SET updates = '[]'")
     assert read_schedule(CHECKOUT, planned, store=store).error_message == "updates are not a JSON object"
 
-    mended = revise(store, planned, Revision(updates=Updates(enabled=True)))
+    mended = edit(store, planned, ScheduleEdit(updates=Updates(enabled=True)))
 
     assert mended.error_message is None
     clock.at = after(10)
@@ -161,7 +161,7 @@ def test_the_new_instant_is_judged_like_that_of_a_new_schedule(
     clock.at = after(5)
 
     with pytest.raises(InstantsRefused):
-        revise(store, planned, Revision(at))
+        edit(store, planned, ScheduleEdit(at))
 
     assert [s.scheduled_at for s in all_schedules(engine)] == [after(10)]
 
@@ -170,23 +170,23 @@ def test_a_schedule_that_lies_too_far_ahead_by_now_may_keep_its_instant(store: S
     (planned,) = plan(store, 10)
 
     strict = PlanLimits(horizon=timedelta(seconds=1))
-    revise_schedule(CHECKOUT, planned, Revision(updates=Updates(enabled=True)), by=BOB, store=store, limits=strict)
+    edit_schedule(CHECKOUT, planned, ScheduleEdit(updates=Updates(enabled=True)), by=BOB, store=store, limits=strict)
 
     assert read_schedule(CHECKOUT, planned, store=store).schedule.updates == Updates(enabled=True)
 
 
 def test_a_schedule_that_does_not_exist_is_missing(store: SqlStore) -> None:
     with pytest.raises(ScheduleMissing):
-        revise(store, uuid4(), Revision(after(30)))
+        edit(store, uuid4(), ScheduleEdit(after(30)))
 
 
-def test_a_revision_takes_as_many_statements_among_many_as_alone(store: SqlStore, engine: sa.Engine) -> None:
+def test_an_edit_of_a_schedule_takes_as_many_statements_among_many_as_alone(store: SqlStore, engine: sa.Engine) -> None:
     (alone,) = plan(store, 10)
     with recorded(engine) as few:
-        revise(store, alone, Revision(after(11)))
+        edit(store, alone, ScheduleEdit(after(11)))
     plan(store, *range(20, 70))
 
     with recorded(engine) as many:
-        revise(store, alone, Revision(after(12)))
+        edit(store, alone, ScheduleEdit(after(12)))
 
     assert len(many) == len(few) <= 12

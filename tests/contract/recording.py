@@ -1,0 +1,41 @@
+"""Recording until nothing is left, and flags that have something to record."""
+
+import sqlalchemy as sa
+
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.flags import FlagName
+from flagsched.usecases.flags import create_flag
+from flagsched.usecases.materialise import (
+    Recorded,
+    Setback,
+    Setbacks,
+    materialise_alone,
+    materialise_due,
+)
+from flagsched.usecases.schedules import plan_schedules
+from tests.builders import ADMIN, a_change, a_new_flag, after
+
+
+def drain(store: SqlStore, setbacks: Setbacks) -> tuple[list[int], list[Setback]]:
+    """Materialise until nothing is due; give how many flags each transaction recorded, and what failed."""
+    flags, failed = [], []
+    while (recorded := materialise_due(store, setbacks)) != Recorded():
+        flags.append(recorded.flags)
+        failed += [s for flag_id in recorded.failed if (s := materialise_alone(store, flag_id, setbacks))]
+    return flags, failed
+
+
+def named(key: str) -> FlagName:
+    return FlagName("production", key)
+
+
+def run(engine: sa.Engine, *statements: str) -> None:
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def a_planned_flag(store: SqlStore, key: str, *seconds: float) -> None:
+    create_flag(a_new_flag(key), by=ADMIN, store=store)
+    changes = [a_change(after(s), rollout_percentage=int(s) % 101) for s in seconds]
+    plan_schedules(named(key), changes, batch=True, by=ADMIN, store=store)

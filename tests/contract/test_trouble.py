@@ -1,0 +1,171 @@
+"""Trouble, on every database: what is in effect can't fail, and one flag's trouble is its own."""
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from flagsched.database.tables import flags as flags_table
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import StatementFailed
+from flagsched.domain.schedules import Status
+from flagsched.usecases.doctor import examine
+from flagsched.usecases.flags import create_flag, read_flag
+from flagsched.usecases.materialise import (
+    Recorded,
+    Setbacks,
+    look_ahead,
+    materialise_due,
+)
+from tests.builders import ADMIN, ManualClock, a_new_flag, after
+from tests.contract.recording import a_planned_flag, drain, named, run
+from tests.rows import all_history, all_schedules
+
+
+@pytest.fixture
+def setbacks(clock: ManualClock) -> Setbacks:
+    return Setbacks(lambda: clock().timestamp())
+
+
+def test_an_unreadable_schedule_is_marked_failed_with_the_reason(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+) -> None:
+    a_planned_flag(store, "new-checkout", 10, 20)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE feature_flag_schedules SET updates = '{\"enabled\": 7}' WHERE seq = 1")
+    clock.advance(seconds=30)
+
+    drain(store, setbacks)
+
+    bad, good = all_schedules(engine)
+    assert (bad.status, bad.error_message, bad.flag_version) == ("failed", "enabled is not a boolean", None)
+    assert (good.status, good.flag_version) == ("applied", 2)
+    assert [e.action for e in all_history(engine)[3:]] == ["schedule.failed", "schedule.applied"]
+
+
+REFUSE_ONE_FLAG = {
+    "sqlite": [
+        """CREATE TRIGGER refuse BEFORE INSERT ON feature_flag_history
+           WHEN NEW.action = 'schedule.applied' AND NEW.flag_key = 'bad'
+           BEGIN SELECT RAISE(ABORT, 'not this one'); END"""
+    ],
+    "postgresql": [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$",
+        """CREATE TRIGGER refuse BEFORE INSERT ON feature_flag_history FOR EACH ROW
+           WHEN (NEW.action = 'schedule.applied' AND NEW.flag_key = 'bad') EXECUTE FUNCTION refuse()""",
+    ],
+}
+ACCEPT_AGAIN = {
+    "sqlite": "DROP TRIGGER refuse",
+    "postgresql": "DROP TRIGGER refuse ON feature_flag_history",
+}
+
+
+def test_a_flag_that_cannot_be_recorded_delays_no_other_and_is_tried_again(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+) -> None:
+    for key in ("a", "bad", "z"):
+        a_planned_flag(store, key, 10)
+    run(engine, *REFUSE_ONE_FLAG[engine.dialect.name])
+    clock.advance(seconds=10)
+
+    _, (setback,) = drain(store, setbacks)
+
+    assert "not this one" in setback.cause
+    assert setback.delay == timedelta(seconds=1)
+    assert [read_flag(named(key), store=store).materialized for key in ("a", "bad", "z")] == [True, False, True]
+    assert read_flag(named("bad"), store=store).state.version == 2
+    assert look_ahead(store, Setbacks(setbacks.monotonic)).due_at == after(11)
+
+    clock.advance(seconds=1)
+    _, (setback,) = drain(store, setbacks)
+    assert setback.delay == timedelta(seconds=2)
+
+    run(engine, ACCEPT_AGAIN[engine.dialect.name])
+    clock.advance(seconds=1)
+    assert drain(store, setbacks) == ([], [])
+    clock.advance(seconds=1)
+    assert drain(store, setbacks) == ([1], [])
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM feature_flags WHERE retry_at IS NOT NULL").scalar() == 0
+
+
+def test_a_setback_is_passed_over_also_when_it_could_not_be_written_down(
+    store: SqlStore, clock: ManualClock, setbacks: Setbacks
+) -> None:
+    a_planned_flag(store, "bad", 10)
+    clock.advance(seconds=10)
+    setbacks.note(read_flag(named("bad"), store=store).flag.id)
+
+    assert materialise_due(store, setbacks) == Recorded()
+    assert look_ahead(store, setbacks).due_at is None
+    clock.advance(seconds=1)
+    assert materialise_due(store, setbacks) == Recorded(1)
+
+
+def test_flags_that_only_look_due_starve_nobody(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+) -> None:
+    for n in range(25):
+        create_flag(a_new_flag(f"idle-{n}"), by=ADMIN, store=store)
+    with engine.begin() as connection:
+        connection.execute(sa.update(flags_table).values(next_due_at=after(1)))
+    a_planned_flag(store, "busy", 10)
+    clock.advance(seconds=10)
+
+    drain(store, setbacks)
+
+    assert read_flag(named("busy"), store=store).materialized
+    assert look_ahead(store, setbacks).due_at is None
+
+
+def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(store: SqlStore, clock: ManualClock) -> None:
+    a_planned_flag(store, "new-checkout", 10)
+    clock.advance(seconds=10)
+    with store.writing() as work:
+        (flag,) = work.flags.claim_due(1, passing_over=[])
+        (schedule,) = work.schedules.due([flag], clock(), 9)[flag.id]
+        ended = replace(schedule, status=Status.FAILED, error_message="by hand")
+        work.schedules.end([ended])
+        with pytest.raises(StatementFailed):
+            work.schedules.end([ended])
+
+
+def test_setbacks_wait_longer_each_time_up_to_a_minute(clock: ManualClock, setbacks: Setbacks) -> None:
+    flag_id = UUID(int=1)
+
+    delays = [setbacks.note(flag_id).total_seconds() for _ in range(9)]
+
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert setbacks.waiting() == [flag_id]
+    clock.advance(seconds=61)
+    assert setbacks.waiting() == []
+
+
+def test_while_a_record_fails_readers_see_each_change_and_no_version_is_used_twice(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+) -> None:
+    a_planned_flag(store, "bad", 10, 20, 30)
+    run(engine, *REFUSE_ONE_FLAG[engine.dialect.name])
+    seen, delays = [], []
+
+    while clock.at < after(200):
+        clock.advance(seconds=1)
+        seen.append(read_flag(named("bad"), store=store).state)
+        delays += [setback.delay.total_seconds() for setback in drain(store, setbacks)[1]]
+    trouble = [f for f in examine(store, clock.at) if not f.ok]
+    run(engine, ACCEPT_AGAIN[engine.dialect.name])
+    clock.advance(seconds=60)
+    drain(store, setbacks)
+
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert [f.check for f in trouble] == ["record"]
+    assert "not this one" in trouble[0].examples[0]
+    applied = [e for e in all_history(engine) if e.action == "schedule.applied"]
+    assert [(e.flag_version, e.effective_at) for e in applied] == [(2, after(10)), (3, after(20)), (4, after(30))]
+    assert sorted({(state.version, state.changed_at) for state in seen})[1:] == [
+        (e.flag_version, e.effective_at) for e in applied
+    ]
+    assert [f for f in examine(store, clock.at) if not f.ok] == []
