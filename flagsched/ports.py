@@ -10,7 +10,7 @@ from uuid import UUID
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Action, Entry, StoredEntry
 from flagsched.domain.idempotency import Answer, RequestKey
-from flagsched.domain.schedules import Schedule, Status
+from flagsched.domain.schedules import Planned, Schedule, Status
 
 Item = TypeVar("Item")
 
@@ -214,7 +214,7 @@ class FlagWriter(FlagReader, Protocol):
 class ScheduleWriter(ScheduleReader, Protocol):
     """Schedules; each method is one statement, whatever the number of schedules."""
 
-    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Schedule]]:
+    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Planned]]:
         """The pending schedules due at `at`, by flag id.
 
         Holds each flag whole or not at all: the first with something due, as many more as make up to `limit`
@@ -236,6 +236,12 @@ class HistoryWriter(Protocol):
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add them, in one statement."""
+
+    def append_endings(self, entries: Sequence[Entry]) -> None:
+        """Add entries of schedules that ended by their instants, and end these, in one statement or two.
+
+        Raises StatementFailed if one of them is not pending any more.
+        """
 
 
 class AnswerKeeper(Protocol):

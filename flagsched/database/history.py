@@ -7,10 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from flagsched.database.errors import REFUSED
 from flagsched.database.rowset import rowset
-from flagsched.database.tables import history
+from flagsched.database.tables import history, is_pending, schedules
+from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import STATE_CHANGES, Action, Entry, StoredEntry
+from flagsched.domain.schedules import Status
 from flagsched.ports import HistoryQuery, Page
 
 WRITTEN = tuple(column.name for column in history.c if column.name != "id")
@@ -49,13 +52,50 @@ class History:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """See `ports.HistoryWriter`."""
+        if entries:
+            self.connection.execute(_inserted(self._given(entries)))
+
+    def append_endings(self, entries: Sequence[Entry]) -> None:
+        """See `ports.HistoryWriter`."""
         if not entries:
             return
+        given = self._given(entries)
+        ended = _ended(given)
+        if self.connection.dialect.name == "postgresql":
+            # One statement: the rows travel once.
+            told = _inserted(given).cte("told")
+            ending = ended.returning(schedules.c.id).cte("ended")
+            rows = self.connection.execute(sa.select(sa.func.count()).select_from(ending).add_cte(told)).scalar_one()
+        else:
+            rows = self.connection.execute(ended).rowcount
+            self.connection.execute(_inserted(given))
+        if rows != len(entries):
+            raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
+
+    def _given(self, entries: Sequence[Entry]) -> sa.FromClause:
         rows = [_row(entry) | {"place": place} for place, entry in enumerate(entries)]
-        given = rowset(self.connection.dialect.name, TYPES, rows)
-        # In their order, since the id is what orders a history.
-        chosen = sa.select(*(given.c[name] for name in WRITTEN)).order_by(given.c.place)
-        self.connection.execute(sa.insert(history).from_select(list(WRITTEN), chosen))
+        return rowset(self.connection.dialect.name, TYPES, rows)
+
+
+def _inserted(given: sa.FromClause) -> sa.Insert:
+    # In their order, since the id is what orders a history.
+    chosen = sa.select(*(given.c[name] for name in WRITTEN)).order_by(given.c.place)
+    return sa.insert(history).from_select(list(WRITTEN), chosen)
+
+
+def _ended(given: sa.FromClause) -> sa.Update:
+    applied = given.c.action == Action.SCHEDULE_APPLIED.value
+    failed = given.c.action == Action.SCHEDULE_FAILED.value
+    return (
+        sa.update(schedules)
+        .where(schedules.c.id == given.c.schedule_id, is_pending)
+        .values(
+            status=sa.case((applied, Status.APPLIED.value), (failed, Status.FAILED.value)),
+            applied_at=sa.case((applied, given.c.recorded_at)),
+            flag_version=sa.case((applied, given.c.flag_version)),
+            error_message=sa.case((failed, given.c.after["errorMessage"].as_string())),
+        )
+    )
 
 
 def _asked(query: HistoryQuery) -> list[sa.ColumnElement[bool]]:

@@ -14,9 +14,10 @@ from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.database.types import Json
 from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag
-from flagsched.domain.schedules import Schedule, Status
+from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.ports import Page, PlanQuery, ScheduleQuery
 
+PLANNED = ("id", "flag_id", "seq", "scheduled_at", "updates")
 ADDED = (
     "id",
     "flag_id",
@@ -91,11 +92,11 @@ class Schedules:
             by_flag[row.flag_id].append(_schedule(row))
         return by_flag
 
-    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Schedule]]:
+    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Planned]]:
         """See `ports.ScheduleWriter`."""
         due = (
             sa.select(
-                *COLUMNS,
+                *(schedules.c[name] for name in PLANNED),
                 sa.func.count().over(order_by=schedules.c.flag_id).label("total"),
                 sa.func.dense_rank().over(order_by=schedules.c.flag_id).label("place"),
                 sa.func.row_number().over(partition_by=schedules.c.flag_id, order_by=ORDER).label("step"),
@@ -104,13 +105,14 @@ class Schedules:
             .subquery()
         )
         within = sa.or_(due.c.total <= limit, due.c.place == 1)
-        by_flag: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}
+        by_flag: dict[UUID, list[Planned]] = {flag.id: [] for flag in flags}
         # Of a flag that is left out, the first step comes along to say so.
         for row in self.connection.execute(sa.select(due, within.label("within")).where(within | (due.c.step == 1))):
-            if row.within:
-                by_flag[row.flag_id].append(_schedule(row))
+            schedule_id, flag_id, seq, scheduled_at, updates, *_, whole = row
+            if whole:
+                by_flag[flag_id].append(Planned(schedule_id, flag_id, seq, scheduled_at, updates))
             else:
-                del by_flag[row.flag_id]
+                del by_flag[flag_id]
         return by_flag
 
     def add(self, planned: Sequence[Schedule]) -> None:

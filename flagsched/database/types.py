@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,7 +52,13 @@ class StoredUpdates(sa.types.TypeDecorator[Updates | UnreadableUpdates]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Updates | UnreadableUpdates:
         """Read the text, whatever it is."""
         del dialect
-        try:
-            return read_updates(json.loads(value))
-        except (TypeError, ValueError, RecursionError) as error:
-            return UnreadableUpdates(f"updates are not JSON: {error}"[:500])
+        return _read(value)
+
+
+@lru_cache(maxsize=1024)
+def _read(text: Any) -> Updates | UnreadableUpdates:
+    # Most plans say one of a few things.
+    try:
+        return read_updates(json.loads(text))
+    except (TypeError, ValueError, RecursionError) as error:
+        return UnreadableUpdates(f"updates are not JSON: {error}"[:500])

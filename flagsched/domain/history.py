@@ -8,8 +8,9 @@ from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.domain.instants import rfc3339
-from flagsched.domain.schedules import Schedule, Status
+from flagsched.domain.schedules import Schedule
 from flagsched.domain.timeline import Step
+from flagsched.domain.updates import UnreadableUpdates
 
 CLOCKWORK = "flagsched"
 """Who applies schedules, whichever process writes it down."""
@@ -99,19 +100,22 @@ def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: 
     )
 
 
-def step_entry(flag: Flag, step: Step, ended: Schedule, recorded_at: datetime) -> Entry:
-    """The entry for a schedule that has `ended` by its instant, in effect since then."""
+def step_entry(flag: Flag, step: Step, recorded_at: datetime) -> Entry:
+    """The entry for a schedule that ended by its instant: it is in effect since then, or failed for a reason."""
+    updates = step.schedule.updates
+    reason = updates.reason if isinstance(updates, UnreadableUpdates) else None
+    after = _settings(step.after)
     return Entry(
         flag_id=flag.id,
         name=flag.name,
-        action=Action.SCHEDULE_APPLIED if ended.status is Status.APPLIED else Action.SCHEDULE_FAILED,
-        schedule_id=ended.id,
+        action=Action.SCHEDULE_APPLIED if reason is None else Action.SCHEDULE_FAILED,
+        schedule_id=step.schedule.id,
         flag_version=step.after.version,
         before=_settings(step.before),
-        after=_settings(step.after),
+        after=after if reason is None else after | {"errorMessage": reason},
         actor=CLOCKWORK,
         request_id=None,
-        effective_at=max(ended.scheduled_at, step.before.changed_at),
+        effective_at=step.effective_at,
         recorded_at=recorded_at,
     )
 

@@ -63,15 +63,30 @@ class ScheduleEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """What is stored: one planned change of one flag, and what became of it."""
+class Planned:
+    """A schedule that has not ended, with all that decides what it does."""
 
     id: UUID
     flag_id: UUID
     seq: int
-    batch_id: UUID | None
     scheduled_at: datetime
     updates: Updates | UnreadableUpdates
+
+    @property
+    def pending(self) -> bool:
+        """Has it not ended yet?"""
+        return True
+
+    def is_due(self, now: datetime) -> bool:
+        """Has its instant come?"""
+        return self.scheduled_at <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Planned):
+    """What is stored: one planned change of one flag, and what became of it."""
+
+    batch_id: UUID | None
     status: Status
     created_by: str
     created_at: datetime
@@ -86,10 +101,6 @@ class Schedule:
     def pending(self) -> bool:
         """Has it not ended yet?"""
         return self.status is Status.PENDING
-
-    def is_due(self, now: datetime) -> bool:
-        """Has its instant come?"""
-        return self.scheduled_at <= now
 
     def refuse_unless_pending(self) -> None:
         """Raise the error that names how it ended, if it did."""

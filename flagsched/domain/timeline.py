@@ -3,25 +3,27 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from flagsched.domain.flags import Flag, FlagState, apply
-from flagsched.domain.schedules import Schedule, Status
+from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
+
+AnySchedule = TypeVar("AnySchedule", bound=Planned)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One due schedule, and the flag's state before and after it; equal if it was passed over."""
+    """One due schedule, and the flag's state before and after it; the same if it was passed over."""
 
-    schedule: Schedule
+    schedule: Planned
     before: FlagState
     after: FlagState
 
-    def ended(self, recorded_at: datetime) -> Schedule:
-        """The schedule as it is once this step is written down at `recorded_at`; its `updated_at` is somebody's."""
-        if isinstance(self.schedule.updates, UnreadableUpdates):
-            return replace(self.schedule, status=Status.FAILED, error_message=self.schedule.updates.reason)
-        return replace(self.schedule, status=Status.APPLIED, applied_at=recorded_at, flag_version=self.after.version)
+    @property
+    def effective_at(self) -> datetime:
+        """Since when it is in effect, or would be: never before what was in effect already."""
+        return max(self.schedule.scheduled_at, self.before.changed_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +44,18 @@ class Replay:
         return replace(self.flag, state=self.state)
 
 
-def in_order(schedules: Iterable[Schedule]) -> list[Schedule]:
+def in_order(schedules: Iterable[AnySchedule]) -> list[AnySchedule]:
     """The order in which schedules of one flag take effect; on a tie the later-created comes last and wins."""
     return sorted(schedules, key=lambda schedule: (schedule.scheduled_at, schedule.seq))
 
 
-def due(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> list[Schedule]:
+def due(flag: Flag, schedules: Iterable[AnySchedule], at: datetime) -> list[AnySchedule]:
     """The pending schedules of `flag` whose instant has come at `at`, in order."""
     now = flag.now(at)
     return in_order(schedule for schedule in schedules if schedule.pending and schedule.is_due(now))
 
 
-def replay(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> Replay:
+def replay(flag: Flag, schedules: Iterable[Planned], at: datetime) -> Replay:
     """Fold onto the flag's written state the pending schedules that are due at `at`, in order.
 
     A schedule whose updates can't be read is passed over: it changes nothing and adds no version.
@@ -69,7 +71,7 @@ def replay(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> Replay:
     return Replay(flag, tuple(steps))
 
 
-def state_at(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> FlagState:
+def state_at(flag: Flag, schedules: Iterable[Planned], at: datetime) -> FlagState:
     """What `flag` is at `at`, given its pending schedules (others are ignored).
 
     `at` before the flag's last change is taken as that change: the past is the history's to tell.
@@ -77,7 +79,7 @@ def state_at(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> FlagSta
     return replay(flag, schedules, at).state
 
 
-def next_change_at(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> datetime | None:
+def next_change_at(flag: Flag, schedules: Iterable[Planned], at: datetime) -> datetime | None:
     """The first instant after `at` at which the plan changes `flag`, if there is one."""
     now = flag.now(at)
     ahead = (s.scheduled_at for s in schedules if s.pending and not s.is_due(now) and _readable(s))
@@ -91,7 +93,7 @@ def in_effect(schedule: Schedule, flag: Flag, at: datetime) -> bool:
     return schedule.status is Status.APPLIED
 
 
-def _readable(schedule: Schedule) -> bool:
+def _readable(schedule: Planned) -> bool:
     return not isinstance(schedule.updates, UnreadableUpdates)
 
 
@@ -120,7 +122,7 @@ class EffectiveSchedule:
         return self.schedule.error_message or (updates.reason if isinstance(updates, UnreadableUpdates) else None)
 
 
-def effective_flag(flag: Flag, schedules: Iterable[Schedule], at: datetime) -> EffectiveFlag:
+def effective_flag(flag: Flag, schedules: Iterable[Planned], at: datetime) -> EffectiveFlag:
     """What a reader is told of `flag` at `at`; `schedules` holds all its pending ones."""
     pending = list(schedules)
     replayed = replay(flag, pending, at)

@@ -24,9 +24,7 @@ def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int = S
     at = max(flag.now(clock) for flag in flags)
     due = work.schedules.due(flags, at, limit)
     replays = [replay(flag, due[flag.id], clock) for flag in flags if flag.id in due]
-    ended = [(replayed.flag, step, step.ended(clock)) for replayed in replays for step in replayed.steps]
-    work.schedules.end([schedule for _, _, schedule in ended])
-    work.history.append([step_entry(flag, step, schedule, clock) for flag, step, schedule in ended])
+    work.history.append_endings([step_entry(one.flag, step, clock) for one in replays for step in one.steps])
     recorded = [replayed.recorded for replayed in replays]
     work.flags.settle(recorded)
     return recorded

@@ -205,7 +205,7 @@ def test_several_overdue_schedules_are_one_write_of_the_flag(
         drain(store, setbacks)
 
     assert sum(s.startswith("UPDATE feature_flags ") for s in statements) == 1
-    assert sum(s.startswith("UPDATE feature_flag_schedules ") for s in statements) == 1
+    assert sum("UPDATE feature_flag_schedules " in s for s in statements) == 1
     assert sum(e.action == "schedule.applied" for e in all_history(engine)) == 50
 
 

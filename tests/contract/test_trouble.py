@@ -1,6 +1,6 @@
 """Trouble, on every database: what is in effect can't fail, and one flag's trouble is its own."""
 
-from dataclasses import replace
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -8,9 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database.tables import flags as flags_table
+from flagsched.database.tables import schedules as schedules_table
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import StatementFailed
-from flagsched.domain.schedules import Status
+from flagsched.domain.history import step_entry
+from flagsched.domain.timeline import Step
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.materialise import (
@@ -19,7 +21,7 @@ from flagsched.usecases.materialise import (
     look_ahead,
     materialise_due,
 )
-from tests.builders import ADMIN, ManualClock, a_new_flag, after
+from tests.builders import ADMIN, ManualClock, a_new_flag, a_state, after
 from tests.contract.recording import a_planned_flag, drain, named, run
 from tests.rows import all_history, all_schedules
 
@@ -121,16 +123,21 @@ def test_flags_that_only_look_due_starve_nobody(
     assert look_ahead(store, setbacks).due_at is None
 
 
-def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(store: SqlStore, clock: ManualClock) -> None:
+def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine
+) -> None:
     a_planned_flag(store, "new-checkout", 10)
     clock.advance(seconds=10)
-    with store.writing() as work:
-        (flag,) = work.flags.claim_due(1, passing_over=[])
-        (schedule,) = work.schedules.due([flag], clock(), 9)[flag.id]
-        ended = replace(schedule, status=Status.FAILED, error_message="by hand")
-        work.schedules.end([ended])
-        with pytest.raises(StatementFailed):
-            work.schedules.end([ended])
+
+    with suppress(StatementFailed), store.writing() as work:
+        claimed = work.flags.claim_due(1, passing_over=[])
+        (schedule,) = work.schedules.due(claimed, clock(), 9)[claimed[0].id]
+        by_hand = sa.update(schedules_table).values(status="cancelled", cancelled_at=after(1), cancelled_by="somebody")
+        work.connection.execute(by_hand)
+        work.history.append_endings([step_entry(claimed[0], Step(schedule, a_state(), a_state(version=2)), after(10))])
+        pytest.fail("it was recorded")
+
+    assert [e.action for e in all_history(engine)] == ["flag.created", "schedule.created"]
 
 
 def test_setbacks_wait_longer_each_time_up_to_a_minute(clock: ManualClock, setbacks: Setbacks) -> None:

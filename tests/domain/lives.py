@@ -1,6 +1,7 @@
 """Lives of a flag: its history, state and plan, as an hour of changes and recordings leaves them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from flagsched.domain.flags import Flag, FlagEdit, FlagState
 from flagsched.domain.history import Entry, StoredEntry, flag_entry, schedule_entry, step_entry
-from flagsched.domain.schedules import PlannedChange, Schedule, plan_batch
+from flagsched.domain.schedules import PlannedChange, Schedule, Status, plan_batch
 from flagsched.domain.timeline import replay, state_at
 from flagsched.domain.updates import Updates
 from tests.builders import ADMIN, NOON, a_new_flag, after
@@ -44,9 +45,9 @@ class Life:
     def record(self) -> None:
         """What a worker does, and every writer first."""
         replayed = replay(self.flag, self.pending, self.now)
-        ended = [step.ended(self.now) for step in replayed.steps]
-        self._append([step_entry(self.flag, s, e, self.now) for s, e in zip(replayed.steps, ended, strict=True)])
-        self.schedules |= {schedule.id: schedule for schedule in ended}
+        self._append([step_entry(self.flag, step, self.now) for step in replayed.steps])
+        for step in replayed.steps:
+            self.schedules[step.schedule.id] = replace(self.schedules[step.schedule.id], status=Status.APPLIED)
         self.flag = replayed.recorded
 
     def edit(self, updates: Updates | None) -> None:

@@ -1,6 +1,5 @@
 """The heart: order, absolute settings, folding in steps, and what is passed over."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagsched.domain.flags import Flag, FlagState
+from flagsched.domain.history import step_entry
 from flagsched.domain.schedules import Schedule, Status
 from flagsched.domain.timeline import (
     effective_flag,
@@ -87,8 +87,8 @@ def test_folding_in_two_steps_equals_folding_in_one(
     first, second = sorted([one, other])
 
     halfway = replay(flag, plan, first)
-    folded = {step.schedule.id: step.ended(first) for step in halfway.steps}
-    rest = [folded.get(schedule.id, schedule) for schedule in plan]
+    folded = {step.schedule.id for step in halfway.steps}
+    rest = [schedule for schedule in plan if schedule.id not in folded]
 
     assert state_at(halfway.recorded, rest, second) == state_at(flag, plan, second)
 
@@ -176,13 +176,21 @@ def test_equal_values_add_a_version_too() -> None:
     assert state_at(flag, [a_schedule(at=after(1), updates=Updates(enabled=True))], after(1)).version == 2
 
 
-def test_a_recorded_step_says_how_the_schedule_ended() -> None:
+def test_the_entry_of_a_step_says_how_the_schedule_ended() -> None:
+    flag = a_flag()
     good, bad = a_schedule(at=after(1), seq=1), a_schedule(at=after(1), seq=2, updates=UNREADABLE)
 
-    applied, failed = (step.ended(after(9)) for step in replay(a_flag(), [good, bad], after(1)).steps)
+    applied, failed = (step_entry(flag, step, after(9)) for step in replay(flag, [good, bad], after(1)).steps)
 
-    assert applied == replace(good, status=Status.APPLIED, applied_at=after(9), flag_version=2)
-    assert failed == replace(bad, status=Status.FAILED, error_message="updates are not a JSON object")
+    turned_on = {"enabled": True, "rolloutPercentage": 100}
+    assert (applied.action, applied.flag_version, applied.before) == (
+        "schedule.applied",
+        2,
+        turned_on | {"enabled": False},
+    )
+    assert (applied.after, applied.effective_at, applied.recorded_at) == (turned_on, after(1), after(9))
+    assert (failed.action, failed.flag_version, failed.before) == ("schedule.failed", 2, turned_on)
+    assert failed.after == turned_on | {"errorMessage": "updates are not a JSON object"}
 
 
 def test_a_reader_is_told_whether_all_in_effect_is_written_down() -> None:

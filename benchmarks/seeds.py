@@ -1,0 +1,68 @@
+"""Flags with plans that are due, put in place by the database itself, and taken away again."""
+
+import sqlalchemy as sa
+
+ON_POSTGRESQL = """
+    INSERT INTO feature_flags (id, environment, key, enabled, rollout_percentage, description, version, revision,
+                               last_seq, next_due_at, changed_at, created_at)
+    SELECT gen_random_uuid(), 'production', 'flag-' || f, false, 0, '', 1, 1, {each}, {due}, now() - interval '2 hours',
+           now() - interval '2 hours'
+    FROM generate_series(1, {flags}) f;
+    INSERT INTO feature_flag_schedules (id, flag_id, seq, scheduled_at, updates, status, created_by, created_at,
+                                        updated_at)
+    SELECT gen_random_uuid(), flag.id, n, {due} + n * interval '1 second',
+           jsonb_build_object('enabled', n % 2 = 0, 'rolloutPercentage', n % 101), 'pending', 'ada', now(), now()
+    FROM feature_flags flag, generate_series(1, {each}) n WHERE flag.key LIKE 'flag-%';
+    INSERT INTO feature_flag_environments VALUES ('production', 1) ON CONFLICT DO NOTHING;
+"""
+ON_SQLITE = """
+    WITH RECURSIVE f(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM f WHERE n < {flags})
+    INSERT INTO feature_flags (id, environment, key, enabled, rollout_percentage, description, version, revision,
+                               last_seq, next_due_at, changed_at, created_at)
+    SELECT lower(hex(randomblob(16))), 'production', 'flag-' || n, 0, 0, '', 1, 1, {each}, '2026-06-01 12:00:00.000000',
+           '2026-06-01 10:00:00.000000', '2026-06-01 10:00:00.000000' FROM f;
+    WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {each})
+    INSERT INTO feature_flag_schedules (id, flag_id, seq, scheduled_at, updates, status, created_by, created_at,
+                                        updated_at)
+    SELECT lower(hex(randomblob(16))), flag.id, n,
+           strftime('%Y-%m-%d %H:%M:%f000', '2026-06-01 12:00:00', n || ' seconds'),
+           json_object('enabled', json(iif(n % 2, 'false', 'true')), 'rolloutPercentage', n % 101), 'pending', 'ada',
+           '2026-06-01 10:00:00.000000', '2026-06-01 10:00:00.000000'
+    FROM feature_flags flag, s;
+"""
+EMPTY_POSTGRESQL = """
+    ALTER TABLE feature_flag_history DISABLE TRIGGER USER;
+    TRUNCATE feature_flag_history, feature_flag_schedules, feature_flags, feature_flag_environments RESTART IDENTITY;
+    ALTER TABLE feature_flag_history ENABLE TRIGGER USER;
+"""
+
+
+def due(engine: sa.Engine, *, flags: int = 100, each: int = 100) -> None:
+    """Leave only so many flags, with so many schedules each, all of them due for an hour."""
+    driver = engine.raw_connection()
+    try:
+        if engine.dialect.name == "postgresql":
+            with driver.cursor() as cursor:
+                cursor.execute(EMPTY_POSTGRESQL)
+                cursor.execute(ON_POSTGRESQL.format(flags=flags, each=each, due="now() - interval '1 hour'"))
+            driver.commit()
+            _vacuum(engine)
+        else:
+            driver.cursor().executescript(ON_SQLITE.format(flags=flags, each=each))
+    finally:
+        driver.close()
+
+
+def _vacuum(engine: sa.Engine) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE")
+        connection.exec_driver_sql("CHECKPOINT")
+
+
+def left(engine: sa.Engine) -> int:
+    """How many schedules are still pending."""
+    with engine.connect() as connection:
+        pending: int = connection.exec_driver_sql(
+            "SELECT count(*) FROM feature_flag_schedules WHERE status = 'pending'"
+        ).scalar_one()
+        return pending
