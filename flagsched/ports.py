@@ -201,11 +201,11 @@ class FlagWriter(FlagReader, Protocol):
         `revision` is the environment's.
         """
 
-    def lock_all(self, environment: str) -> int:
-        """Lock all flags of an environment, archived ones too, and say how many."""
+    def lock_all(self, environment: str) -> list[UUID]:
+        """Lock all flags of an environment, archived ones too, and give their ids."""
 
-    def recompute(self, environment: str, *, revision: int) -> None:
-        """Write of all flags of an environment when the next is due, as their plans say, and that all has changed."""
+    def recompute(self, locked: Collection[UUID], *, revision: int) -> None:
+        """Write of these flags when the next is due, as their plans say, and that all of them has changed."""
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         """Let no worker claim the flag before `until`, and say why."""
@@ -253,8 +253,8 @@ class AnswerKeeper(Protocol):
         Waits while another transaction holds the key. Raises KeyReused, KeyInProgress.
         """
 
-    def keep(self, request: RequestKey, answer: Answer) -> None:
-        """Keep the answer for LIFE."""
+    def keep(self, request: RequestKey, answer: Answer, now: datetime) -> None:
+        """Keep the answer for LIFE, and forget some that were kept for as long."""
 
 
 class Writing(Protocol):

@@ -8,9 +8,10 @@ from flask import Flask, Response, request
 
 from flagsched.bootstrap.logs import use_host_logging
 from flagsched.config import RateSettings
-from flagsched.database.engine import Limits, database_url, open_engine
+from flagsched.database.engine import Limits, database_url, open_engine, timeouts
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
+from flagsched.ports import Store
 from flagsched.web.api import config, flags, history, schedules, timeline
 from flagsched.web.auth import verified_claims
 from flagsched.web.context import Service, serve
@@ -18,6 +19,8 @@ from flagsched.web.errors import answer_unrouted
 from flagsched.web.rates import Rates
 
 BLUEPRINTS = (flags.blueprint, schedules.blueprint, timeline.blueprint, history.blueprint, config.blueprint)
+
+DRIVERS = ("psycopg2", "pysqlite")
 
 
 class FlagSched:
@@ -43,7 +46,7 @@ class FlagSched:
         rates: Rates | None = None,
         url_prefix: str = "",
     ) -> None:
-        self._engine = _engine(url, engine)
+        self._store = _open(url, engine)
         self._claims = claims
         self._limits = limits
         self._rates = rates or open_rates(RateSettings())
@@ -54,7 +57,7 @@ class FlagSched:
     def init_app(self, app: Flask) -> None:
         """Register the routes on `app`."""
         use_host_logging()
-        serve(app, Service(SqlStore(self._engine), self._claims, self._limits, self._rates))
+        serve(app, Service(self._store, self._claims, self._limits, self._rates))
         app.after_request(self._answer_unrouted)
         for blueprint, prefix in self._prefixes.items():
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"flagsched_{blueprint.name}")
@@ -73,10 +76,14 @@ def open_rates(settings: RateSettings) -> Rates:
     return Rates(settings.storage, writes=settings.writes, failed_sign_ins=settings.failed_sign_ins)
 
 
-def _engine(url: str | None, given: sa.Engine | None) -> sa.Engine:
+def _open(url: str | None, given: sa.Engine | None) -> Store:
     if url is not None and given is None:
-        return open_engine(database_url(url), Limits())
+        return SqlStore(open_engine(database_url(url), Limits()))
     if given is None or url is not None:
         raise ValueError("FlagSched needs either url= or engine=")
-    # SQLite must begin its transactions as we say, which the app's own engine need not do.
-    return open_engine(given.url, Limits()) if given.dialect.name == "sqlite" else given
+    if given.dialect.driver not in DRIVERS:
+        raise ValueError(f"FlagSched works with {' and '.join(DRIVERS)}, not with {given.dialect.driver}")
+    if given.dialect.name == "sqlite":
+        # Its transactions must begin as we say, which the app's own engine need not do.
+        return SqlStore(open_engine(given.url, Limits()))
+    return SqlStore(given, timeouts=timeouts(Limits()))

@@ -24,17 +24,18 @@ class Answers:
     def begin(self, request: RequestKey, now: datetime) -> Answer | None:
         """See `ports.AnswerKeeper`."""
         if self._take(request, now):
-            self._purge(now)
             return None
         kept = self.connection.execute(sa.select(answers).where(_of(request))).one()
         if kept.request_hash != request.request_hash:
             raise KeyReused(request.key)
         return Answer(kept.status, kept.headers, kept.body)
 
-    def keep(self, request: RequestKey, answer: Answer) -> None:
+    def keep(self, request: RequestKey, answer: Answer, now: datetime) -> None:
         """See `ports.AnswerKeeper`."""
         kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         self.connection.execute(sa.update(answers).where(_of(request)).values(kept))
+        # Late in the transaction, since whoever wants one of these rows must wait for its end.
+        self._purge(now)
 
     def _take(self, request: RequestKey, now: datetime) -> bool:
         row: dict[str, Any] = {"request_hash": request.request_hash, "created_at": now}

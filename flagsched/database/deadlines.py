@@ -76,8 +76,9 @@ class Watch:
     def _start(self) -> None:
         with self._lock:
             if self._process != os.getpid():
-                self._running, self._some, self._process = {}, Event(), os.getpid()
+                self._running, self._some = {}, Event()
                 Thread(target=self._look, args=(self._running, self._some), daemon=True, name="deadlines").start()
+                self._process = os.getpid()
 
     @staticmethod
     def _look(running: dict[int, Deadline], some: Event) -> None:

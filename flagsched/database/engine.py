@@ -63,17 +63,21 @@ def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
     return options | {"connect_args": _postgresql_arguments(limits)}
 
 
-def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
-    settings = {
-        "lock_timeout": BUSY_SECONDS,
-        "statement_timeout": limits.statement_seconds,
-        "idle_in_transaction_session_timeout": limits.idle_in_transaction_seconds,
+def timeouts(limits: Limits) -> dict[str, str]:
+    """PostgreSQL's own, by the names of its settings."""
+    return {
+        "lock_timeout": f"{BUSY_SECONDS}s",
+        "statement_timeout": f"{limits.statement_seconds}s",
+        "idle_in_transaction_session_timeout": f"{limits.idle_in_transaction_seconds}s",
     }
+
+
+def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
     return {
         "connect_timeout": limits.connect_seconds,
         "application_name": "flagsched",
         # East of UTC the server would write the calendar's last hours as year 10000, which the driver can't read.
-        "options": " ".join(["-c timezone=UTC", *(f"-c {name}={seconds}s" for name, seconds in settings.items())]),
+        "options": " ".join(["-c timezone=UTC", *(f"-c {name}={value}" for name, value in timeouts(limits).items())]),
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,

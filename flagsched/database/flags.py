@@ -125,15 +125,17 @@ class Flags:
         values |= {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None}
         return sa.update(flags).where(flags.c.id == given.c.id).values(values)
 
-    def lock_all(self, environment: str) -> int:
+    def lock_all(self, environment: str) -> list[UUID]:
         """See `ports.FlagWriter`."""
         every = sa.select(flags.c.id).where(flags.c.environment == environment).order_by(flags.c.id)
-        return len(self.connection.execute(every.with_for_update(key_share=True)).all())
+        return list(self.connection.execute(every.with_for_update(key_share=True)).scalars())
 
-    def recompute(self, environment: str, *, revision: int) -> None:
+    def recompute(self, locked: Collection[UUID], *, revision: int) -> None:
         """See `ports.FlagWriter`."""
-        recomputed = {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None, "revision": revision}
-        self.connection.execute(sa.update(flags).where(flags.c.environment == environment).values(recomputed))
+        given = rowset(self.connection.dialect.name, {"id": flags.c.id.type}, [{"id": one} for one in locked])
+        next_due_at = sa.case((LIVE, NEXT_DUE_AT), else_=None)
+        recomputed = {"next_due_at": next_due_at, "retry_at": None, "last_error": None, "revision": revision}
+        self.connection.execute(sa.update(flags).where(flags.c.id == given.c.id).values(recomputed))
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         """See `ports.FlagWriter`."""

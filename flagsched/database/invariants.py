@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from flagsched.database.flags import LIVE, NEXT_DUE_AT
 from flagsched.database.tables import environments, flags, history, is_pending, schedules
+from flagsched.database.types import Json
 from flagsched.domain.history import STATE_CHANGES, Action
 from flagsched.domain.schedules import MAX_BATCH, Status
+from flagsched.domain.updates import FIELDS
 from flagsched.ports import Overdue, Page
 
 SHOWN = 10
@@ -19,6 +21,7 @@ ENDINGS = {
     Status.CANCELLED: Action.SCHEDULE_CANCELLED,
     Status.FAILED: Action.SCHEDULE_FAILED,
 }
+TRUE = ("true", "1")  # As PostgreSQL and SQLite write it.
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
 
 
@@ -151,39 +154,41 @@ def _applied_in_order() -> Query:
     return sa.select(applied.c.id).where(applied.c.flag_version <= applied.c.before)
 
 
+def _text(json: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[str]:
+    """A value of a JSON object as text, which there is for any value; NULL if there is none."""
+    return sa.func.nullif(sa.cast(json[name], sa.Text), "null")
+
+
+def _settings(entry: sa.ColumnElement[Any]) -> list[sa.ColumnElement[str]]:
+    return [_text(entry, name) for name in FIELDS]
+
+
 def _final_state() -> Query:
     last = sa.and_(
         history.c.flag_id == flags.c.id,
         history.c.flag_version == flags.c.version,
         history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)),
     )
+    enabled, percentage = _settings(history.c.after)
     told = sa.and_(
-        history.c.after["enabled"].as_boolean() == flags.c.enabled,
-        history.c.after["rolloutPercentage"].as_integer() == flags.c.rollout_percentage,
+        enabled.in_(TRUE) == flags.c.enabled,
+        percentage == sa.cast(flags.c.rollout_percentage, sa.Text),
         history.c.effective_at == flags.c.changed_at,
     )
     return sa.select(_named()).join(history, last).where(told.is_not(True))
 
 
 def _each_from_the_one_before() -> Query:
-    def told(column: str) -> list[sa.ColumnElement[Any]]:
-        entry = history.c[column]
-        return [entry["enabled"].as_boolean(), entry["rolloutPercentage"].as_integer()]
-
     before: dict[str, Any] = {"partition_by": history.c.flag_id, "order_by": history.c.flag_version}
-    enabled, percentage = told("before")
-    enabled_before, percentage_before = (sa.func.lag(one).over(**before) for one in told("after"))
+    follows = [
+        now == sa.func.lag(then).over(**before)
+        for now, then in zip(_settings(history.c.before), _settings(history.c.after), strict=True)
+    ]
     chain = (
         sa.select(
-            (
-                history.c.environment
-                + "/"
-                + history.c.flag_key
-                + " version "
-                + sa.cast(history.c.flag_version, sa.Text)
-            ).label("named"),
+            _entry_named().label("named"),
             history.c.flag_version,
-            sa.and_(enabled == enabled_before, percentage == percentage_before).label("follows"),
+            sa.and_(*follows).label("follows"),
             sa.func.lag(history.c.effective_at).over(**before).label("effective_before"),
             history.c.effective_at,
         )
@@ -196,8 +201,34 @@ def _each_from_the_one_before() -> Query:
     )
 
 
+def _applied_as_planned() -> Query:
+    updates = sa.type_coerce(schedules.c.updates, Json)
+    came = [
+        _text(history.c.after, name) == sa.func.coalesce(_text(updates, name), _text(history.c.before, name))
+        for name in FIELDS
+    ]
+    told = sa.and_(history.c.schedule_id == schedules.c.id, history.c.action == Action.SCHEDULE_APPLIED.value)
+    return sa.select(_of_schedule()).join(history, told).where(sa.and_(*came).is_not(True))
+
+
+def _told_of_nobody() -> Query:
+    known = sa.select(flags.c.id).where(flags.c.id == history.c.flag_id).exists()
+    return sa.select(_entry_named()).where(~known)
+
+
+def _numbered_and_born() -> Query:
+    last = sa.select(sa.func.max(schedules.c.seq)).where(schedules.c.flag_id == flags.c.id).scalar_subquery()
+    born = sa.and_(history.c.flag_id == flags.c.id, history.c.action == Action.FLAG_CREATED.value)
+    first = sa.select(sa.func.min(history.c.effective_at)).where(born).scalar_subquery()
+    return sa.select(_named()).where(sa.or_(last > flags.c.last_seq, first.is_distinct_from(flags.c.created_at)))
+
+
+def _entry_named() -> sa.ColumnElement[str]:
+    return history.c.environment + "/" + history.c.flag_key + " version " + sa.cast(history.c.flag_version, sa.Text)
+
+
 def _next_due_as_computed() -> Query:
-    return sa.select(_named()).where(flags.c.next_due_at.is_distinct_from(NEXT_DUE_AT))
+    return sa.select(_named()).where(LIVE, flags.c.next_due_at.is_distinct_from(NEXT_DUE_AT))
 
 
 def _batches_whole() -> Query:
@@ -231,6 +262,9 @@ INVARIANTS = {
     "each flag is what its last change made it": _final_state(),
     "next_due_at is what the plan says": _next_due_as_computed(),
     "batches are whole": _batches_whole(),
+    "what was applied is what was planned": _applied_as_planned(),
+    "each entry of the history tells of a flag": _told_of_nobody(),
+    "each flag knows its birth and its last schedule": _numbered_and_born(),
     "archived flags plan nothing": _archived_plan_nothing(),
     "no flag is ahead of its environment's revision": _revisions_reached(),
 }

@@ -15,6 +15,7 @@ from flagsched.database.types import Json
 from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag
 from flagsched.domain.schedules import Planned, Schedule, Status
+from flagsched.domain.updates import UnreadableUpdates
 from flagsched.ports import Page, PlanQuery, ScheduleQuery
 
 PLANNED = ("id", "flag_id", "seq", "scheduled_at", "updates")
@@ -123,9 +124,12 @@ class Schedules:
 
     def change(self, schedule: Schedule) -> None:
         """See `ports.ScheduleWriter`."""
-        types = {name: TYPES[name] for name in EDITED}
-        given = rowset(self.connection.dialect.name, types, [{name: _row(schedule)[name] for name in EDITED}])
-        values = {name: given.c[name] for name in EDITED if name != "id"}
+        # What can't be read is left as it stands, for whoever looks into it.
+        unreadable = isinstance(schedule.updates, UnreadableUpdates)
+        written = [name for name in EDITED if not (unreadable and name == "updates")]
+        types = {name: TYPES[name] for name in written}
+        given = rowset(self.connection.dialect.name, types, [{name: _row(schedule)[name] for name in written}])
+        values = {name: given.c[name] for name in written if name != "id"}
         self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), 1)
 
     def end(self, ended: Sequence[Schedule]) -> None:

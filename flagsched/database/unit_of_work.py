@@ -1,7 +1,7 @@
 """Transactions: those that only read, those that may write, and which clock each looks at."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,17 +14,19 @@ from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.deadlines import WATCH
 from flagsched.database.deadlines import Connection as DriverConnection
 from flagsched.database.engine import READING, insert_for
-from flagsched.database.errors import translate
+from flagsched.database.errors import AWAY, translate
 from flagsched.database.flags import Flags
 from flagsched.database.history import History
 from flagsched.database.invariants import Invariants
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema import check_schema
 from flagsched.database.tables import environments
+from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.domain.instants import rfc3339
 
 CHANNEL = "flagsched"
 LONGEST_SECONDS = 4.5
+NO_TIMEOUTS: Mapping[str, str] = {}
 READ_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "sqlite": {READING: True},
@@ -85,9 +87,20 @@ class SqlWriting:
 class SqlStore:
     """Implements `ports.Store`; the clock is the database's own on PostgreSQL, the host's on SQLite."""
 
-    def __init__(self, engine: sa.Engine, clock: Clock | None = None, *, seconds: float = LONGEST_SECONDS) -> None:
-        """`seconds` is what a transaction may take, with all its waiting; then PostgreSQL is taken for gone."""
+    def __init__(
+        self,
+        engine: sa.Engine,
+        clock: Clock | None = None,
+        *,
+        seconds: float = LONGEST_SECONDS,
+        timeouts: Mapping[str, str] = NO_TIMEOUTS,
+    ) -> None:
+        """`seconds` is what a transaction may take, with all its waiting; then PostgreSQL is taken for gone.
+
+        `timeouts` are PostgreSQL's own, to be set for each transaction where the connections have others.
+        """
         self._seconds = seconds
+        self._timeouts = timeouts
         on_sqlite = engine.dialect.name == "sqlite"
         self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
         self._writing = engine.execution_options(**WRITE_OPTIONS[engine.dialect.name])
@@ -97,6 +110,7 @@ class SqlStore:
     def reading(self) -> Iterator[SqlReading]:
         """See `ports.Store`."""
         with self._connected(self._reading) as connection:
+            self._limit(connection)
             at = self._clock.at_begin(connection)
             yield SqlReading(
                 Flags(connection, self._clock),
@@ -111,6 +125,7 @@ class SqlStore:
         """See `ports.Store`."""
         with self._connected(self._writing) as connection:
             connection.begin()  # SQLite takes its write lock here, before anybody looks at the clock.
+            self._limit(connection)
             yield SqlWriting(
                 connection,
                 self._clock,
@@ -128,10 +143,26 @@ class SqlStore:
     @contextmanager
     def _connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
         try:
-            # Around the connection: what ends its transaction waits for the server too.
-            with WATCH.within(self._seconds) as deadline, engine.connect() as connection:
+            with WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
                 if engine.dialect.name == "postgresql":
                     deadline.watch(cast("DriverConnection", connection.connection.driver_connection))
-                yield connection
+                try:
+                    yield connection
+                finally:
+                    # Here, where it is watched, and not in the pool, where the connection is somebody else's.
+                    connection.rollback()
+                    deadline.close()
         except sa.exc.SQLAlchemyError as error:
             raise translate(error) from error
+
+    def _limit(self, connection: sa.Connection) -> None:
+        if self._timeouts:
+            connection.execute(sa.select(*(sa.func.set_config(n, v, True) for n, v in self._timeouts.items())))
+
+
+def _connect(engine: sa.Engine) -> sa.Connection:
+    try:
+        return engine.connect()
+    except sa.exc.InvalidRequestError as error:
+        # The pool has given up: every connection that it made was closed again at once.
+        raise DatabaseUnavailable(AWAY, str(error)) from error

@@ -10,6 +10,8 @@ from flagsched.ports import Overdue, Page, Reading, Store
 
 LATEST_RECORD = timedelta(seconds=60)
 LARGEST_SKEW = timedelta(seconds=60)
+# What others recorded since this transaction began is among what it sees.
+LARGEST_LAG = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,11 @@ def repair(store: Store) -> list[str]:
         environments = work.examiner.environments()
     for environment in environments:
         with store.writing() as work:
-            work.flags.lock_all(environment)
+            locked = work.flags.lock_all(environment)
             now = work.now()
             # No counting has come so far: whatever a process saw before, this is another revision.
             beyond = int(now.timestamp() * 1000)
-            work.flags.recompute(environment, revision=work.publish(environment, now, at_least=beyond))
+            work.flags.recompute(locked, revision=work.publish(environment, now, at_least=beyond))
             work.commit()
     return environments
 
@@ -62,7 +64,7 @@ def _clock(work: Reading, host_now: datetime) -> Finding:
         message = f"this host's clock differs from the database's by {seconds} s: tokens are judged by the host's"
         return Finding("clock", ok=False, message=message)
     last = work.examiner.last_recorded_at()
-    if last is not None and last > work.at:
+    if last is not None and last - work.at > LARGEST_LAG:
         message = f"the database's clock says {rfc3339(work.at)}, but something was recorded at {rfc3339(last)}"
         return Finding("clock", ok=False, message=message)
     return Finding("clock", ok=True, message=f"{rfc3339(work.at)} by the database, and this host agrees")

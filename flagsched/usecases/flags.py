@@ -22,7 +22,7 @@ def create_flag(asked: NewFlag, *, by: Actor, store: Store, once: Once[Effective
         work.flags.add(flag)  # Before the environment, as locks are taken; so its revision is written afterwards.
         work.history.append([flag_entry(None, flag, by=by, recorded_at=clock)])
         created = effective_flag(flag, [], clock)
-        keep(work, once, created)
+        keep(work, once, created, clock)
         work.flags.change(flag, revision=work.publish(flag.name.environment))
         work.commit()
     return created

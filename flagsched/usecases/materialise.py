@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from flagsched.domain.errors import DatabaseUnavailable, FlagMissing, Unavailable
+from flagsched.domain.errors import FlagMissing, Unavailable
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import step_entry
 from flagsched.domain.timeline import replay
@@ -46,16 +46,33 @@ def lock_current(work: Writing, name: FlagName) -> tuple[Flag, datetime]:
 
 @dataclass(slots=True)
 class Setbacks:
-    """The flags that could not be recorded, kept in the process too: writing it down may fail for the same cause."""
+    """The flags that could not be recorded, kept in the process too: writing it down may fail for the same cause.
+
+    Each of them is tried alone until it goes well, so that it holds up no other.
+    """
 
     monotonic: Callable[[], float]
     tries: dict[UUID, int] = field(default_factory=dict)
     waiting_until: dict[UUID, float] = field(default_factory=dict)
 
+    def known(self) -> list[UUID]:
+        """The flags that are tried alone."""
+        return list(self.tries)
+
     def waiting(self) -> list[UUID]:
-        """The flags to pass over now."""
+        """The flags to leave alone now."""
         now = self.monotonic()
         return [flag_id for flag_id, until in self.waiting_until.items() if until > now]
+
+    def ready(self) -> list[UUID]:
+        """The flags to try alone now."""
+        waiting = set(self.waiting())
+        return [flag_id for flag_id in self.tries if flag_id not in waiting]
+
+    def suspect(self, flag_ids: Collection[UUID]) -> None:
+        """Have these flags tried alone: recording them together has failed."""
+        for flag_id in flag_ids:
+            self.tries.setdefault(flag_id, 0)
 
     def note(self, flag_id: UUID) -> timedelta:
         """One more failure of this flag: how long to leave it alone."""
@@ -81,49 +98,51 @@ class Setback:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How many flags one transaction wrote down, or which ones it failed with: each of these is to be tried alone."""
+    """How many flags one transaction wrote down, or with how many it failed: each of these is to be tried alone."""
 
     flags: int = 0
-    failed: Collection[UUID] = ()
+    failed: int = 0
 
 
 def materialise_due(store: Store, setbacks: Setbacks) -> Recorded:
     """Claim some flags with something due, and record them in one transaction.
 
-    Raises DatabaseUnavailable, and whatever keeps it from claiming at all.
+    Raises whatever keeps it from claiming at all.
     """
     claimed: list[Flag] = []
     try:
         with store.writing() as work:
-            claimed = work.flags.claim_due(FLAGS_AT_ONCE, passing_over=setbacks.waiting())
+            claimed = work.flags.claim_due(FLAGS_AT_ONCE, passing_over=setbacks.known())
             recorded = record(work, claimed, work.now()) if claimed else []
             work.commit()
-    except DatabaseUnavailable:
-        raise
     except Unavailable:
+        # Also when the database seems to be away: that may be one flag which takes too long.
         if not claimed:
             raise
-        return Recorded(failed=[flag.id for flag in claimed])
-    for flag in recorded:
-        setbacks.forget(flag.id)
+        setbacks.suspect([flag.id for flag in claimed])
+        return Recorded(failed=len(claimed))
     return Recorded(len(recorded))
 
 
 def materialise_alone(store: Store, flag_id: UUID, setbacks: Setbacks) -> Setback | None:
     """Record one flag if something of it is due and nobody holds it; postpone it if that fails.
 
-    Raises DatabaseUnavailable.
+    Raises whatever keeps it from claiming at all.
     """
+    claimed = None
     try:
         with store.writing() as work:
             claimed = work.flags.claim(flag_id)
             if claimed is None:
+                flag = work.flags.among([flag_id]).get(flag_id)
+                if flag is None or not flag.is_due(work.now()):
+                    setbacks.forget(flag_id)  # Somebody else has recorded it.
                 return None
             record(work, [claimed], work.now())
             work.commit()
-    except DatabaseUnavailable:
-        raise
     except Unavailable as error:
+        if claimed is None:
+            raise
         setback = Setback(flag_id, error.cause, setbacks.note(flag_id))
         _postpone(store, setback)
         return setback

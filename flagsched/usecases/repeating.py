@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from flagsched.domain.idempotency import Answer, RequestKey
@@ -35,7 +36,7 @@ def begin(work: Writing, once: Once[Made] | None) -> None:
         raise Repeated(kept)
 
 
-def keep(work: Writing, once: Once[Made] | None, made: Made) -> None:
+def keep(work: Writing, once: Once[Made] | None, made: Made, now: datetime) -> None:
     """Keep the answer to the request."""
     if once is not None:
-        work.answers.keep(once.request, once.answer(made))
+        work.answers.keep(once.request, once.answer(made), now)

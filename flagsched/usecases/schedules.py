@@ -58,7 +58,7 @@ def plan_schedules(
         work.schedules.add(planned)
         work.history.append([schedule_entry(flag, None, s, by=by, recorded_at=clock) for s in planned])
         created = [effective_schedule(schedule, flag, clock) for schedule in planned]
-        keep(work, once, created)
+        keep(work, once, created, clock)
         revision = work.publish(name.environment, wake_at=min(instants))
         work.flags.change(flag.numbered(planned[-1].seq), revision=revision)
         work.commit()

@@ -43,12 +43,12 @@ class Drain:
     def _drain(self) -> list[Setback]:
         failed: list[Setback] = []
         while not self.stopping:
+            for flag_id in self.setbacks.ready():
+                failed += self._alone(flag_id)
             recorded = materialise_due(self._store, self.setbacks)
             self.beat()
             if recorded.flags:
                 log.info("recorded what is in effect", flags=recorded.flags)
-            for flag_id in recorded.failed:
-                failed += self._alone(flag_id)
             if not recorded.flags and not recorded.failed:
                 break
         return failed

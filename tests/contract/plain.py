@@ -12,7 +12,8 @@ Settings = dict[str, Any]
 class PlainSchedule:
     at: datetime
     seq: int
-    sets: Settings
+    sets: Settings | None
+    """None if somebody has made it unreadable."""
     status: str = "pending"
 
 
@@ -24,27 +25,53 @@ class PlainFlag:
     version: int
     changed_at: datetime
     plan: list[PlainSchedule] = field(default_factory=list)
+    turned: list[tuple[datetime, tuple[bool, int, int]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.turned:
+            self.turned = [(self.changed_at, self.told)]
 
     def seen(self, clock: datetime) -> tuple[bool, int, int]:
         """What a reader is told at `clock`."""
-        shown = replace(self, now=dict(self.now), plan=[replace(s) for s in self.plan])
+        shown = replace(self, now=dict(self.now), plan=[replace(s) for s in self.plan], turned=list(self.turned))
         shown.record(clock)
-        return shown.now["enabled"], shown.now["rolloutPercentage"], shown.version
+        return shown.told
 
     def due(self, clock: datetime) -> list[PlainSchedule]:
         """What is in effect at `clock` and not written down."""
         present = max(clock, self.changed_at)
         return [s for s in self.plan if s.status == "pending" and s.at <= present]
 
+    def changed_by(self, schedule: PlainSchedule, clock: datetime) -> bool:
+        """Is the schedule in effect?"""
+        return schedule.status == "applied" or (schedule in self.due(clock) and schedule.sets is not None)
+
     def record(self, clock: datetime) -> list[str]:
         """Write down what is in effect; give what the history says of it."""
         due = self.due(clock)
         for schedule in sorted(due, key=lambda s: (s.at, s.seq)):
-            self.now |= schedule.sets
-            self.version += 1
-            self.changed_at = schedule.at
-            schedule.status = "applied"
-        return ["schedule.applied"] * len(due)
+            if schedule.sets is None:
+                schedule.status = "failed"
+            else:
+                schedule.status = "applied"
+                self.change(schedule.sets, schedule.at)
+        return [f"schedule.{schedule.status}" for schedule in due]
+
+    def change(self, sets: Settings, at: datetime) -> None:
+        """One version more, in effect from `at`."""
+        self.now |= sets
+        self.version += 1
+        self.changed_at = at
+        self.turned.append((at, self.told))
+
+    @property
+    def told(self) -> tuple[bool, int, int]:
+        """The state as it is written."""
+        return self.now["enabled"], self.now["rolloutPercentage"], self.version
+
+    def was(self, at: datetime) -> tuple[bool, int, int]:
+        """What it was at an instant of the past that is written down."""
+        return [told for turned_at, told in self.turned if turned_at <= at][-1]
 
 
 class PlainWorld:

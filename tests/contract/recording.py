@@ -18,11 +18,13 @@ from tests.builders import ADMIN, a_change, a_new_flag, after
 
 def drain(store: SqlStore, setbacks: Setbacks) -> tuple[list[int], list[Setback]]:
     """Materialise until nothing is due; give how many flags each transaction recorded, and what failed."""
-    flags, failed = [], []
-    while (recorded := materialise_due(store, setbacks)) != Recorded():
+    flags: list[int] = []
+    failed: list[Setback] = []
+    while True:
+        failed += [s for flag_id in setbacks.ready() if (s := materialise_alone(store, flag_id, setbacks))]
+        if (recorded := materialise_due(store, setbacks)) == Recorded():
+            return flags, failed
         flags.append(recorded.flags)
-        failed += [s for flag_id in recorded.failed if (s := materialise_alone(store, flag_id, setbacks))]
-    return flags, failed
 
 
 def named(key: str) -> FlagName:

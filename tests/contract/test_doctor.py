@@ -119,6 +119,27 @@ BROKEN: dict[str, tuple[str, str]] = {
         "DELETE FROM feature_flag_schedules WHERE seq = 3",
         "batches are whole",
     ),
+    "updates by hand": (
+        "UPDATE feature_flag_schedules SET updates = '{\"rolloutPercentage\": 99}' WHERE seq = 1",
+        "what was applied is what was planned",
+    ),
+    "flag lost": (
+        "DELETE FROM feature_flag_schedules; DELETE FROM feature_flags",
+        "each entry of the history tells of a flag",
+    ),
+    "numbers lost": (
+        "UPDATE feature_flags SET last_seq = 0",
+        "each flag knows its birth and its last schedule",
+    ),
+    "birth by hand": (
+        "UPDATE feature_flags SET created_at = changed_at",
+        "each flag knows its birth and its last schedule",
+    ),
+    "no boolean": (
+        'UPDATE feature_flag_history SET after = \'{"enabled": "maybe", "rolloutPercentage": 5.5}\' '
+        "WHERE action = 'flag.updated'",
+        "each flag is what its last change made it",
+    ),
     "archived by hand": (
         "UPDATE feature_flags SET archived_at = created_at, next_due_at = NULL",
         "archived flags plan nothing",
@@ -140,7 +161,7 @@ def test_what_somebody_broke_by_hand_is_named(
 ) -> None:
     assert wrong(store, clock) == {}
 
-    run(engine, statement)
+    run(engine, *statement.split(";"))
 
     found = wrong(store, clock)
     assert invariant in found
@@ -220,6 +241,23 @@ def test_a_repair_raises_revisions_beyond_all_that_counting_has_given(
 
     assert before < 1000 < clock.at.timestamp() * 1000 == first < again
     assert revisions() == [again + 1] == [the_flag(engine).revision]
+
+
+def test_a_repair_also_goes_over_what_it_cannot_mend(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
+    run(engine, "UPDATE feature_flags SET archived_at = created_at, next_due_at = NULL")
+    create_flag(a_new_flag(environment="staging"), by=ADMIN, store=store)
+    run(engine, "UPDATE feature_flags SET next_due_at = created_at WHERE environment = 'staging'")
+
+    assert repair(store) == ["production", "staging"]
+
+    assert "archived flags plan nothing" in wrong(store, clock)
+    assert "next_due_at is what the plan says" not in wrong(store, clock)
+
+
+def test_what_others_recorded_meanwhile_is_no_clock_that_was_set_back(store: SqlStore, clock: ManualClock) -> None:
+    clock.at = after(21)
+
+    assert wrong(store, clock) == {}
 
 
 def test_a_repair_changes_no_flag_and_writes_no_history(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:

@@ -25,10 +25,12 @@ from hypothesis.stateful import (
 
 from flagsched.database.clock import HostClock
 from flagsched.database.engine import Limits, open_engine
+from flagsched.database.tables import schedules
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import (
     AlreadyApplied,
     AlreadyCancelled,
+    AlreadyFailed,
     DuplicateInstants,
     FlagExists,
     InstantsRefused,
@@ -174,8 +176,9 @@ class Machine(RuleBasedStateMachine):
     def _refusal(self, key: str, plain: PlainSchedule) -> type[Exception] | None:
         if plain.status == "cancelled":
             return AlreadyCancelled
-        due = plain.at <= max(self.clock.at, self.world.flags[key].changed_at)
-        return AlreadyApplied if due or plain.status == "applied" else None
+        if plain.status == "pending" and plain.at > max(self.clock.at, self.world.flags[key].changed_at):
+            return None
+        return AlreadyFailed if plain.status == "failed" or plain.sets is None else AlreadyApplied
 
     def _present(self, key: str) -> datetime:
         """The flag's own present once what is due is written down, as every writer does first."""
@@ -189,9 +192,7 @@ class Machine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
         edit_flag(named(key), FlagEdit(sets, "edited"), by=ADMIN, store=self.store)
         flag = self.world.record(key, self.clock.at)
-        flag.now |= dict(sets.as_json()) if sets else {}
-        flag.version += 1
-        flag.changed_at = max(self.clock.at, flag.changed_at)
+        flag.change(dict(sets.as_json()) if sets else {}, max(self.clock.at, flag.changed_at))
         self.world.told["flag.updated"] += 1
 
     @precondition(lambda self: any(len(flag.plan) > 3 for flag in self.world.flags.values()))
@@ -205,6 +206,17 @@ class Machine(RuleBasedStateMachine):
             schedule.status = "cancelled"
         self.world.told.update(["flag.archived", *("schedule.cancelled" for _ in pending)])
         del self.world.flags[key]
+
+    @precondition(lambda self: self.ids)
+    @rule(data=st.data())
+    def somebody_spoils_a_schedule(self, data: st.DataObject) -> None:
+        for schedule_id, key, plain in self._one_of_the_living(data):
+            if plain.status == "pending" and plain not in self.world.flags[key].due(self.clock.at):
+                with self.store.writing() as work:
+                    spoilt = sa.update(schedules).where(schedules.c.id == schedule_id)
+                    work.connection.execute(spoilt.values(updates=sa.literal_column("'[]'")))
+                    work.commit()
+                plain.sets = None
 
     @rule(worker=st.integers(0, 2))
     def tick(self, worker: int) -> None:
@@ -249,18 +261,20 @@ class Machine(RuleBasedStateMachine):
     def every_schedule_is_as_the_model_says(self) -> None:
         told = list_plans(PlanQuery("production", limit=10_000), store=self.store).items
         assert {one.schedule.id: (one.schedule.status.value, one.in_effect) for one in told} == {
-            schedule_id: (plain.status, plain.status == "applied" or plain in flag.due(self.clock.at))
+            schedule_id: (
+                plain.status,
+                plain.status == "applied" or (plain.sets is not None and plain in flag.due(self.clock.at)),
+            )
             for schedule_id, (_, flag, plain) in self.ids.items()
         }
 
     @invariant()
-    def the_timeline_foresees_what_the_model_does(self) -> None:
+    def the_timeline_tells_what_was_and_what_will_be(self) -> None:
         for key, flag in self.world.flags.items():
-            present = max(self.clock.at, flag.changed_at)
-            for segment in read_timeline(named(key), present, None, store=self.store).segments:
-                state = segment.state
-                foreseen = flag.seen(max(segment.start, present))
-                assert (state.enabled, state.rollout_percentage, state.version) == foreseen
+            for segment in read_timeline(named(key), None, None, store=self.store).segments:
+                state, written = segment.state, segment.start < flag.changed_at
+                expected = flag.was(segment.start) if written else flag.seen(max(segment.start, flag.changed_at))
+                assert (state.enabled, state.rollout_percentage, state.version) == expected
 
     def teardown(self) -> None:
         self.clock.advance(hours=1)
@@ -316,7 +330,7 @@ def test_whatever_is_done_in_whatever_order_it_is_as_the_plain_model_says(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=50,
+            max_examples=30,
             stateful_step_count=40,
             deadline=None,
             database=None,

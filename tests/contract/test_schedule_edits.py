@@ -153,6 +153,23 @@ def test_an_unreadable_schedule_is_mended_by_new_updates(
     assert read_flag(CHECKOUT, store=store).state.enabled
 
 
+def test_an_unreadable_schedule_may_be_given_another_instant(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine
+) -> None:
+    (planned,) = plan(store, 10)
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("UPDATE feature_flag_schedules SET updates = '[7]'")
+
+    moved = edit(store, planned, ScheduleEdit(after(30)))
+
+    assert moved.error_message == "updates are not a JSON object"
+    with engine.connect() as connection:
+        kept = connection.exec_driver_sql("SELECT CAST(updates AS text) FROM feature_flag_schedules").scalar_one()
+    assert kept == "[7]"
+    clock.at = after(29)
+    assert read_flag(CHECKOUT, store=store).materialized
+
+
 @pytest.mark.parametrize("at", [after(-1), after(5), after(5) + timedelta(days=366, milliseconds=1)])
 def test_the_new_instant_is_judged_like_that_of_a_new_schedule(
     store: SqlStore, clock: ManualClock, engine: sa.Engine, at: datetime

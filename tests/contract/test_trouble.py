@@ -88,8 +88,10 @@ def test_a_flag_that_cannot_be_recorded_delays_no_other_and_is_tried_again(
     run(engine, ACCEPT_AGAIN[engine.dialect.name])
     clock.advance(seconds=1)
     assert drain(store, setbacks) == ([], [])
+    assert not read_flag(named("bad"), store=store).materialized
     clock.advance(seconds=1)
-    assert drain(store, setbacks) == ([1], [])
+    assert drain(store, setbacks) == ([], [])
+    assert read_flag(named("bad"), store=store).materialized
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM feature_flags WHERE retry_at IS NOT NULL").scalar() == 0
 
@@ -104,7 +106,22 @@ def test_a_setback_is_passed_over_also_when_it_could_not_be_written_down(
     assert materialise_due(store, setbacks) == Recorded()
     assert look_ahead(store, setbacks).due_at is None
     clock.advance(seconds=1)
-    assert materialise_due(store, setbacks) == Recorded(1)
+    assert drain(store, setbacks) == ([], [])
+    assert read_flag(named("bad"), store=store).materialized
+    assert setbacks.known() == []
+
+
+def test_a_setback_that_somebody_else_has_recorded_is_forgotten(
+    store: SqlStore, clock: ManualClock, setbacks: Setbacks
+) -> None:
+    a_planned_flag(store, "bad", 10)
+    clock.advance(seconds=10)
+    setbacks.suspect([read_flag(named("bad"), store=store).flag.id])
+    drain(store, Setbacks(setbacks.monotonic))
+
+    drain(store, setbacks)
+
+    assert setbacks.known() == []
 
 
 def test_flags_that_only_look_due_starve_nobody(

@@ -1,5 +1,6 @@
 """Requests that must be refused: the right status, as JSON, and nothing stored. On both databases."""
 
+import base64
 import json
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -53,6 +54,21 @@ def raw_updates(text: str) -> bytes:
     return f'{{"scheduledAt": "{AHEAD}", "updates": {text}}}'.encode()
 
 
+def made_up(place: Any) -> str:
+    """A cursor of somebody's own making."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+ODD: list[Any] = [5, -1, True, [], {}, 2**70, None, "x"]
+PLACES: list[Any] = [
+    [],
+    ["2026-06-01T12:00:00Z"],
+    ["2026-06-01T12:00:00Z", "1"],
+    [1, 1],
+    ["2026-06-01T12:00:00Z", True],
+    {},
+    "x",
+]
 INSTANTS: list[Any] = [
     "2026-06-01T13:00:00", "2026-06-01", "2026-W23-1T13:00:00Z", "20260601T130000Z", "2026-06-01T13:00:00,5Z",
     "2026-06-01T24:00:00Z", "2026-06-01T13:00:60Z", "2026-06-01T13:60:00Z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
@@ -96,6 +112,8 @@ QUERIES = [
     f"{TIMELINE}?from=2026-06-01T12:00:00", f"{TIMELINE}?limit=5", f"{TIMELINE}?from={NOW}&from={NOW}",
     f"{PLANS}?status=done", f"{PLANS}?batchId=x", f"{PLANS}?batchId=", f"{PLANS}?cursor=WzEsMl0=", f"{PLANS}?limit=501", f"{PLANS}?flag=x",
     f"{PLANS}?from={AHEAD}&to={NOW}", f"{PLANS}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsIngiLDFd",
+    *(f"{PLANS}?cursor={made_up([NOW, odd, 5])}" for odd in ODD),
+    *(f"{HISTORY}?cursor={made_up(place)}" for place in PLACES),
     f"{HISTORY}?action=x", f"{HISTORY}?action=", f"{HISTORY}?flagKey=", f"{HISTORY}?flagKey=a%20b", f"{HISTORY}?actor=%00", f"{HISTORY}?limit=0",
     f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsLTFd", f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsMS41XQ==",
     f"{HISTORY}?from=1", f"{FLAG}/history?from={NOW}", f"{FLAG}/history?cursor=x",
@@ -120,9 +138,9 @@ REFUSED: dict[str, Request] = {
     **{f"encoding {name}": post(415, BULK, {"schedules": [single()]}, headers={"Content-Encoding": name})
        for name in ["gzip", "br", "deflate", "x", "identity, gzip"]},
     **{f"match {value!r}": Request(400, "PATCH", FLAG, b'{"enabled": true}', headers={"If-Match": value})
-       for value in ["", "1", "x", '"', '"a', "'a'", '"a" "b"', '"a",', '*, "a"', "W/x", '"a"b', '"a\tb"']},
+       for value in ["", "1", "x", '"', '"a', "'a'", '"a" "b"', ",", '*, "a"', "W/x", '"a"b', '"a\tb"']},
     **{f"match {value!r}": Request(412, "PATCH", FLAG, b'{"enabled": true}', headers={"If-Match": value})
-       for value in ['""', '"1"', '"x.1"', 'W/"a"', '"a", "b"', '"00000000-0000-0000-0000-000000000000.1"']},
+       for value in ['""', '"a",', ', "a",,"b"', '"1"', '"x.1"', 'W/"a"', '"a", "b"', '"00000000-0000-0000-0000-000000000000.1"']},
     **{f"delete if {value!r}": Request(status, "DELETE", FLAG, headers={"If-Match": value}) for status, value in [(400, "1"), (412, '"1"')]},
     **{f"key {value!r}"[:40]: post(400, path, body, headers={"Idempotency-Key": value})
        for path, body in [(BULK, {"schedules": [single()]}), (SCHEDULE, single()), (FLAGS, {"key": "a"})]

@@ -13,7 +13,8 @@ from flagsched.web.schemas.fields import Name
 
 # RFC 9110, section 8.8.3; a weak one never matches, section 13.1.1.
 ETAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-ETAGS = re.compile(rf"[ \t]*{ETAG}(?:[ \t]*,[ \t]*{ETAG})*[ \t]*")
+# Empty elements of a list mean nothing, section 5.6.1.
+ETAGS = re.compile(rf"[ \t,]*{ETAG}(?:[ \t]*,[ \t,]*{ETAG})*[ \t,]*")
 VERSION = re.compile(r'(?<!W/)"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9]{1,18})"')
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 DESCRIBED = {"ETag": {"description": "for If-Match", "schema": {"type": "string"}}}

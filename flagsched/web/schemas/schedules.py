@@ -122,6 +122,8 @@ class ScheduleListQuery(EnvironmentQuery):
 
 def _place_of_all(place: list[Any]) -> tuple[datetime, UUID, int]:
     instant, flag_id, seq = place
+    if not isinstance(flag_id, str):
+        raise ValueError(flag_id)  # noqa: TRY004 - of the caller's value, like all that is wrong with a cursor
     at, number = _place([instant, seq])
     return at, UUID(flag_id), number
 

@@ -6,10 +6,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
+import psycopg2
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.engine import Limits, open_engine, timeouts
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import (
     DatabaseUnavailable,
@@ -246,6 +248,77 @@ def test_a_database_that_is_not_there_is_told_within_five_seconds() -> None:
         SqlStore(open_engine(url, Limits())).check()
 
     assert monotonic() - began < 5
+
+
+def test_a_database_that_closes_each_connection_at_once_is_away(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> bool:
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(PGDialect_psycopg2, "do_ping", gone)
+
+    with pytest.raises(DatabaseUnavailable):
+        read_flag(CHECKOUT, store=store)
+
+
+def test_on_a_hosts_own_engine_a_locked_flag_is_busy_and_its_connections_stay(postgresql_url: sa.URL) -> None:
+    hosts = sa.create_engine(postgresql_url)
+    store = SqlStore(hosts, timeouts=timeouts(Limits()))
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+    with hosts.begin() as host:
+        host.exec_driver_sql("SELECT 1 FROM feature_flags FOR UPDATE")
+        began = monotonic()
+        with pytest.raises(FlagBusy):
+            edit_flag(CHECKOUT, FlagEdit(description="x"), by=ADMIN, store=store)
+
+    assert 2.5 < monotonic() - began < 4
+    with hosts.connect() as host:
+        assert host.exec_driver_sql("SHOW lock_timeout").scalar_one() == "0"
+    hosts.dispose()
+
+
+def test_a_flag_whose_record_takes_too_long_delays_no_other_for_good(store: SqlStore, engine: sa.Engine) -> None:
+    create_flag(a_new_flag("free"), by=ADMIN, store=store)
+    at = soon(store, 0.2)
+    for key in ("new-checkout", "free"):
+        plan(store, at, name=FlagName("production", key))
+    with engine.begin() as somebody:
+        # Each statement within its time, all of them longer than a transaction has.
+        somebody.exec_driver_sql(
+            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
+        )
+        for change in ("INSERT ON feature_flag_history", "UPDATE ON feature_flags"):
+            key = "flag_key" if "history" in change else "key"
+            somebody.exec_driver_sql(
+                f"CREATE TRIGGER dawdle BEFORE {change} FOR EACH ROW WHEN (NEW.{key} = 'new-checkout') "
+                "EXECUTE FUNCTION dawdle()"
+            )
+    until(lambda: soon(store, 0) > at)
+    hasty = SqlStore(engine, seconds=1.0)
+    drain = Drain(hasty)
+
+    def free_is_recorded() -> bool:
+        with suppress(DatabaseUnavailable):
+            drain()
+        return read_flag(FlagName("production", "free"), store=store).materialized
+
+    until(free_is_recorded, seconds=6)
+    assert len(drain.setbacks.known()) == 1
+    assert read_flag(CHECKOUT, store=store).state.enabled
+
+
+def test_a_repair_leaves_alone_the_flags_that_are_created_meanwhile(store: SqlStore, engine: sa.Engine) -> None:
+    with store.writing() as work:
+        locked = work.flags.lock_all("production")
+        create_flag(a_new_flag("later"), by=ADMIN, store=store)
+        work.flags.recompute(locked, revision=work.publish("production", at_least=1000))
+        work.commit()
+
+    with engine.connect() as connection:
+        revisions = connection.exec_driver_sql("SELECT revision FROM feature_flags ORDER BY key").scalars().all()
+    assert revisions == [2, 1000]
 
 
 def test_a_connection_that_was_cut_is_replaced(store: SqlStore, engine: sa.Engine) -> None:
