@@ -83,6 +83,12 @@ def check(*arguments: str) -> None:
     call(PYTHON, "-m", "pytest", "-q", "tests/contract/test_migrations.py")
 
 
+def bench(*arguments: str) -> None:
+    """Measure what flagsched costs, each figure beside its ceiling."""
+    setup()
+    call(PYTHON, "-m", "benchmarks", *arguments)
+
+
 def lock(*arguments: str) -> None:
     """Pin what setup.cfg asks for, with hashes; `--upgrade` takes the newest."""
     uv = shutil.which("uv")
@@ -101,7 +107,7 @@ def audit(*arguments: str) -> None:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    command.__name__: command for command in (setup, run, test, check, lock, audit)
+    command.__name__: command for command in (setup, run, test, check, bench, lock, audit)
 }
 
 

@@ -1,5 +1,6 @@
 """Recording what is due: one worker beside a plain program with one set statement per 500 on the same tables."""
 
+import json
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -40,20 +41,44 @@ RECORD = """
     FROM last WHERE f.id = last.flag_id
 """
 
+PLAIN_DUE = """
+    SELECT id, updates, scheduled_at FROM feature_flag_schedules
+    WHERE flag_id = ? AND status = 'pending' AND scheduled_at <= ? ORDER BY scheduled_at, seq
+"""
+PLAIN_END = "UPDATE feature_flag_schedules SET status = 'applied', applied_at = ?, flag_version = ? WHERE id = ?"
+PLAIN_TELL = """
+    INSERT INTO feature_flag_history (flag_id, flag_key, environment, action, schedule_id, flag_version, before, after,
+                                      actor, effective_at, recorded_at)
+    VALUES (?, ?, 'production', 'schedule.applied', ?, ?, ?, ?, 'flagsched', ?, ?)
+"""
+PLAIN_FLAG = """
+    UPDATE feature_flags SET enabled = ?, rollout_percentage = ?, version = ?, changed_at = ?, next_due_at = NULL
+    WHERE id = ?
+"""
+
 
 def measure() -> list[Figure]:
     """Schedules a second, on both databases."""
-    with databases.postgresql() as server:
+    with databases.postgresql() as server, databases.sqlite() as file:
         engine = databases.fresh(server)
-        on_postgresql = interleaved(
-            "record, one worker (PostgreSQL)",
-            "schedules/s",
-            lambda: by_worker(engine),
-            lambda: plainly(engine),
-            "at least 0.5",
-        )
+        figures = [
+            interleaved(
+                "record, one worker (PostgreSQL)",
+                "schedules/s",
+                lambda: by_worker(engine),
+                lambda: plainly(engine),
+                "at least 0.5",
+            ),
+            interleaved(
+                "record, one worker (SQLite)",
+                "schedules/s",
+                lambda: by_worker(file),
+                lambda: plainly_on_sqlite(file),
+                "at least 1.0",
+            ),
+        ]
         engine.dispose()
-    return [on_postgresql]
+    return figures
 
 
 def by_worker(engine: sa.Engine) -> float:
@@ -78,6 +103,31 @@ def plainly(engine: sa.Engine) -> float:
                 break
             cursor.execute(RECORD, (claimed,))
             connection.commit()
+    speed = _speed(engine, began)
+    connection.close()
+    return speed
+
+
+def plainly_on_sqlite(engine: sa.Engine) -> float:
+    """What a program with executemany in batches of 100 records, a second, with synchronous=FULL."""
+    seeds.due(engine, flags=FLAGS, each=EACH)
+    connection: Any = engine.raw_connection()
+    began = perf_counter()
+    now = "2026-06-01 14:00:00.000000"
+    for flag_id, key, version in connection.execute("SELECT id, key, version FROM feature_flags").fetchall():
+        connection.execute("BEGIN IMMEDIATE")
+        due = connection.execute(PLAIN_DUE, (flag_id, now)).fetchall()
+        versions = range(version + 1, version + 1 + len(due))
+        before = [None, *(updates for _, updates, _ in due)]
+        rows = [
+            (flag_id, key, one[0], n, told, one[1], one[2], now)
+            for n, told, one in zip(versions, before, due, strict=False)
+        ]
+        connection.executemany(PLAIN_END, [(now, n, row[0]) for n, row in zip(versions, due, strict=True)])
+        connection.executemany(PLAIN_TELL, rows)
+        last = json.loads(due[-1][1])
+        connection.execute(PLAIN_FLAG, (last["enabled"], last["rolloutPercentage"], versions[-1], due[-1][2], flag_id))
+        connection.execute("COMMIT")
     speed = _speed(engine, began)
     connection.close()
     return speed

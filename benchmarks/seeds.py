@@ -1,5 +1,7 @@
 """Flags with plans that are due, put in place by the database itself, and taken away again."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 ON_POSTGRESQL = """
@@ -36,10 +38,18 @@ EMPTY_POSTGRESQL = """
     ALTER TABLE feature_flag_history ENABLE TRIGGER USER;
 """
 
+EMPTY_SQLITE = """
+    DROP TRIGGER feature_flag_history_no_delete;
+    DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flags;
+    CREATE TRIGGER feature_flag_history_no_delete BEFORE DELETE ON feature_flag_history
+    BEGIN SELECT RAISE(ABORT, 'feature_flag_history is append-only: DELETE refused'); END;
+    VACUUM;
+"""
+
 
 def due(engine: sa.Engine, *, flags: int = 100, each: int = 100) -> None:
     """Leave only so many flags, with so many schedules each, all of them due for an hour."""
-    driver = engine.raw_connection()
+    driver: Any = engine.raw_connection()
     try:
         if engine.dialect.name == "postgresql":
             with driver.cursor() as cursor:
@@ -48,6 +58,7 @@ def due(engine: sa.Engine, *, flags: int = 100, each: int = 100) -> None:
             driver.commit()
             _vacuum(engine)
         else:
+            driver.cursor().executescript(EMPTY_SQLITE)
             driver.cursor().executescript(ON_SQLITE.format(flags=flags, each=each))
     finally:
         driver.close()

@@ -29,6 +29,7 @@ LEAK = re.compile(re.escape(SECRET) + r"|eyJ[A-Za-z0-9_-]{10}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the fault tests at their full size")
     parser.addoption("--all", action="store_true", help="also run the tests that need what PyPI does not bring")
 
 

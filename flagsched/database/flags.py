@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from flagsched.database.clock import Clock
 from flagsched.database.engine import insert_for
-from flagsched.database.rowset import rowset
+from flagsched.database.rowset import columns_of, rowset
 from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.domain.errors import FlagExists, Overtaken
 from flagsched.domain.flags import Flag, FlagName, FlagState
@@ -119,7 +119,7 @@ class Flags:
         given = rowset(
             self.connection.dialect.name,
             {name: flags.c[name].type for name in WRITTEN},
-            [_row(flag) for flag in written],
+            columns_of([_row(flag) for flag in written]),
         )
         values: dict[str, Any] = {name: given.c[name] for name in WRITTEN if name != "id"}
         values |= {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None}
@@ -132,7 +132,7 @@ class Flags:
 
     def recompute(self, locked: Collection[UUID], *, revision: int) -> None:
         """See `ports.FlagWriter`."""
-        given = rowset(self.connection.dialect.name, {"id": flags.c.id.type}, [{"id": one} for one in locked])
+        given = rowset(self.connection.dialect.name, {"id": flags.c.id.type}, {"id": list(locked)})
         next_due_at = sa.case((LIVE, NEXT_DUE_AT), else_=None)
         recomputed = {"next_due_at": next_due_at, "retry_at": None, "last_error": None, "revision": revision}
         self.connection.execute(sa.update(flags).where(flags.c.id == given.c.id).values(recomputed))

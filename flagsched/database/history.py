@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flagsched.database.errors import REFUSED
-from flagsched.database.rowset import rowset
+from flagsched.database.rowset import Columns, rowset
 from flagsched.database.tables import history, is_pending, schedules
 from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag, FlagName
@@ -60,21 +60,20 @@ class History:
         if not entries:
             return
         given = self._given(entries)
-        ended = _ended(given)
         if self.connection.dialect.name == "postgresql":
             # One statement: the rows travel once.
-            told = _inserted(given).cte("told")
-            ending = ended.returning(schedules.c.id).cte("ended")
+            once = sa.select(given).cte("once")
+            told = _inserted(once).cte("told")
+            ending = _ended(once).returning(schedules.c.id).cte("ended")
             rows = self.connection.execute(sa.select(sa.func.count()).select_from(ending).add_cte(told)).scalar_one()
         else:
-            rows = self.connection.execute(ended).rowcount
+            rows = self.connection.execute(_ended(given)).rowcount
             self.connection.execute(_inserted(given))
         if rows != len(entries):
             raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
 
     def _given(self, entries: Sequence[Entry]) -> sa.FromClause:
-        rows = [_row(entry) | {"place": place} for place, entry in enumerate(entries)]
-        return rowset(self.connection.dialect.name, TYPES, rows)
+        return rowset(self.connection.dialect.name, TYPES, _columns(entries))
 
 
 def _inserted(given: sa.FromClause) -> sa.Insert:
@@ -130,18 +129,19 @@ def _entry(row: sa.Row[Any]) -> StoredEntry:
     )
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _columns(entries: Sequence[Entry]) -> Columns:
     return {
-        "flag_id": entry.flag_id,
-        "flag_key": entry.name.key,
-        "environment": entry.name.environment,
-        "action": entry.action.value,
-        "schedule_id": entry.schedule_id,
-        "flag_version": entry.flag_version,
-        "before": entry.before,
-        "after": entry.after,
-        "actor": entry.actor,
-        "request_id": entry.request_id,
-        "effective_at": entry.effective_at,
-        "recorded_at": entry.recorded_at,
+        "place": range(len(entries)),
+        "flag_id": [entry.flag_id for entry in entries],
+        "flag_key": [entry.name.key for entry in entries],
+        "environment": [entry.name.environment for entry in entries],
+        "action": [entry.action.value for entry in entries],
+        "schedule_id": [entry.schedule_id for entry in entries],
+        "flag_version": [entry.flag_version for entry in entries],
+        "before": [entry.before for entry in entries],
+        "after": [entry.after for entry in entries],
+        "actor": [entry.actor for entry in entries],
+        "request_id": [entry.request_id for entry in entries],
+        "effective_at": [entry.effective_at for entry in entries],
+        "recorded_at": [entry.recorded_at for entry in entries],
     }

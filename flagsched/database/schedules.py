@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from flagsched.database.errors import REFUSED
-from flagsched.database.rowset import rowset
+from flagsched.database.rowset import columns_of, rowset
 from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.database.types import Json
 from flagsched.domain.errors import StatementFailed
@@ -18,7 +18,7 @@ from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
 from flagsched.ports import Page, PlanQuery, ScheduleQuery
 
-PLANNED = ("id", "flag_id", "seq", "scheduled_at", "updates")
+PLANNED = ("id", "seq", "scheduled_at", "updates")
 ADDED = (
     "id",
     "flag_id",
@@ -95,30 +95,42 @@ class Schedules:
 
     def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Planned]]:
         """See `ports.ScheduleWriter`."""
+        flag_types = {"flag_id": schedules.c.flag_id.type, "place": sa.Integer()}
+        asked = rowset(
+            self.connection.dialect.name,
+            flag_types,
+            {"flag_id": [flag.id for flag in flags], "place": range(len(flags))},
+        )
+        place = asked.c.place
         due = (
             sa.select(
                 *(schedules.c[name] for name in PLANNED),
-                sa.func.count().over(order_by=schedules.c.flag_id).label("total"),
-                sa.func.dense_rank().over(order_by=schedules.c.flag_id).label("place"),
-                sa.func.row_number().over(partition_by=schedules.c.flag_id, order_by=ORDER).label("step"),
+                place,
+                sa.func.count().over(order_by=place).label("total"),
+                sa.func.min(place).over().label("first"),
+                sa.func.row_number().over(partition_by=place, order_by=ORDER).label("step"),
             )
-            .where(schedules.c.flag_id.in_([flag.id for flag in flags]), is_pending, schedules.c.scheduled_at <= at)
+            .where(schedules.c.flag_id == asked.c.flag_id, is_pending, schedules.c.scheduled_at <= at)
             .subquery()
         )
-        within = sa.or_(due.c.total <= limit, due.c.place == 1)
+        whole = sa.or_(due.c.total <= limit, due.c.place == due.c.first)
+        columns = [*(due.c[name] for name in PLANNED), due.c.place, whole]
         by_flag: dict[UUID, list[Planned]] = {flag.id: [] for flag in flags}
         # Of a flag that is left out, the first step comes along to say so.
-        for row in self.connection.execute(sa.select(due, within.label("within")).where(within | (due.c.step == 1))):
-            schedule_id, flag_id, seq, scheduled_at, updates, *_, whole = row
-            if whole:
-                by_flag[flag_id].append(Planned(schedule_id, flag_id, seq, scheduled_at, updates))
+        for schedule_id, seq, at_, updates, nth, is_whole in self.connection.execute(
+            sa.select(*columns).where(whole | (due.c.step == 1))
+        ):
+            flag_id = flags[nth].id
+            if is_whole:
+                by_flag[flag_id].append(Planned(schedule_id, flag_id, seq, at_, updates))
             else:
                 del by_flag[flag_id]
         return by_flag
 
     def add(self, planned: Sequence[Schedule]) -> None:
         """See `ports.ScheduleWriter`."""
-        given = rowset(self.connection.dialect.name, {name: TYPES[name] for name in ADDED}, [_row(s) for s in planned])
+        types = {name: TYPES[name] for name in ADDED}
+        given = rowset(self.connection.dialect.name, types, columns_of([_row(s) for s in planned]))
         columns = [given.c[name] for name in ADDED]
         self.connection.execute(sa.insert(schedules).from_select(list(ADDED), sa.select(*columns)))
 
@@ -128,7 +140,7 @@ class Schedules:
         unreadable = isinstance(schedule.updates, UnreadableUpdates)
         written = [name for name in EDITED if not (unreadable and name == "updates")]
         types = {name: TYPES[name] for name in written}
-        given = rowset(self.connection.dialect.name, types, [{name: _row(schedule)[name] for name in written}])
+        given = rowset(self.connection.dialect.name, types, columns_of([_row(schedule)]))
         values = {name: given.c[name] for name in written if name != "id"}
         self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), 1)
 
@@ -137,7 +149,7 @@ class Schedules:
         if not ended:
             return
         types = {name: TYPES[name] for name in ("id", *ENDED)}
-        given = rowset(self.connection.dialect.name, types, [_ending(s) for s in ended])
+        given = rowset(self.connection.dialect.name, types, columns_of([_ending(s) for s in ended]))
         values = {name: given.c[name] for name in ENDED}
         self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), len(ended))
 

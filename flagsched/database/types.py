@@ -32,7 +32,9 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         """Give back an aware value in UTC."""
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return value.replace(tzinfo=UTC)
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 class StoredUpdates(sa.types.TypeDecorator[Updates | UnreadableUpdates]):

@@ -261,10 +261,7 @@ class Machine(RuleBasedStateMachine):
     def every_schedule_is_as_the_model_says(self) -> None:
         told = list_plans(PlanQuery("production", limit=10_000), store=self.store).items
         assert {one.schedule.id: (one.schedule.status.value, one.in_effect) for one in told} == {
-            schedule_id: (
-                plain.status,
-                plain.status == "applied" or (plain.sets is not None and plain in flag.due(self.clock.at)),
-            )
+            schedule_id: (plain.status, flag.changed_by(plain, self.clock.at))
             for schedule_id, (_, flag, plain) in self.ids.items()
         }
 

@@ -1,15 +1,11 @@
 """A worker whose database goes away and comes back."""
 
-import signal
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
-import psutil
 import pytest
 import requests
 import sqlalchemy as sa
@@ -26,6 +22,7 @@ from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.databases import migrate
 from tests.processes import a_token, until, web, worker
 from tests.rows import all_schedules
+from tests.servers import crash, frozen
 
 
 @pytest.fixture
@@ -58,12 +55,6 @@ def plan(store: SqlStore, seconds: float) -> None:
     plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
 
 
-def crash(server: PostgresServer) -> None:
-    pid = server.get_pid()
-    subprocess.run(["kill", "-QUIT", str(pid)], check=True)
-    until(lambda: not Path(f"/proc/{pid}").exists(), what="the server is gone")
-
-
 def test_a_worker_lives_on_while_the_database_is_away(
     server: PostgresServer, engine: sa.Engine, store: SqlStore, tmp_path: Path
 ) -> None:
@@ -81,24 +72,6 @@ def test_a_worker_lives_on_while_the_database_is_away(
         assert running.stop() == 0
 
     assert read_flag(CHECKOUT, store=store).state.enabled
-
-
-def freeze(server: PostgresServer, signum: signal.Signals) -> None:
-    parent = psutil.Process(server.get_pid())
-    parent.send_signal(signum)
-    for process in parent.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # A connection that ended meanwhile.
-            process.send_signal(signum)
-
-
-@contextmanager
-def frozen(server: PostgresServer) -> Iterator[None]:
-    """The server stands still, with all its connections up, and takes no new ones."""
-    freeze(server, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        freeze(server, signal.SIGCONT)
 
 
 def test_a_frozen_database_keeps_nobody_waiting_and_is_used_again_once_it_thaws(
@@ -157,7 +130,7 @@ def test_a_worker_that_hangs_ends_itself(engine: sa.Engine, store: SqlStore, tmp
             "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql "
             "AS $$ BEGIN PERFORM pg_sleep(3.5); RETURN NULL; END $$"
         )
-        for change in ("UPDATE ON feature_flag_schedules", "INSERT ON feature_flag_history"):
+        for change in ("INSERT ON feature_flag_history", "UPDATE ON feature_flags"):
             connection.exec_driver_sql(
                 f"CREATE TRIGGER dawdle AFTER {change} FOR EACH STATEMENT EXECUTE FUNCTION dawdle()"
             )

@@ -1,0 +1,1 @@
+"""Real faults: what is killed, stopped or cut off, and what must hold all the same."""

@@ -1,0 +1,34 @@
+"""A store on PostgreSQL, and the doctor's judgement when all is over."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+
+from flagsched.database.engine import Limits, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.doctor import examine
+
+
+@pytest.fixture
+def engine(postgresql_url: sa.URL) -> Iterator[sa.Engine]:
+    engine = open_engine(postgresql_url, Limits())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: sa.Engine) -> SqlStore:
+    return SqlStore(engine)
+
+
+@pytest.fixture
+def all_is_well(store: SqlStore) -> Callable[[], bool]:
+    """Ask the doctor; it fails with what he names."""
+
+    def ask() -> bool:
+        assert [finding for finding in examine(store, datetime.now(UTC)) if not finding.ok] == []
+        return True
+
+    return ask

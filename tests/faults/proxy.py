@@ -1,0 +1,71 @@
+"""A proxy before PostgreSQL that cuts a connection off once a COMMIT has gone through, before its answer comes back."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+
+import sqlalchemy as sa
+
+COMMIT = b"COMMIT\x00"
+LOOK_SECONDS = 0.2
+
+
+class Proxy:
+    """Passes on what comes, until `cut_commits` is set: then it passes on a COMMIT, waits a while, and hangs up."""
+
+    def __init__(self, server: Path) -> None:
+        self.cut_commits = False
+        self.cuts = 0
+        self._server = server
+        self._over = Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+
+    def serve(self) -> None:
+        """Until it is over."""
+        self._listening.settimeout(LOOK_SECONDS)
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                client, _ = self._listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(str(self._server))
+                for one, other, asks in ((client, server, True), (server, client, False)):
+                    Thread(target=self._pass_on, args=(one, other), kwargs={"asks": asks}, daemon=True).start()
+        self._listening.close()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket, *, asks: bool) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                if asks and self.cut_commits and COMMIT in data:
+                    # No answer gets through from here on, and the server does what it was told.
+                    one.shutdown(socket.SHUT_RDWR)
+                    self.cuts += 1
+                    self.cut_commits = False
+                    other.sendall(data)
+                    self._over.wait(LOOK_SECONDS)
+                    break
+                other.sendall(data)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+@contextmanager
+def through_proxy(url: sa.URL) -> Iterator[tuple[sa.URL, Proxy]]:
+    """The same database by way of a proxy."""
+    folder = str(url.query["host"])
+    (server,) = [path for path in Path(folder).glob(".s.PGSQL.*") if path.suffix != ".lock"]
+    proxy = Proxy(server)
+    serving = Thread(target=proxy.serve)
+    serving.start()
+    try:
+        yield url.set(host="127.0.0.1", port=proxy.port, query={"sslmode": "disable"}), proxy
+    finally:
+        proxy.stop()
+        serving.join()

@@ -1,0 +1,83 @@
+"""A process that is killed after each statement of its transaction in turn: before COMMIT nothing, after it all."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import chain, count
+
+import sqlalchemy as sa
+
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.schedules import PlannedChange
+from flagsched.domain.updates import Updates
+from flagsched.usecases.flags import create_flag, read_flag
+from flagsched.usecases.schedules import plan_schedules
+from tests.builders import ADMIN, CHECKOUT, a_new_flag
+from tests.processes import ROOT, environment, until
+from tests.rows import all_history, all_schedules
+
+KILLED = -9
+
+
+@contextmanager
+def dying(url: sa.URL, what: str) -> Iterator[Callable[[str], int]]:
+    """Gives a function that kills a process after a statement, and tells its exit code."""
+    command = [sys.executable, "-m", "tests.faults.dying", what, "SIGKILL"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+
+        def die(statement: str) -> int:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{statement}\n")
+            process.stdin.flush()
+            return int(process.stdout.readline().split()[0])
+
+        yield die
+
+
+def test_a_bulk_is_nothing_until_its_commit_and_all_of_it_afterwards(
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool]
+) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+
+    with dying(postgresql_url, "bulk") as die:
+        for statement in chain(["commit"], map(str, count(1))):
+            if (code := die(statement)) == 0:
+                break
+            assert code == KILLED
+            assert (len(all_schedules(engine)), len(all_history(engine))) == (0, 1)
+            assert all_is_well()
+
+    assert int(statement) > 7
+    assert [s.seq for s in all_schedules(engine)] == list(range(1, 51))
+    assert len(all_history(engine)) == 51
+    assert all_is_well()
+
+
+def test_a_record_is_nothing_until_its_commit_and_all_of_it_afterwards(
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool]
+) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+    with store.reading() as work:
+        soon = work.at + timedelta(seconds=0.3)
+    changes = [PlannedChange(soon + timedelta(milliseconds=n), Updates(rollout_percentage=n)) for n in range(50)]
+    plan_schedules(CHECKOUT, changes, batch=True, by=ADMIN, store=store)
+    until(lambda: read_flag(CHECKOUT, store=store).state.version == 51)
+
+    with dying(postgresql_url, "record") as die:
+        for statement in chain(["commit"], map(str, count(1))):
+            if (code := die(statement)) == 0:
+                break
+            assert code == KILLED
+            assert {s.status for s in all_schedules(engine)} == {"pending"}
+            assert all_is_well()
+
+    assert int(statement) > 4
+    assert [(s.status, s.flag_version) for s in all_schedules(engine)] == [("applied", n) for n in range(2, 52)]
+    assert read_flag(CHECKOUT, store=store).state.version == 51
+    assert all_is_well()
