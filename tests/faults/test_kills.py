@@ -1,34 +1,28 @@
 """Workers that are killed again and again while plans fall due and admins change their minds."""
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.domain.errors import AlreadyApplied, AlreadyCancelled
 from flagsched.domain.flags import FlagName
-from flagsched.domain.schedules import PlannedChange, ScheduleEdit, Status
-from flagsched.domain.updates import Updates
+from flagsched.domain.schedules import Status
 from flagsched.ports import PlanQuery
-from flagsched.usecases.flags import create_flag
-from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_plans, plan_schedules
-from tests.builders import ADMIN, a_new_flag
-from tests.processes import ROOT, environment, until
-from tests.rows import all_schedules
+from flagsched.usecases.doctor import examine
+from flagsched.usecases.schedules import list_plans
+from tests.databases import administer
+from tests.faults.fire import EACH, Outcomes, a_planned_flag, begin_worker, change_minds, workers_under_fire
+from tests.processes import until
+from tests.rows import all_history, all_schedules
 
-WORKERS = 4
-EACH = 50
-Planned = tuple[FlagName, UUID, datetime]
-Outcomes = dict[UUID, tuple[str, datetime | None]]
+PENDING = PlanQuery("production", statuses=[Status.PENDING], limit=1)
 
 
 @pytest.fixture
@@ -37,92 +31,123 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
     return (600, 120) if request.config.getoption("--long") else (60, 6)
 
 
-@contextmanager
-def workers_under_fire(url: sa.URL) -> Iterator[None]:
-    """Four workers; every 0.1 to 0.4 s one of them is killed, and another begins."""
-
-    def begin() -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "worker.py"],
-            cwd=ROOT,
-            env=environment(url, FLAGSCHED_POLL_SECONDS="0.1"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    workers = [begin() for _ in range(WORKERS)]
-    over = Event()
-
-    def fire() -> None:
-        while not over.wait(random.uniform(0.1, 0.4)):
-            victim = random.randrange(WORKERS)
-            workers[victim].kill()
-            workers[victim].wait()
-            workers[victim] = begin()
-
-    firing = Thread(target=fire)
-    firing.start()
-    try:
-        yield
-    finally:
-        over.set()
-        firing.join()
-        for process in workers:
-            process.terminate()
-            process.wait(timeout=10)
-
-
-def a_planned_flag(
-    store: SqlStore, name: FlagName, begin: datetime, seconds: int
-) -> list[tuple[FlagName, UUID, datetime]]:
-    """A flag with fifty steps at random instants."""
-    create_flag(a_new_flag(name.key), by=ADMIN, store=store)
-    instants = (begin + timedelta(milliseconds=ms) for ms in random.sample(range(seconds * 1000), EACH))
-    changes = [PlannedChange(at, Updates(rollout_percentage=n)) for n, at in enumerate(instants)]
-    created = plan_schedules(name, changes, batch=True, by=ADMIN, store=store)
-    return [(name, one.schedule.id, one.schedule.scheduled_at) for one in created]
-
-
-def change_minds(store: SqlStore, planned: list[Planned]) -> Outcomes:
-    """Cancel or move schedules, mostly shortly before their instants; give what was answered."""
-    answered: Outcomes = {}
-    for name, schedule_id, at in planned:
-        with store.reading() as work:
-            wait = (at - work.at).total_seconds() - random.uniform(-0.05, 0.3)
-        Event().wait(max(0.0, min(wait, 8.0)))
-        moved = at + timedelta(seconds=random.uniform(0.5, 2)) if random.random() < 0.5 else None
-        try:
-            if moved is None:
-                cancel_schedule(name, schedule_id, by=ADMIN, store=store)
-                answered[schedule_id] = ("cancelled", None)
-            else:
-                edited = edit_schedule(name, schedule_id, ScheduleEdit(moved), by=ADMIN, store=store)
-                answered[schedule_id] = ("applied", edited.schedule.scheduled_at)
-        except (AlreadyApplied, AlreadyCancelled):
-            answered[schedule_id] = ("applied", at)
+def fall_due(store: SqlStore, flags: int, seconds: int, trouble: AbstractContextManager[object]) -> Outcomes:
+    """Let plans fall due amid `trouble` while two admins change their minds; give what they were answered."""
+    with store.reading() as work:
+        begin = work.at + timedelta(seconds=3)
+    names = [FlagName("production", f"flag-{n}") for n in range(flags)]
+    planned = [one for name in names for one in a_planned_flag(store, name, begin, seconds)]
+    some = sorted(random.sample(planned, len(planned) // 20), key=lambda one: one[2])
+    with trouble, ThreadPoolExecutor(2) as admins:
+        halves = [admins.submit(change_minds, store, some[half::2]) for half in (0, 1)]
+        answered = {schedule_id: one for half in halves for schedule_id, one in half.result().items()}
+        until(lambda: not list_plans(PENDING, store=store).items, seconds=seconds + 20, what="all is recorded")
     return answered
+
+
+def assert_each_ended_once_as_answered(engine: sa.Engine, number: int, answered: Outcomes) -> None:
+    ended = {s.id: (s.status, s.scheduled_at) for s in all_schedules(engine)}
+    assert len(ended) == number
+    assert {status for status, _ in ended.values()} == {"applied", "cancelled"}
+    assert len({status for status, _ in answered.values()}) == 2
+    for schedule_id, (status, at) in answered.items():
+        assert ended[schedule_id] == (status, at or ended[schedule_id][1])
 
 
 def test_every_schedule_is_applied_or_cancelled_exactly_once_whoever_is_killed(
     store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, size: tuple[int, int], all_is_well: Callable[[], bool]
 ) -> None:
     flags, seconds = size
+
+    answered = fall_due(store, flags, seconds, workers_under_fire(postgresql_url))
+
+    assert_each_ended_once_as_answered(engine, flags * EACH, answered)
+    assert all_is_well()
+
+
+def test_on_sqlite_too_every_schedule_ends_exactly_once_and_no_writer_is_told_of_locks(sqlite_url: sa.URL) -> None:
+    engine = open_engine(sqlite_url, Limits())
+    store = SqlStore(engine)
+
+    answered = fall_due(store, 12, 6, workers_under_fire(sqlite_url, 3))
+
+    assert_each_ended_once_as_answered(engine, 12 * EACH, answered)
+    assert [finding for finding in examine(store, datetime.now(UTC)) if not finding.ok] == []
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+    engine.dispose()
+
+
+@contextmanager
+def backends_terminated(url: sa.URL) -> Iterator[None]:
+    """Two workers, and every 0.1 to 0.3 s some connection of a worker is ended by the server."""
+    workers = [begin_worker(url) for _ in range(2)]
+    over = Event()
+
+    def end_some() -> None:
+        while not over.wait(random.uniform(0.1, 0.3)):
+            administer(
+                url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'flagsched' "
+                "AND datname = current_database() AND client_port = -1 ORDER BY random() LIMIT 1",
+            )
+
+    ending = Thread(target=end_some)
+    ending.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ending.join()
+        for process in workers:
+            process.terminate()
+            assert process.wait(timeout=10) == 0
+
+
+def test_workers_whose_connections_are_ended_at_random_record_each_schedule_once(
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool]
+) -> None:
     with store.reading() as work:
-        begin = work.at + timedelta(seconds=3)
-    names = [FlagName("production", f"flag-{n}") for n in range(flags)]
-    planned = [one for name in names for one in a_planned_flag(store, name, begin, seconds)]
-    some = sorted(random.sample(planned, len(planned) // 20), key=lambda one: one[2])
+        begin = work.at + timedelta(seconds=2)
+    for n in range(40):
+        a_planned_flag(store, FlagName("production", f"flag-{n}"), begin, 5)
+    engine.dispose()
 
-    with workers_under_fire(postgresql_url), ThreadPoolExecutor(2) as admins:
-        halves = [admins.submit(change_minds, store, some[half::2]) for half in (0, 1)]
-        answered = {schedule_id: one for half in halves for schedule_id, one in half.result().items()}
-        pending = PlanQuery("production", statuses=[Status.PENDING], limit=1)
-        until(lambda: not list_plans(pending, store=store).items, seconds=seconds + 20, what="all is recorded")
+    with backends_terminated(postgresql_url):
+        until(lambda: datetime.now(UTC) > begin + timedelta(seconds=5))
+        everything = {"applied"}
+        until(lambda: statuses(engine) == everything, seconds=15, what="all is recorded")
 
-    ended = {s.id: (s.status, s.scheduled_at) for s in all_schedules(engine)}
-    assert len(ended) == flags * EACH
-    assert {status for status, _ in ended.values()} == {"applied", "cancelled"}
-    assert len({status for status, _ in answered.values()}) == 2
-    for schedule_id, (status, at) in answered.items():
-        assert ended[schedule_id] == (status, at or ended[schedule_id][1])
+    assert [e.action for e in all_history(engine)].count("schedule.applied") == 40 * EACH
+    assert all_is_well()
+
+
+def statuses(engine: sa.Engine) -> set[str]:
+    try:
+        return {schedule.status for schedule in all_schedules(engine)}
+    except sa.exc.OperationalError:  # Ours was among those that were ended.
+        return set()
+
+
+def test_workers_told_to_stop_in_turn_twenty_times_end_in_time_and_lose_nothing(
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool]
+) -> None:
+    with store.reading() as work:
+        begin = work.at + timedelta(seconds=1)
+    for n in range(20):
+        a_planned_flag(store, FlagName("production", f"flag-{n}"), begin, 8)
+
+    workers = [begin_worker(postgresql_url), begin_worker(postgresql_url)]
+    for _ in range(20):
+        Event().wait(0.35)
+        workers.append(begin_worker(postgresql_url))
+        told = workers.pop(0)
+        told.terminate()
+        assert told.wait(timeout=10) in {0, -15}  # -15: told before it could listen.
+    until(lambda: statuses(engine) == {"applied"}, seconds=15, what="all is recorded")
+    for process in workers:
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+    assert [e.action for e in all_history(engine)].count("schedule.applied") == 20 * EACH
     assert all_is_well()
