@@ -111,7 +111,7 @@ def _ping(dialect: sa.Dialect, seconds: float, connection: Any, *_: object) -> N
         with WATCH.within(seconds) as deadline:
             deadline.watch(connection)
             dialect.do_ping(connection)
-    except dialect.loaded_dbapi.Error as error:
+    except (dialect.loaded_dbapi.Error, OSError) as error:
         raise sa.exc.InvalidatePoolError from error
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
-from flagsched.database.deadlines import WATCH
+from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
 from flagsched.database.engine import READING, insert_for
 from flagsched.database.errors import AWAY, translate
@@ -145,7 +145,7 @@ class SqlStore:
         try:
             with WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
                 if engine.dialect.name == "postgresql":
-                    deadline.watch(cast("DriverConnection", connection.connection.driver_connection))
+                    _watch(deadline, connection)
                 try:
                     yield connection
                 finally:
@@ -158,6 +158,13 @@ class SqlStore:
     def _limit(self, connection: sa.Connection) -> None:
         if self._timeouts:
             connection.execute(sa.select(*(sa.func.set_config(n, v, True) for n, v in self._timeouts.items())))
+
+
+def _watch(deadline: Deadline, connection: sa.Connection) -> None:
+    try:
+        deadline.watch(cast("DriverConnection", connection.connection.driver_connection))
+    except OSError as error:
+        raise DatabaseUnavailable("this process has too many files open", str(error)) from error
 
 
 def _connect(engine: sa.Engine) -> sa.Connection:

@@ -1,5 +1,7 @@
 """Locks and clocks of PostgreSQL, with transactions that are open at once."""
 
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -260,6 +262,24 @@ def test_a_database_that_closes_each_connection_at_once_is_away(
 
     with pytest.raises(DatabaseUnavailable):
         read_flag(CHECKOUT, store=store)
+
+
+@pytest.mark.parametrize("of_a_host", [True, False])
+def test_a_process_with_too_many_open_files_is_told_so(
+    postgresql_url: sa.URL, monkeypatch: pytest.MonkeyPatch, of_a_host: bool
+) -> None:
+    engine = sa.create_engine(postgresql_url) if of_a_host else open_engine(postgresql_url, Limits())
+    SqlStore(engine).check()
+
+    def refuse(number: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", number)
+
+    monkeypatch.setattr(os, "dup", refuse)
+    with pytest.raises(DatabaseUnavailable):
+        SqlStore(engine).check()
+    monkeypatch.undo()
+    SqlStore(engine).check()
+    engine.dispose()
 
 
 def test_on_a_hosts_own_engine_a_locked_flag_is_busy_and_its_connections_stay(postgresql_url: sa.URL) -> None:
