@@ -1,11 +1,14 @@
 """Workers that are killed again and again while plans fall due and admins change their minds."""
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event, Thread
+from time import monotonic
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +22,7 @@ from flagsched.usecases.doctor import examine
 from flagsched.usecases.schedules import list_plans
 from tests.databases import administer
 from tests.faults.fire import EACH, Outcomes, a_planned_flag, begin_worker, change_minds, workers_under_fire
-from tests.processes import until
+from tests.processes import Running, environment, started, until
 from tests.rows import all_history, all_schedules
 
 PENDING = PlanQuery("production", statuses=[Status.PENDING], limit=1)
@@ -130,24 +133,27 @@ def statuses(engine: sa.Engine) -> set[str]:
 
 
 def test_workers_told_to_stop_in_turn_twenty_times_end_in_time_and_lose_nothing(
-    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool]
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, tmp_path: Path, all_is_well: Callable[[], bool]
 ) -> None:
     with store.reading() as work:
         begin = work.at + timedelta(seconds=1)
     for n in range(20):
         a_planned_flag(store, FlagName("production", f"flag-{n}"), begin, 8)
 
-    workers = [begin_worker(postgresql_url), begin_worker(postgresql_url)]
-    for _ in range(20):
-        Event().wait(0.35)
-        workers.append(begin_worker(postgresql_url))
-        told = workers.pop(0)
-        told.terminate()
-        assert told.wait(timeout=10) in {0, -15}  # -15: told before it could listen.
-    until(lambda: statuses(engine) == {"applied"}, seconds=15, what="all is recorded")
-    for process in workers:
-        process.terminate()
-        assert process.wait(timeout=10) == 0
+    def begun(number: int) -> Running:
+        log = tmp_path / f"worker-{number}.log"
+        return workers.enter_context(started([sys.executable, "worker.py"], log, environment(postgresql_url)))
+
+    with ExitStack() as workers:
+        running = [begun(number) for number in range(3)]
+        for number in range(20):
+            running.append(begun(number + 3))
+            told = running.pop(0)
+            told.wait_for_log("worker started")
+            told_at = monotonic()
+            assert told.stop() == 0
+            assert monotonic() - told_at < 10
+        until(lambda: statuses(engine) == {"applied"}, seconds=15, what="all is recorded")
 
     assert [e.action for e in all_history(engine)].count("schedule.applied") == 20 * EACH
     assert all_is_well()
