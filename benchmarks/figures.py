@@ -1,7 +1,7 @@
 """Figures: what was measured, beside the ceiling measured in the same run, and how they are told."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -50,11 +50,6 @@ def interleaved(
         median(mine / other for mine, other in measured),
         wanted,
     )
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of the values do not exceed."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def _short(value: float) -> str:

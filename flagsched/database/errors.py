@@ -40,6 +40,12 @@ def translate(error: sa.exc.SQLAlchemyError) -> FlagschedError:
     return _of_postgresql(error, cause)
 
 
+def refuse_unless_all_were_pending(changed: int, asked: int) -> None:
+    """Raise StatementFailed if fewer schedules were changed than should have been."""
+    if changed != asked:
+        raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
+
+
 def _of_postgresql(error: sa.exc.DBAPIError, cause: str) -> FlagschedError:
     state = getattr(error.orig, "pgcode", None) or ""
     if state in BUSY_STATES:

@@ -7,10 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flagsched.database.errors import REFUSED
+from flagsched.database.errors import refuse_unless_all_were_pending
 from flagsched.database.rowset import Columns, rowset
 from flagsched.database.tables import history, is_pending, schedules
-from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import STATE_CHANGES, Action, Entry, StoredEntry
 from flagsched.domain.schedules import Status
@@ -69,8 +68,7 @@ class History:
         else:
             rows = self.connection.execute(_ended(given)).rowcount
             self.connection.execute(_inserted(given))
-        if rows != len(entries):
-            raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
+        refuse_unless_all_were_pending(rows, len(entries))
 
     def _given(self, entries: Sequence[Entry]) -> sa.FromClause:
         return rowset(self.connection.dialect.name, TYPES, _columns(entries))

@@ -8,11 +8,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from flagsched.database.errors import REFUSED
+from flagsched.database.errors import refuse_unless_all_were_pending
 from flagsched.database.rowset import columns_of, rowset
 from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.database.types import Json
-from flagsched.domain.errors import StatementFailed
 from flagsched.domain.flags import Flag
 from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
@@ -95,12 +94,7 @@ class Schedules:
 
     def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Planned]]:
         """See `ports.ScheduleWriter`."""
-        flag_types = {"flag_id": schedules.c.flag_id.type, "place": sa.Integer()}
-        asked = rowset(
-            self.connection.dialect.name,
-            flag_types,
-            {"flag_id": [flag.id for flag in flags], "place": range(len(flags))},
-        )
+        asked = self._asked(flags)
         place = asked.c.place
         due = (
             sa.select(
@@ -126,6 +120,11 @@ class Schedules:
             else:
                 del by_flag[flag_id]
         return by_flag
+
+    def _asked(self, flags: Sequence[Flag]) -> sa.FromClause:
+        types = {"flag_id": schedules.c.flag_id.type, "place": sa.Integer()}
+        columns = {"flag_id": [flag.id for flag in flags], "place": range(len(flags))}
+        return rowset(self.connection.dialect.name, types, columns)
 
     def add(self, planned: Sequence[Schedule]) -> None:
         """See `ports.ScheduleWriter`."""
@@ -154,8 +153,7 @@ class Schedules:
         self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), len(ended))
 
     def _write(self, update: sa.Update, rows: int) -> None:
-        if self.connection.execute(update).rowcount != rows:
-            raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
+        refuse_unless_all_were_pending(self.connection.execute(update).rowcount, rows)
 
 
 def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:

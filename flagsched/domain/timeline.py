@@ -23,7 +23,7 @@ class Step:
     @property
     def effective_at(self) -> datetime:
         """Since when it is in effect, or would be: never before what was in effect already."""
-        return max(self.schedule.scheduled_at, self.before.changed_at)
+        return _effective_at(self.schedule, self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,14 @@ def replay(flag: Flag, schedules: Iterable[Planned], at: datetime) -> Replay:
     for schedule in due(flag, schedules, at):
         before = state
         if not isinstance(schedule.updates, UnreadableUpdates):
-            # Never before what is in effect already, though a hand may have put it there.
-            state = apply(before, schedule.updates, max(schedule.scheduled_at, before.changed_at))
+            state = apply(before, schedule.updates, _effective_at(schedule, before))
         steps.append(Step(schedule, before, state))
     return Replay(flag, tuple(steps))
+
+
+def _effective_at(schedule: Planned, before: FlagState) -> datetime:
+    # Never before what is in effect already, though a hand may have put it there.
+    return max(schedule.scheduled_at, before.changed_at)
 
 
 def state_at(flag: Flag, schedules: Iterable[Planned], at: datetime) -> FlagState:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
@@ -25,11 +24,6 @@ from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, a
 from tests.contract.recording import a_planned_flag, drain, named, run
 from tests.recorder import recorded
 from tests.rows import all_history, all_schedules, the_flag
-
-
-@pytest.fixture
-def setbacks(clock: ManualClock) -> Setbacks:
-    return Setbacks(lambda: clock().timestamp())
 
 
 def test_unordered_times_take_effect_in_order_of_time(

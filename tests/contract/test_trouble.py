@@ -26,11 +26,6 @@ from tests.contract.recording import a_planned_flag, drain, named, run
 from tests.rows import all_history, all_schedules
 
 
-@pytest.fixture
-def setbacks(clock: ManualClock) -> Setbacks:
-    return Setbacks(lambda: clock().timestamp())
-
-
 def test_an_unreadable_schedule_is_marked_failed_with_the_reason(
     store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
 ) -> None:

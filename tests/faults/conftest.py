@@ -1,21 +1,18 @@
 """A store on PostgreSQL, and the doctor's judgement when all is over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.doctor import examine
 
 
 @pytest.fixture
-def engine(postgresql_url: sa.URL) -> Iterator[sa.Engine]:
-    engine = open_engine(postgresql_url, Limits())
-    yield engine
-    engine.dispose()
+def url(postgresql_url: sa.URL) -> sa.URL:
+    return postgresql_url
 
 
 @pytest.fixture

@@ -147,6 +147,14 @@ def cursor(*place: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode()
 
 
+def read_place(place: list[Any]) -> tuple[datetime, int]:
+    """Read an instant and a number as they stand in a cursor; ValueError if they are none."""
+    instant, number = place
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise ValueError(number)
+    return read_instant(instant), number
+
+
 def read_instant(text: str) -> datetime:
     """Read an RFC 3339 date-time with an offset; ValueError if it is none."""
     match = INSTANT.fullmatch(text)

@@ -1,6 +1,5 @@
 """History entries as they are asked for and go out."""
 
-from datetime import datetime
 from typing import Any
 
 from marshmallow import fields, post_load, validate
@@ -8,25 +7,16 @@ from marshmallow import fields, post_load, validate
 from flagsched.domain.flags import FLAG_KEY
 from flagsched.domain.history import Action
 from flagsched.ports import HistoryQuery
-from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, Text, read_instant
+from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, Text, read_place
 from flagsched.web.schemas.flags import KEY_EXPECTED, EnvironmentQuery
 from flagsched.web.schemas.strict import View
 from flagsched.web.schemas.windows import Window
-
-LARGEST_ID = 2**63 - 1
-
-
-def _place(place: list[Any]) -> tuple[datetime, int]:
-    instant, entry_id = place
-    if type(entry_id) is not int or not 0 <= entry_id <= LARGEST_ID:
-        raise ValueError(entry_id)
-    return read_instant(instant), entry_id
 
 
 class FlagHistoryQuery(EnvironmentQuery):
     """Which entries of a flag."""
 
-    before = Cursor(_place, data_key="cursor")
+    before = Cursor(read_place, data_key="cursor")
     limit = Limit(default=50, most=500)
 
     @post_load

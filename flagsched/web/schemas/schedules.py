@@ -20,7 +20,7 @@ from flagsched.web.schemas.fields import (
     Instant,
     Limit,
     Percentage,
-    read_instant,
+    read_place,
 )
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.strict import Body, View
@@ -97,20 +97,13 @@ class EditScheduleRequest(Body):
         return ScheduleEdit(**data)
 
 
-def _place(place: list[Any]) -> tuple[datetime, int]:
-    instant, seq = place
-    if type(seq) is not int or not 0 <= seq < 2**63:
-        raise ValueError(seq)
-    return read_instant(instant), seq
-
-
 class ScheduleListQuery(EnvironmentQuery):
     """Which schedules of a flag."""
 
     status = fields.String(
         validate=validate.OneOf([s.value for s in Status], error="must be one of: {choices}"),
     )
-    after = Cursor(_place, data_key="cursor")
+    after = Cursor(read_place, data_key="cursor")
     limit = Limit(default=1000, most=1000)
 
     @post_load
@@ -124,7 +117,7 @@ def _place_of_all(place: list[Any]) -> tuple[datetime, UUID, int]:
     instant, flag_id, seq = place
     if not isinstance(flag_id, str):
         raise ValueError(flag_id)  # noqa: TRY004 - of the caller's value, like all that is wrong with a cursor
-    at, number = _place([instant, seq])
+    at, number = read_place([instant, seq])
     return at, UUID(flag_id), number
 
 

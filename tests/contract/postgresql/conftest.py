@@ -6,17 +6,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import create_flag
 from tests.builders import ADMIN, a_new_flag
 
 
 @pytest.fixture
-def engine(postgresql_url: sa.URL) -> Iterator[sa.Engine]:
-    engine = open_engine(postgresql_url, Limits())
-    yield engine
-    engine.dispose()
+def url(postgresql_url: sa.URL) -> sa.URL:
+    return postgresql_url
 
 
 @pytest.fixture
