@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import Action, Entry, StoredEntry
+from flagsched.domain.history import Action, Ending, Entry, StoredEntry
 from flagsched.domain.idempotency import Answer, RequestKey
 from flagsched.domain.schedules import Planned, Schedule, Status
 
@@ -237,8 +237,8 @@ class HistoryWriter(Protocol):
     def append(self, entries: Sequence[Entry]) -> None:
         """Add them, in one statement."""
 
-    def append_endings(self, entries: Sequence[Entry]) -> None:
-        """Add entries of schedules that ended by their instants, and end these, in one statement or two.
+    def append_endings(self, endings: Sequence[Ending], recorded_at: datetime) -> None:
+        """End schedules by their instants, and add an entry for each, in one statement or two.
 
         Raises StatementFailed if one of them is not pending any more.
         """

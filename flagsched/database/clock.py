@@ -47,7 +47,7 @@ class DatabaseClock:
 
 
 class HostClock:
-    """The clock of this host, or any other that `read` gives."""
+    """The clock of this host, or any other that `read` gives; inside a statement, as it is when that is executed."""
 
     def __init__(self, read: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._read = read
@@ -62,6 +62,6 @@ class HostClock:
 
     def at_transaction(self) -> sa.ColumnElement[Any]:
         """See `Clock`."""
-        return sa.literal(to_milliseconds(self._read()), UTCDateTime)
+        return sa.bindparam("host_now", type_=UTCDateTime, callable_=lambda: to_milliseconds(self._read()))
 
     at_statement = at_transaction

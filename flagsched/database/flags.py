@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from flagsched.database.clock import Clock
 from flagsched.database.engine import insert_for
-from flagsched.database.rowset import columns_of, rowset
+from flagsched.database.rowset import Rowset, columns_of
 from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.domain.errors import FlagExists, Overtaken
 from flagsched.domain.flags import Flag, FlagName, FlagState
@@ -36,6 +37,60 @@ NEXT_DUE_AT = (
     .scalar_subquery()
 )
 LAST_ERROR_LENGTH = 1000
+GIVEN = Rowset({name: flags.c[name].type for name in WRITTEN})
+GIVEN_IDS = Rowset({"id": flags.c.id.type})
+NAMED = SELECTED.where(LIVE, flags.c.environment == sa.bindparam("environment_"), flags.c.key == sa.bindparam("key_"))
+# NO KEY: a plain FOR UPDATE would let foreign-key checks hide the flag from the worker.
+NAMED_LOCKED = NAMED.with_for_update(key_share=True)
+NOT_PASSED_OVER = flags.c.id.not_in(sa.bindparam("passing_over", expanding=True))
+
+
+CLAIMABLE_AT = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
+EARLIEST_DUE = sa.select(sa.func.min(CLAIMABLE_AT)).where(flags.c.next_due_at.is_not(None), NOT_PASSED_OVER)
+
+
+class FlagStatements:
+    """What is executed again and again, built once for a dialect and a clock."""
+
+    def __init__(self, dialect: str, clock: Clock) -> None:
+        self.dialect = dialect
+        self._clock = clock
+
+    @cached_property
+    def claim_due(self) -> sa.Select[Any]:
+        """Flags with something due, those that have waited longest first."""
+        # The row lock is the claim: a worker that dies gives it back by dying.
+        due = self._claimable.where(NOT_PASSED_OVER)
+        return due.order_by(flags.c.next_due_at).limit(sa.bindparam("limit_", type_=sa.Integer))
+
+    @cached_property
+    def claim(self) -> sa.Select[Any]:
+        """One flag, if something of it is due."""
+        return self._claimable.where(flags.c.id == sa.bindparam("id_"))
+
+    @cached_property
+    def _claimable(self) -> sa.Select[Any]:
+        # Judged on the locked row itself: after a wait for the lock the database looks at it again.
+        now = self._clock.at_transaction()
+        return SELECTED.where(
+            flags.c.next_due_at <= now,
+            sa.or_(flags.c.retry_at.is_(None), flags.c.retry_at <= now),
+        ).with_for_update(key_share=True, skip_locked=True)
+
+    @cached_property
+    def settle(self) -> sa.Update:
+        """Write flags as given, and from what is still pending when the next is due."""
+        given = GIVEN.given(self.dialect)
+        values: dict[str, Any] = {name: given.c[name] for name in WRITTEN if name != "id"}
+        values |= {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None}
+        return sa.update(flags).where(flags.c.id == given.c.id).values(values)
+
+    @cached_property
+    def change(self) -> sa.Update:
+        """The same, unless something of the plan before or after is in effect."""
+        now = self._clock.at_statement()
+        still_ahead = [sa.or_(due_at.is_(None), due_at > now) for due_at in (flags.c.next_due_at, NEXT_DUE_AT)]
+        return self.settle.where(*still_ahead).values(revision=sa.bindparam("revision_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +98,11 @@ class Flags:
     """Implements `ports.FlagReader` and `ports.FlagWriter`."""
 
     connection: sa.Connection
-    clock: Clock
+    statements: FlagStatements
 
     def find(self, name: FlagName) -> Flag | None:
         """See `ports.FlagReader`."""
-        return self._one(SELECTED.where(LIVE, _named(name)))
+        return self._one(NAMED, _named(name))
 
     def page(self, query: FlagQuery) -> Page[Flag]:
         """See `ports.FlagReader`."""
@@ -69,25 +124,20 @@ class Flags:
 
     def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
         """See `ports.FlagReader`."""
-        claimable_at = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
-        earliest = sa.select(sa.func.min(claimable_at)).where(flags.c.next_due_at.is_not(None), _none_of(passing_over))
-        due_at: datetime | None = self.connection.execute(earliest).scalar_one()
+        due_at: datetime | None = self.connection.execute(EARLIEST_DUE, {"passing_over": passing_over}).scalar_one()
         return due_at
 
     def lock(self, name: FlagName) -> Flag | None:
         """See `ports.FlagWriter`."""
-        # NO KEY: a plain FOR UPDATE would let foreign-key checks hide the flag from the worker.
-        return self._one(SELECTED.where(LIVE, _named(name)).with_for_update(key_share=True))
+        return self._one(NAMED_LOCKED, _named(name))
 
     def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
         """See `ports.FlagWriter`."""
-        # The row lock is the claim: a worker that dies gives it back by dying.
-        due = self._claimable().where(_none_of(passing_over))
-        return self._all(due.order_by(flags.c.next_due_at).limit(limit))
+        return self._all(self.statements.claim_due, {"passing_over": passing_over, "limit_": limit})
 
     def claim(self, flag_id: UUID) -> Flag | None:
         """See `ports.FlagWriter`."""
-        return self._one(self._claimable().where(flags.c.id == flag_id))
+        return self._one(self.statements.claim, {"id_": flag_id})
 
     def add(self, flag: Flag) -> None:
         """See `ports.FlagWriter`."""
@@ -105,25 +155,16 @@ class Flags:
 
     def settle(self, recorded: Sequence[Flag]) -> None:
         """See `ports.FlagWriter`."""
-        self.connection.execute(self._written(recorded))
+        self.connection.execute(self.statements.settle, self._given(recorded))
 
     def change(self, flag: Flag, *, revision: int) -> None:
         """See `ports.FlagWriter`."""
-        now = self.clock.at_statement()
-        still_ahead = [sa.or_(due_at.is_(None), due_at > now) for due_at in (flags.c.next_due_at, NEXT_DUE_AT)]
-        changed = self._written([flag]).where(*still_ahead).values(revision=revision)
-        if self.connection.execute(changed).rowcount != 1:
+        changed = self.connection.execute(self.statements.change, self._given([flag]) | {"revision_": revision})
+        if changed.rowcount != 1:
             raise Overtaken(f"flag {flag.name.key!r} is changing by its plan just now; nothing was stored, try again")
 
-    def _written(self, written: Sequence[Flag]) -> sa.Update:
-        given = rowset(
-            self.connection.dialect.name,
-            {name: flags.c[name].type for name in WRITTEN},
-            columns_of([_row(flag) for flag in written]),
-        )
-        values: dict[str, Any] = {name: given.c[name] for name in WRITTEN if name != "id"}
-        values |= {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None}
-        return sa.update(flags).where(flags.c.id == given.c.id).values(values)
+    def _given(self, written: Sequence[Flag]) -> dict[str, Any]:
+        return GIVEN.parameters(self.statements.dialect, columns_of([_row(flag) for flag in written]))
 
     def lock_all(self, environment: str) -> list[UUID]:
         """See `ports.FlagWriter`."""
@@ -132,38 +173,28 @@ class Flags:
 
     def recompute(self, locked: Collection[UUID], *, revision: int) -> None:
         """See `ports.FlagWriter`."""
-        given = rowset(self.connection.dialect.name, {"id": flags.c.id.type}, {"id": list(locked)})
+        dialect = self.statements.dialect
+        given = GIVEN_IDS.given(dialect)
         next_due_at = sa.case((LIVE, NEXT_DUE_AT), else_=None)
         recomputed = {"next_due_at": next_due_at, "retry_at": None, "last_error": None, "revision": revision}
-        self.connection.execute(sa.update(flags).where(flags.c.id == given.c.id).values(recomputed))
+        recompute = sa.update(flags).where(flags.c.id == given.c.id).values(recomputed)
+        self.connection.execute(recompute, GIVEN_IDS.parameters(dialect, {"id": list(locked)}))
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         """See `ports.FlagWriter`."""
         postponed = {"retry_at": until, "last_error": error[:LAST_ERROR_LENGTH]}
         self.connection.execute(sa.update(flags).where(flags.c.id == flag_id).values(postponed))
 
-    def _claimable(self) -> sa.Select[Any]:
-        # Judged on the locked row itself: after a wait for the lock the database looks at it again.
-        now = self.clock.at_transaction()
-        return SELECTED.where(
-            flags.c.next_due_at <= now,
-            sa.or_(flags.c.retry_at.is_(None), flags.c.retry_at <= now),
-        ).with_for_update(key_share=True, skip_locked=True)
-
-    def _one(self, query: sa.Select[Any]) -> Flag | None:
-        row = self.connection.execute(query).one_or_none()
+    def _one(self, query: sa.Select[Any], given: Mapping[str, Any]) -> Flag | None:
+        row = self.connection.execute(query, given).one_or_none()
         return None if row is None else _flag(row)
 
-    def _all(self, query: sa.Select[Any]) -> list[Flag]:
-        return [_flag(row) for row in self.connection.execute(query)]
+    def _all(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> list[Flag]:
+        return [_flag(row) for row in self.connection.execute(query, given)]
 
 
-def _named(name: FlagName) -> sa.ColumnElement[bool]:
-    return sa.and_(flags.c.environment == name.environment, flags.c.key == name.key)
-
-
-def _none_of(flag_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
-    return flags.c.id.not_in(flag_ids) if flag_ids else sa.true()
+def _named(name: FlagName) -> dict[str, str]:
+    return {"environment_": name.environment, "key_": name.key}
 
 
 def _row(flag: Flag) -> dict[str, Any]:

@@ -3,21 +3,91 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from flagsched.database.errors import refuse_unless_all_were_pending
-from flagsched.database.rowset import Columns, rowset
-from flagsched.database.tables import history, is_pending, schedules
+from flagsched.database.rowset import Columns, Rowset
+from flagsched.database.tables import flags, history, is_pending, schedules
+from flagsched.database.types import Json
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import STATE_CHANGES, Action, Entry, StoredEntry
+from flagsched.domain.history import CLOCKWORK, STATE_CHANGES, Action, Ending, Entry, StoredEntry
 from flagsched.domain.schedules import Status
 from flagsched.ports import HistoryQuery, Page
 
 WRITTEN = tuple(column.name for column in history.c if column.name != "id")
 ORDER = (history.c.effective_at, history.c.id)
-TYPES = {"place": sa.Integer()} | {name: history.c[name].type for name in WRITTEN}
+GIVEN = Rowset({name: history.c[name].type for name in WRITTEN})
+GIVEN_ENDINGS = Rowset(
+    {
+        "flag_id": sa.Uuid(),
+        "seq": sa.BigInteger(),
+        "flag_version": sa.BigInteger(),
+        "before": Json,
+        "after": Json,
+        "reason": sa.Text(),
+        "effective_at": history.c.effective_at.type,
+    }
+)
+RECORDED_AT = sa.bindparam("recorded_at_", type_=history.c.recorded_at.type)
+
+
+@cache
+def _inserted(dialect: str) -> sa.Insert:
+    given = GIVEN.given(dialect)
+    return _insert(sa.select(*(given.c[name] for name in WRITTEN)).order_by(given.c.place))
+
+
+@cache
+def _ended(dialect: str) -> sa.Update:
+    given = GIVEN_ENDINGS.given(dialect)
+    applied = given.c.reason.is_(None)
+    return (
+        sa.update(schedules)
+        .where(schedules.c.flag_id == given.c.flag_id, schedules.c.seq == given.c.seq, is_pending)
+        .values(
+            status=sa.case((applied, Status.APPLIED.value), else_=Status.FAILED.value),
+            applied_at=sa.case((applied, RECORDED_AT)),
+            flag_version=sa.case((applied, given.c.flag_version)),
+            error_message=given.c.reason,
+        )
+    )
+
+
+@cache
+def _ended_and_told(dialect: str) -> Sequence[sa.Update | sa.Insert]:
+    """What ends the given schedules, and then tells of it; on PostgreSQL in one, to which the rows travel once."""
+    given = GIVEN_ENDINGS.given(dialect)
+    if dialect == "postgresql":
+        return [_told(_ended(dialect).returning(schedules.c.id, *given.c).cte("ended"))]
+    ended = (
+        sa.select(schedules.c.id, *given.c)
+        .join_from(given, schedules, sa.and_(schedules.c.flag_id == given.c.flag_id, schedules.c.seq == given.c.seq))
+        .subquery("ended")
+    )
+    return [_ended(dialect), _told(ended)]
+
+
+def _told(ended: sa.FromClause) -> sa.Insert:
+    applied = ended.c.reason.is_(None)
+    told = {column.name: column for column in ended.c} | {
+        "flag_key": flags.c.key,
+        "environment": flags.c.environment,
+        "action": sa.case((applied, Action.SCHEDULE_APPLIED.value), else_=Action.SCHEDULE_FAILED.value),
+        "schedule_id": ended.c.id,
+        "actor": sa.literal(CLOCKWORK),
+        "request_id": sa.null(),
+        "recorded_at": RECORDED_AT,
+    }
+    chosen = sa.select(*(told[name] for name in WRITTEN)).join_from(ended, flags, flags.c.id == ended.c.flag_id)
+    return _insert(chosen.order_by(ended.c.place))
+
+
+def _insert(chosen: sa.Select[Any]) -> sa.Insert:
+    """Insert rows in their order, since the id is what orders a history."""
+    return sa.insert(history).from_select(list(WRITTEN), chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,47 +122,21 @@ class History:
     def append(self, entries: Sequence[Entry]) -> None:
         """See `ports.HistoryWriter`."""
         if entries:
-            self.connection.execute(_inserted(self._given(entries)))
+            self.connection.execute(_inserted(self._dialect), GIVEN.parameters(self._dialect, _columns(entries)))
 
-    def append_endings(self, entries: Sequence[Entry]) -> None:
+    def append_endings(self, endings: Sequence[Ending], recorded_at: datetime) -> None:
         """See `ports.HistoryWriter`."""
-        if not entries:
+        if not endings:
             return
-        given = self._given(entries)
-        if self.connection.dialect.name == "postgresql":
-            # One statement: the rows travel once.
-            once = sa.select(given).cte("once")
-            told = _inserted(once).cte("told")
-            ending = _ended(once).returning(schedules.c.id).cte("ended")
-            rows = self.connection.execute(sa.select(sa.func.count()).select_from(ending).add_cte(told)).scalar_one()
-        else:
-            rows = self.connection.execute(_ended(given)).rowcount
-            self.connection.execute(_inserted(given))
-        refuse_unless_all_were_pending(rows, len(entries))
+        columns = dict(zip(Ending._fields, zip(*endings, strict=True), strict=True))
+        given = GIVEN_ENDINGS.parameters(self._dialect, columns) | {"recorded_at_": recorded_at}
+        for statement in _ended_and_told(self._dialect):
+            changed = self.connection.execute(statement, given).rowcount
+            refuse_unless_all_were_pending(changed, len(endings))
 
-    def _given(self, entries: Sequence[Entry]) -> sa.FromClause:
-        return rowset(self.connection.dialect.name, TYPES, _columns(entries))
-
-
-def _inserted(given: sa.FromClause) -> sa.Insert:
-    # In their order, since the id is what orders a history.
-    chosen = sa.select(*(given.c[name] for name in WRITTEN)).order_by(given.c.place)
-    return sa.insert(history).from_select(list(WRITTEN), chosen)
-
-
-def _ended(given: sa.FromClause) -> sa.Update:
-    applied = given.c.action == Action.SCHEDULE_APPLIED.value
-    failed = given.c.action == Action.SCHEDULE_FAILED.value
-    return (
-        sa.update(schedules)
-        .where(schedules.c.id == given.c.schedule_id, is_pending)
-        .values(
-            status=sa.case((applied, Status.APPLIED.value), (failed, Status.FAILED.value)),
-            applied_at=sa.case((applied, given.c.recorded_at)),
-            flag_version=sa.case((applied, given.c.flag_version)),
-            error_message=sa.case((failed, given.c.after["errorMessage"].as_string())),
-        )
-    )
+    @property
+    def _dialect(self) -> str:
+        return self.connection.dialect.name
 
 
 def _asked(query: HistoryQuery) -> list[sa.ColumnElement[bool]]:
@@ -129,7 +173,6 @@ def _entry(row: sa.Row[Any]) -> StoredEntry:
 
 def _columns(entries: Sequence[Entry]) -> Columns:
     return {
-        "place": range(len(entries)),
         "flag_id": [entry.flag_id for entry in entries],
         "flag_key": [entry.name.key for entry in entries],
         "environment": [entry.name.environment for entry in entries],

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -10,27 +10,60 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-Types = Mapping[str, sa.types.TypeEngine[Any]]
 Columns = Mapping[str, Sequence[Any]]
+PREFIX = "given_"
 
 
-def rowset(dialect: str, types: Types, columns: Columns) -> sa.FromClause:
-    """Columns of equal length as a FROM clause: one array for each on PostgreSQL, one JSON text on SQLite.
+class Rowset:
+    """Columns of equal length that a statement reads like a table: arrays on PostgreSQL, one JSON text on SQLite.
 
-    Values are of the types that JSON has, instants, ids, or nested JSON for a column of a JSON type.
+    Values are of the types that JSON has, instants, ids, or JSON, as text or not, for a column of a JSON type.
     """
-    return _sqlite_rows(types, columns) if dialect == "sqlite" else _postgresql_rows(types, columns)
+
+    def __init__(self, types: Mapping[str, sa.types.TypeEngine[Any]]) -> None:
+        self._types = dict(types)
+        self._ids = {name for name, type_ in types.items() if isinstance(type_, sa.Uuid)}
+
+    @cache  # noqa: B019 - each lives as long as its module
+    def given(self, dialect: str) -> sa.FromClause:
+        """The rows as a FROM clause, with their `place` from 0 on."""
+        return self._from_json() if dialect == "sqlite" else self._from_arrays()
+
+    def parameters(self, dialect: str, columns: Columns) -> dict[str, str]:
+        """What a statement that reads `given` is executed with."""
+        if dialect == "sqlite":
+            return {PREFIX + "rows": self._json(columns)}
+        return {PREFIX + name: _array(columns[name]) for name in self._types}
+
+    def _from_arrays(self) -> sa.FromClause:
+        texts = {name: sa.bindparam(PREFIX + name, type_=sa.Text) for name in self._types}
+        arrays = (sa.cast(text, ARRAY(self._types[name])) for name, text in texts.items())
+        typed = (sa.column(name, type_) for name, type_ in self._types.items())
+        rows = sa.func.unnest(*arrays).table_valued(*typed, with_ordinality="ordinal", name="arrays").render_derived()
+        # PostgreSQL counts from 1.
+        place = (rows.c.ordinal - 1).label("place")
+        return sa.select(*(rows.c[name] for name in self._types), place).subquery("given")
+
+    def _from_json(self) -> sa.FromClause:
+        text = sa.bindparam(PREFIX + "rows", type_=sa.Text)
+        each = sa.func.json_each(text).table_valued(
+            sa.column("key", sa.Integer), sa.column("value", sa.Text), name="each"
+        )
+        values = (
+            sa.type_coerce(sa.func.json_extract(each.c.value, f"$[{number}]"), type_).label(name)
+            for number, (name, type_) in enumerate(self._types.items())
+        )
+        return sa.select(*values, each.c.key.label("place")).subquery("given")
+
+    def _json(self, columns: Columns) -> str:
+        storable = (_hexes(columns[name]) if name in self._ids else columns[name] for name in self._types)
+        rows = list(zip(*storable, strict=True))
+        return orjson.dumps(rows, default=_instant, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> Columns:
     """The columns of rows that all have the same names."""
     return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _postgresql_rows(types: Types, columns: Columns) -> sa.FromClause:
-    arrays = (sa.cast(sa.literal(_array(columns[name]), sa.Text), ARRAY(type_)) for name, type_ in types.items())
-    typed = (sa.column(name, type_) for name, type_ in types.items())
-    return sa.func.unnest(*arrays).table_valued(*typed, name="given").render_derived()
 
 
 def _array(values: Sequence[Any]) -> str:
@@ -55,19 +88,8 @@ AS_ELEMENT: dict[type, Callable[[Any], str]] = {
 }
 
 
-def _sqlite_rows(types: Types, columns: Columns) -> sa.FromClause:
-    rows = list(zip(*(_storable(columns[name], type_) for name, type_ in types.items()), strict=True))
-    text = orjson.dumps(rows, default=_instant, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
-    each = sa.func.json_each(sa.literal(text, sa.Text)).table_valued("value", name="each")
-    values = (
-        sa.type_coerce(sa.func.json_extract(each.c.value, f"$[{place}]"), type_).label(name)
-        for place, (name, type_) in enumerate(types.items())
-    )
-    return sa.select(*values).subquery("given")
-
-
-def _storable(values: Sequence[Any], type_: sa.types.TypeEngine[Any]) -> Sequence[Any]:
-    return [value and value.hex for value in values] if isinstance(type_, sa.Uuid) else values
+def _hexes(values: Sequence[UUID | None]) -> list[str | None]:
+    return [None if value is None else value.hex for value in values]
 
 
 def _instant(value: datetime) -> str:

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from flagsched.database.errors import refuse_unless_all_were_pending
-from flagsched.database.rowset import columns_of, rowset
+from flagsched.database.rowset import Rowset, columns_of
 from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.database.types import Json
 from flagsched.domain.flags import Flag
@@ -17,7 +18,6 @@ from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
 from flagsched.ports import Page, PlanQuery, ScheduleQuery
 
-PLANNED = ("id", "seq", "scheduled_at", "updates")
 ADDED = (
     "id",
     "flag_id",
@@ -30,12 +30,46 @@ ADDED = (
     "created_at",
     "updated_at",
 )
-EDITED = ("id", "scheduled_at", "updates", "updated_at")
+EDITED = ("scheduled_at", "updates", "updated_at")
 ENDED = ("status", "error_message", "updated_at", "applied_at", "flag_version", "cancelled_by", "cancelled_at")
 COLUMNS = tuple(schedules.c[name] for name in dict.fromkeys((*ADDED, *ENDED)))
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
 ORDER_OF_ALL = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
 TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
+GIVEN_FLAGS = Rowset({"flag_id": schedules.c.flag_id.type})
+GIVEN = Rowset({name: TYPES[name] for name in ADDED})
+GIVEN_ENDINGS = Rowset({name: TYPES[name] for name in ("id", *ENDED)})
+PENDING = sa.select(*COLUMNS).where(schedules.c.flag_id.in_(sa.bindparam("flag_ids", expanding=True)), is_pending)
+COUNTED = sa.select(sa.func.count()).where(schedules.c.flag_id == sa.bindparam("flag_id_"), is_pending)
+FOUND = sa.select(*COLUMNS).where(
+    schedules.c.flag_id == sa.bindparam("flag_id_"), schedules.c.id == sa.bindparam("id_")
+)
+
+
+@cache
+def _inserted(dialect: str) -> sa.Insert:
+    given = GIVEN.given(dialect)
+    return sa.insert(schedules).from_select(list(ADDED), sa.select(*(given.c[name] for name in ADDED)))
+
+
+@cache
+def _ended(dialect: str) -> sa.Update:
+    given = GIVEN_ENDINGS.given(dialect)
+    return _pending_of(given).values({name: given.c[name] for name in ENDED})
+
+
+@cache
+def _due(dialect: str) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """How many schedules are due of each of the given flags, and these schedules."""
+    given = GIVEN_FLAGS.given(dialect)
+    due = sa.and_(schedules.c.flag_id == given.c.flag_id, is_pending, schedules.c.scheduled_at <= sa.bindparam("at"))
+    counted = sa.select(sa.func.count(schedules.c.seq)).select_from(given.outerjoin(schedules, due))
+    planned = sa.select(given.c.place, *(schedules.c[name] for name in ("seq", "scheduled_at", "updates")))
+    return counted.group_by(given.c.place).order_by(given.c.place), planned.where(due)
+
+
+def _pending_of(given: sa.FromClause) -> sa.Update:
+    return sa.update(schedules).where(schedules.c.id == given.c.id, is_pending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +80,7 @@ class Schedules:
 
     def find(self, flag: Flag, schedule_id: UUID) -> Schedule | None:
         """See `ports.ScheduleReader`."""
-        wanted = sa.select(*COLUMNS).where(schedules.c.flag_id == flag.id, schedules.c.id == schedule_id)
-        row = self.connection.execute(wanted).one_or_none()
+        row = self.connection.execute(FOUND, {"flag_id_": flag.id, "id_": schedule_id}).one_or_none()
         return None if row is None else _schedule(row)
 
     def page(self, flag: Flag, query: ScheduleQuery) -> Page[Schedule]:
@@ -80,80 +113,65 @@ class Schedules:
 
     def count_pending(self, flag: Flag) -> int:
         """See `ports.ScheduleReader`."""
-        counted = sa.select(sa.func.count()).where(schedules.c.flag_id == flag.id, is_pending)
-        number: int = self.connection.execute(counted).scalar_one()
+        number: int = self.connection.execute(COUNTED, {"flag_id_": flag.id}).scalar_one()
         return number
 
     def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
         """See `ports.ScheduleReader`."""
         by_flag: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}
-        wanted = sa.select(*COLUMNS).where(schedules.c.flag_id.in_(list(by_flag)), is_pending)
-        for row in self.connection.execute(wanted):
+        for row in self.connection.execute(PENDING, {"flag_ids": list(by_flag)}):
             by_flag[row.flag_id].append(_schedule(row))
         return by_flag
 
     def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Planned]]:
         """See `ports.ScheduleWriter`."""
-        asked = self._asked(flags)
-        place = asked.c.place
-        due = (
-            sa.select(
-                *(schedules.c[name] for name in PLANNED),
-                place,
-                sa.func.count().over(order_by=place).label("total"),
-                sa.func.min(place).over().label("first"),
-                sa.func.row_number().over(partition_by=place, order_by=ORDER).label("step"),
-            )
-            .where(schedules.c.flag_id == asked.c.flag_id, is_pending, schedules.c.scheduled_at <= at)
-            .subquery()
-        )
-        whole = sa.or_(due.c.total <= limit, due.c.place == due.c.first)
-        columns = [*(due.c[name] for name in PLANNED), due.c.place, whole]
-        by_flag: dict[UUID, list[Planned]] = {flag.id: [] for flag in flags}
-        # Of a flag that is left out, the first step comes along to say so.
-        for schedule_id, seq, at_, updates, nth, is_whole in self.connection.execute(
-            sa.select(*columns).where(whole | (due.c.step == 1))
-        ):
-            flag_id = flags[nth].id
-            if is_whole:
-                by_flag[flag_id].append(Planned(schedule_id, flag_id, seq, at_, updates))
-            else:
-                del by_flag[flag_id]
-        return by_flag
+        counted, planned = _due(self._dialect)
+        whole = _whole(self.connection.execute(counted, self._asked(flags, at)).scalars().all(), limit)
+        chosen = [flag for flag, taken in zip(flags, whole, strict=True) if taken]
+        by_place: list[list[Planned]] = [[] for _ in chosen]
+        for place, seq, scheduled_at, updates in self.connection.execute(planned, self._asked(chosen, at)):
+            by_place[place].append(Planned(seq, scheduled_at, updates))
+        return {flag.id: due for flag, due in zip(chosen, by_place, strict=True)}
 
-    def _asked(self, flags: Sequence[Flag]) -> sa.FromClause:
-        types = {"flag_id": schedules.c.flag_id.type, "place": sa.Integer()}
-        columns = {"flag_id": [flag.id for flag in flags], "place": range(len(flags))}
-        return rowset(self.connection.dialect.name, types, columns)
+    def _asked(self, flags: Sequence[Flag], at: datetime) -> dict[str, Any]:
+        return GIVEN_FLAGS.parameters(self._dialect, {"flag_id": [flag.id for flag in flags]}) | {"at": at}
+
+    @property
+    def _dialect(self) -> str:
+        return self.connection.dialect.name
 
     def add(self, planned: Sequence[Schedule]) -> None:
         """See `ports.ScheduleWriter`."""
-        types = {name: TYPES[name] for name in ADDED}
-        given = rowset(self.connection.dialect.name, types, columns_of([_row(s) for s in planned]))
-        columns = [given.c[name] for name in ADDED]
-        self.connection.execute(sa.insert(schedules).from_select(list(ADDED), sa.select(*columns)))
+        rows = columns_of([_row(schedule) for schedule in planned])
+        self.connection.execute(_inserted(self._dialect), GIVEN.parameters(self._dialect, rows))
 
     def change(self, schedule: Schedule) -> None:
         """See `ports.ScheduleWriter`."""
         # What can't be read is left as it stands, for whoever looks into it.
         unreadable = isinstance(schedule.updates, UnreadableUpdates)
-        written = [name for name in EDITED if not (unreadable and name == "updates")]
-        types = {name: TYPES[name] for name in written}
-        given = rowset(self.connection.dialect.name, types, columns_of([_row(schedule)]))
-        values = {name: given.c[name] for name in written if name != "id"}
-        self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), 1)
+        given = GIVEN.given(self._dialect)
+        values = {name: given.c[name] for name in EDITED if not (unreadable and name == "updates")}
+        parameters = GIVEN.parameters(self._dialect, columns_of([_row(schedule)]))
+        self._write(_pending_of(given).values(values), parameters, 1)
 
     def end(self, ended: Sequence[Schedule]) -> None:
         """See `ports.ScheduleWriter`."""
-        if not ended:
-            return
-        types = {name: TYPES[name] for name in ("id", *ENDED)}
-        given = rowset(self.connection.dialect.name, types, columns_of([_ending(s) for s in ended]))
-        values = {name: given.c[name] for name in ENDED}
-        self._write(sa.update(schedules).where(schedules.c.id == given.c.id, is_pending).values(values), len(ended))
+        if ended:
+            rows = columns_of([_ending(schedule) for schedule in ended])
+            self._write(_ended(self._dialect), GIVEN_ENDINGS.parameters(self._dialect, rows), len(ended))
 
-    def _write(self, update: sa.Update, rows: int) -> None:
-        refuse_unless_all_were_pending(self.connection.execute(update).rowcount, rows)
+    def _write(self, update: sa.Update, given: Mapping[str, Any], rows: int) -> None:
+        refuse_unless_all_were_pending(self.connection.execute(update, given).rowcount, rows)
+
+
+def _whole(counts: Sequence[int], limit: int) -> list[bool]:
+    """Which flags to take, with all that is due of each: the first of them, and others up to `limit` in all."""
+    taken: list[bool] = []
+    total = 0
+    for count in counts:
+        taken.append(count == 0 or total == 0 or total + count <= limit)
+        total += count
+    return taken
 
 
 def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:

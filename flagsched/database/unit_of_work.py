@@ -15,7 +15,7 @@ from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
 from flagsched.database.engine import READING, insert_for
 from flagsched.database.errors import AWAY, translate
-from flagsched.database.flags import Flags
+from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
 from flagsched.database.invariants import Invariants
 from flagsched.database.schedules import Schedules
@@ -103,6 +103,7 @@ class SqlStore:
         self._timeouts = timeouts
         on_sqlite = engine.dialect.name == "sqlite"
         self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
+        self._flags = FlagStatements(engine.dialect.name, self._clock)
         self._writing = engine.execution_options(**WRITE_OPTIONS[engine.dialect.name])
         self._reading = engine.execution_options(**READ_OPTIONS[engine.dialect.name])
 
@@ -113,7 +114,7 @@ class SqlStore:
             self._limit(connection)
             at = self._clock.at_begin(connection)
             yield SqlReading(
-                Flags(connection, self._clock),
+                Flags(connection, self._flags),
                 Schedules(connection),
                 History(connection),
                 Invariants(connection),
@@ -129,7 +130,7 @@ class SqlStore:
             yield SqlWriting(
                 connection,
                 self._clock,
-                Flags(connection, self._clock),
+                Flags(connection, self._flags),
                 Schedules(connection),
                 History(connection),
                 Answers(connection),

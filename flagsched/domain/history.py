@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.schedules import Schedule
-from flagsched.domain.timeline import Step
+from flagsched.domain.timeline import AnySchedule, Replay, Step
 from flagsched.domain.updates import UnreadableUpdates
 
 CLOCKWORK = "flagsched"
@@ -58,6 +58,18 @@ class Entry:
     recorded_at: datetime
 
 
+class Ending(NamedTuple):
+    """How a schedule of a flag ended by its instant: it was applied, unless there is a reason why it failed."""
+
+    flag_id: UUID
+    seq: int
+    flag_version: int
+    before: dict[str, Any]
+    after: dict[str, Any]
+    reason: str | None
+    effective_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
     """An entry as it stands in the history, under its number."""
@@ -100,23 +112,23 @@ def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: 
     )
 
 
-def step_entry(flag: Flag, step: Step, recorded_at: datetime) -> Entry:
-    """The entry for a schedule that ended by its instant: it is in effect since then, or failed for a reason."""
+def endings(replayed: Replay[AnySchedule]) -> list[Ending]:
+    """How the schedules that were folded ended: each is in effect since its instant, or failed for a reason."""
+    return [_ending(replayed.flag.id, step) for step in replayed.steps]
+
+
+def _ending(flag_id: UUID, step: Step[AnySchedule]) -> Ending:
     updates = step.schedule.updates
     reason = updates.reason if isinstance(updates, UnreadableUpdates) else None
     after = _settings(step.after)
-    return Entry(
-        flag_id=flag.id,
-        name=flag.name,
-        action=Action.SCHEDULE_APPLIED if reason is None else Action.SCHEDULE_FAILED,
-        schedule_id=step.schedule.id,
-        flag_version=step.after.version,
-        before=_settings(step.before),
-        after=after if reason is None else after | {"errorMessage": reason},
-        actor=CLOCKWORK,
-        request_id=None,
-        effective_at=step.effective_at,
-        recorded_at=recorded_at,
+    return Ending(
+        flag_id,
+        step.schedule.seq,
+        step.after.version,
+        _settings(step.before),
+        after if reason is None else after | {"errorMessage": reason},
+        reason,
+        step.effective_at,
     )
 
 

@@ -64,10 +64,8 @@ class ScheduleEdit:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A schedule that has not ended, with all that decides what it does."""
+    """A schedule of some flag that has not ended, with all that decides what it does."""
 
-    id: UUID
-    flag_id: UUID
     seq: int
     scheduled_at: datetime
     updates: Updates | UnreadableUpdates
@@ -86,6 +84,8 @@ class Planned:
 class Schedule(Planned):
     """What is stored: one planned change of one flag, and what became of it."""
 
+    id: UUID
+    flag_id: UUID
     batch_id: UUID | None
     status: Status
     created_by: str

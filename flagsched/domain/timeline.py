@@ -3,20 +3,22 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from operator import attrgetter
+from typing import Generic, TypeVar
 
 from flagsched.domain.flags import Flag, FlagState, apply
 from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
 
 AnySchedule = TypeVar("AnySchedule", bound=Planned)
+ORDER = attrgetter("scheduled_at", "seq")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Generic[AnySchedule]):
     """One due schedule, and the flag's state before and after it; the same if it was passed over."""
 
-    schedule: Planned
+    schedule: AnySchedule
     before: FlagState
     after: FlagState
 
@@ -27,11 +29,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Generic[AnySchedule]):
     """The due schedules of a flag, folded onto its written state in order."""
 
     flag: Flag
-    steps: tuple[Step, ...]
+    steps: tuple[Step[AnySchedule], ...]
 
     @property
     def state(self) -> FlagState:
@@ -46,7 +48,7 @@ class Replay:
 
 def in_order(schedules: Iterable[AnySchedule]) -> list[AnySchedule]:
     """The order in which schedules of one flag take effect; on a tie the later-created comes last and wins."""
-    return sorted(schedules, key=lambda schedule: (schedule.scheduled_at, schedule.seq))
+    return sorted(schedules, key=ORDER)
 
 
 def due(flag: Flag, schedules: Iterable[AnySchedule], at: datetime) -> list[AnySchedule]:
@@ -55,12 +57,12 @@ def due(flag: Flag, schedules: Iterable[AnySchedule], at: datetime) -> list[AnyS
     return in_order(schedule for schedule in schedules if schedule.pending and schedule.is_due(now))
 
 
-def replay(flag: Flag, schedules: Iterable[Planned], at: datetime) -> Replay:
+def replay(flag: Flag, schedules: Iterable[AnySchedule], at: datetime) -> Replay[AnySchedule]:
     """Fold onto the flag's written state the pending schedules that are due at `at`, in order.
 
     A schedule whose updates can't be read is passed over: it changes nothing and adds no version.
     """
-    steps: list[Step] = []
+    steps: list[Step[AnySchedule]] = []
     state = flag.state
     for schedule in due(flag, schedules, at):
         before = state

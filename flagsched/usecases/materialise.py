@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flagsched.domain.errors import FlagMissing, Unavailable
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import step_entry
+from flagsched.domain.history import endings
 from flagsched.domain.timeline import replay
 from flagsched.ports import Store, Writing
 
@@ -24,7 +24,7 @@ def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int = S
     at = max(flag.now(clock) for flag in flags)
     due = work.schedules.due(flags, at, limit)
     replays = [replay(flag, due[flag.id], clock) for flag in flags if flag.id in due]
-    work.history.append_endings([step_entry(one.flag, step, clock) for one in replays for step in one.steps])
+    work.history.append_endings([ending for one in replays for ending in endings(one)], clock)
     recorded = [replayed.recorded for replayed in replays]
     work.flags.settle(recorded)
     return recorded

@@ -11,8 +11,8 @@ from flagsched.database.tables import flags as flags_table
 from flagsched.database.tables import schedules as schedules_table
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import StatementFailed
-from flagsched.domain.history import step_entry
-from flagsched.domain.timeline import Step
+from flagsched.domain.history import endings
+from flagsched.domain.timeline import replay
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.materialise import (
@@ -21,7 +21,7 @@ from flagsched.usecases.materialise import (
     look_ahead,
     materialise_due,
 )
-from tests.builders import ADMIN, ManualClock, a_new_flag, a_state, after
+from tests.builders import ADMIN, ManualClock, a_new_flag, after
 from tests.contract.recording import a_planned_flag, drain, named, run
 from tests.rows import all_history, all_schedules
 
@@ -143,10 +143,10 @@ def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(
 
     with suppress(StatementFailed), store.writing() as work:
         claimed = work.flags.claim_due(1, passing_over=[])
-        (schedule,) = work.schedules.due(claimed, clock(), 9)[claimed[0].id]
+        due = work.schedules.due(claimed, clock(), 9)[claimed[0].id]
         by_hand = sa.update(schedules_table).values(status="cancelled", cancelled_at=after(1), cancelled_by="somebody")
         work.connection.execute(by_hand)
-        work.history.append_endings([step_entry(claimed[0], Step(schedule, a_state(), a_state(version=2)), after(10))])
+        work.history.append_endings(endings(replay(claimed[0], due, after(10))), after(10))
         pytest.fail("it was recorded")
 
     assert [e.action for e in all_history(engine)] == ["flag.created", "schedule.created"]

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from hypothesis import strategies as st
 
 from flagsched.domain.flags import Flag, FlagEdit, FlagState
-from flagsched.domain.history import Entry, StoredEntry, flag_entry, schedule_entry, step_entry
+from flagsched.domain.history import Action, Entry, StoredEntry, endings, flag_entry, schedule_entry
 from flagsched.domain.schedules import PlannedChange, Schedule, Status, plan_batch
 from flagsched.domain.timeline import replay, state_at
 from flagsched.domain.updates import Updates
@@ -45,8 +45,21 @@ class Life:
     def record(self) -> None:
         """What a worker does, and every writer first."""
         replayed = replay(self.flag, self.pending, self.now)
-        self._append([step_entry(self.flag, step, self.now) for step in replayed.steps])
-        for step in replayed.steps:
+        for step, ending in zip(replayed.steps, endings(replayed), strict=True):
+            entry = Entry(
+                flag_id=ending.flag_id,
+                name=self.flag.name,
+                action=Action.SCHEDULE_APPLIED,
+                schedule_id=step.schedule.id,
+                flag_version=ending.flag_version,
+                before=ending.before,
+                after=ending.after,
+                actor="flagsched",
+                request_id=None,
+                effective_at=ending.effective_at,
+                recorded_at=self.now,
+            )
+            self._append([entry])
             self.schedules[step.schedule.id] = replace(self.schedules[step.schedule.id], status=Status.APPLIED)
         self.flag = replayed.recorded
 

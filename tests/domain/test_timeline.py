@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagsched.domain.flags import Flag, FlagState
-from flagsched.domain.history import step_entry
+from flagsched.domain.history import endings
 from flagsched.domain.schedules import Schedule, Status
 from flagsched.domain.timeline import (
     effective_flag,
@@ -176,21 +176,18 @@ def test_equal_values_add_a_version_too() -> None:
     assert state_at(flag, [a_schedule(at=after(1), updates=Updates(enabled=True))], after(1)).version == 2
 
 
-def test_the_entry_of_a_step_says_how_the_schedule_ended() -> None:
+def test_an_ending_says_how_the_schedule_ended() -> None:
     flag = a_flag()
     good, bad = a_schedule(at=after(1), seq=1), a_schedule(at=after(1), seq=2, updates=UNREADABLE)
 
-    applied, failed = (step_entry(flag, step, after(9)) for step in replay(flag, [good, bad], after(1)).steps)
+    applied, failed = endings(replay(flag, [good, bad], after(1)))
 
     turned_on = {"enabled": True, "rolloutPercentage": 100}
-    assert (applied.action, applied.flag_version, applied.before) == (
-        "schedule.applied",
-        2,
-        turned_on | {"enabled": False},
-    )
-    assert (applied.after, applied.effective_at, applied.recorded_at) == (turned_on, after(1), after(9))
-    assert (failed.action, failed.flag_version, failed.before) == ("schedule.failed", 2, turned_on)
-    assert failed.after == turned_on | {"errorMessage": "updates are not a JSON object"}
+    assert (applied.seq, applied.flag_version, applied.before) == (1, 2, turned_on | {"enabled": False})
+    assert (applied.after, applied.effective_at, applied.reason) == (turned_on, after(1), None)
+    assert (failed.seq, failed.flag_version, failed.before) == (2, 2, turned_on)
+    assert failed.reason == "updates are not a JSON object"
+    assert failed.after == turned_on | {"errorMessage": failed.reason}
 
 
 def test_a_reader_is_told_whether_all_in_effect_is_written_down() -> None:
