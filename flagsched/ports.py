@@ -197,8 +197,8 @@ class FlagWriter(FlagReader, Protocol):
     def change(self, flag: Flag, *, revision: int) -> None:
         """Write a flag as an admin changed it or its plan: the last statement of its transaction.
 
-        Raises Overtaken if, by the clock of this very statement, something of the plan before or after is in effect.
-        `revision` is the environment's.
+        Raises Overtaken if, by the clock of this very statement, something of the plan before or after is in effect;
+        on PostgreSQL the commit looks once more, and raises the same. `revision` is the environment's.
         """
 
     def lock_all(self, environment: str) -> list[UUID]:

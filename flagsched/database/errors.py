@@ -6,12 +6,21 @@ import sqlite3
 import sqlalchemy as sa
 
 from flagsched.database.schema import SCHEMA_REVISION
-from flagsched.domain.errors import DatabaseUnavailable, FlagBusy, FlagschedError, SchemaOutdated, StatementFailed
+from flagsched.domain.errors import (
+    DatabaseUnavailable,
+    FlagBusy,
+    FlagschedError,
+    Overtaken,
+    SchemaOutdated,
+    StatementFailed,
+)
 
 # Lock, timeout, deadlock and shutdown are all OperationalError: the SQLSTATE tells them apart.
 BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialization failure
 AWAY_STATES = re.compile("08...|53...|57P0[1-5]|58...")  # connection, resources, shutdown, operating system
 SCHEMA_STATES = {"42P01", "42703"}  # undefined table, undefined column
+
+NOT_OVERTAKEN = "ck_feature_flags_not_overtaken"
 
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 SQLITE_AWAY = {
@@ -24,6 +33,7 @@ SQLITE_AWAY = {
     sqlite3.SQLITE_READONLY,
 }
 BUSY = "somebody else is changing this flag; nothing was stored, try again"
+OVERTAKEN = "the flag is changing by its plan just now; nothing was stored, try again"
 AWAY = "the database does not answer"
 REFUSED = "the database refused to do this; nothing was stored"
 
@@ -50,12 +60,19 @@ def _of_postgresql(error: sa.exc.DBAPIError, cause: str) -> FlagschedError:
     state = getattr(error.orig, "pgcode", None) or ""
     if state in BUSY_STATES:
         return FlagBusy(BUSY, cause)
+    if _constraint(error) == NOT_OVERTAKEN:
+        return Overtaken(OVERTAKEN, cause)
     if state in SCHEMA_STATES:
         return SchemaOutdated(None, SCHEMA_REVISION, cause)
     lost = error.connection_invalidated or (not state and isinstance(error, sa.exc.OperationalError))
     if lost or AWAY_STATES.fullmatch(state):
         return DatabaseUnavailable(AWAY, cause)
     return StatementFailed(REFUSED, cause)
+
+
+def _constraint(error: sa.exc.DBAPIError) -> str | None:
+    name: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return name
 
 
 def _of_sqlite(error: sqlite3.Error, cause: str) -> FlagschedError:

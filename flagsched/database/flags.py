@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from flagsched.database.clock import Clock
 from flagsched.database.engine import insert_for
+from flagsched.database.errors import OVERTAKEN
 from flagsched.database.rowset import Rowset, columns_of
 from flagsched.database.tables import flags, is_pending, schedules
 from flagsched.domain.errors import FlagExists, Overtaken
@@ -161,7 +162,7 @@ class Flags:
         """See `ports.FlagWriter`."""
         changed = self.connection.execute(self.statements.change, self._given([flag]) | {"revision_": revision})
         if changed.rowcount != 1:
-            raise Overtaken(f"flag {flag.name.key!r} is changing by its plan just now; nothing was stored, try again")
+            raise Overtaken(OVERTAKEN)
 
     def _given(self, written: Sequence[Flag]) -> dict[str, Any]:
         return GIVEN.parameters(self.statements.dialect, columns_of([_row(flag) for flag in written]))
@@ -178,6 +179,9 @@ class Flags:
         next_due_at = sa.case((LIVE, NEXT_DUE_AT), else_=None)
         recomputed = {"next_due_at": next_due_at, "retry_at": None, "last_error": None, "revision": revision}
         recompute = sa.update(flags).where(flags.c.id == given.c.id).values(recomputed)
+        if dialect == "postgresql":
+            # It changes no plan, so what is due may well be in effect already.
+            self.connection.execute(sa.select(sa.func.set_config("flagsched.repairing", "on", True)))
         self.connection.execute(recompute, GIVEN_IDS.parameters(dialect, {"id": list(locked)}))
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:

@@ -176,7 +176,7 @@ def test_work_that_waits_is_told_with_the_reason(store: SqlStore, clock: ManualC
     clock.at = after(50 + 59)
     assert wrong(store, clock) == {}
     clock.at = after(50 + 60)
-    assert wrong(store, clock)["record"].examples == ["production/new-checkout since 2026-06-01T12:00:50Z"]
+    assert wrong(store, clock)["record"].examples == ["production/new-checkout since 2096-06-01T12:00:50Z"]
 
     flag_id = the_flag(engine).id
     with store.writing() as work:
@@ -184,7 +184,7 @@ def test_work_that_waits_is_told_with_the_reason(store: SqlStore, clock: ManualC
         work.commit()
 
     assert wrong(store, clock)["record"].examples == [
-        "production/new-checkout since 2026-06-01T12:00:50Z: somebody holds it"
+        "production/new-checkout since 2096-06-01T12:00:50Z: somebody holds it"
     ]
 
 
@@ -194,7 +194,7 @@ def test_clocks_that_disagree_are_told(store: SqlStore, clock: ManualClock) -> N
     (back,) = [f for f in examine(store, clock.at) if not f.ok]
 
     assert "differs from the database's by 600 s" in ahead.message
-    assert "says 2026-06-01T12:00:05Z, but something was recorded at 2026-06-01T12:00:25Z" in back.message
+    assert "says 2096-06-01T12:00:05Z, but something was recorded at 2096-06-01T12:00:25Z" in back.message
 
 
 def test_a_schema_that_does_not_fit_is_told_and_nothing_else_is_tried(store: SqlStore, engine: sa.Engine) -> None:

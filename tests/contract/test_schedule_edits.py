@@ -95,12 +95,12 @@ def test_an_edit_of_a_schedule_is_told_and_kept_with_what_was_before(
         1,
     )
     assert entry.before == {
-        "scheduledAt": "2026-06-01T12:00:10Z",
+        "scheduledAt": "2096-06-01T12:00:10Z",
         "updates": {"rolloutPercentage": 10},
         "status": "pending",
     }
     assert entry.after == {
-        "scheduledAt": "2026-06-01T12:00:20Z",
+        "scheduledAt": "2096-06-01T12:00:20Z",
         "updates": {"enabled": True},
         "status": "pending",
     }

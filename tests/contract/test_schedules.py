@@ -85,7 +85,7 @@ def test_each_planned_schedule_is_in_the_history(store: SqlStore, engine: sa.Eng
         ("schedule.created", "ada", "request-1", 1)
     }
     assert entries[0].after == {
-        "scheduledAt": "2026-06-01T12:00:20Z",
+        "scheduledAt": "2096-06-01T12:00:20Z",
         "updates": {"enabled": True},
         "status": "pending",
     }

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that cuts a connection off once a COMMIT has gone through, before its answer comes back."""
+"""A proxy before PostgreSQL that holds a COMMIT up, or cuts it off when it has gone through, before it is answered."""
 
 import socket
 from collections.abc import Iterator
@@ -13,9 +13,13 @@ LOOK_SECONDS = 0.2
 
 
 class Proxy:
-    """Passes on what comes, until `cut_commits` is set: then it passes on a COMMIT, waits a while, and hangs up."""
+    """Passes on what comes, a COMMIT only after `commit_delay` seconds.
+
+    If `cut_commits` is set, it passes on a COMMIT, waits a while, and hangs up.
+    """
 
     def __init__(self, server: Path) -> None:
+        self.commit_delay = 0.0
         self.cut_commits = False
         self.cuts = 0
         self._server = server
@@ -49,6 +53,8 @@ class Proxy:
                     other.sendall(data)
                     self._over.wait(LOOK_SECONDS)
                     break
+                if asks and COMMIT in data:
+                    self._over.wait(self.commit_delay)
                 other.sendall(data)
         for end in (one, other):
             with suppress(OSError):

@@ -22,8 +22,8 @@ TIMELINE = f"{FLAG}/timeline"
 HISTORY = "/api/admin/history"
 PLANS = "/api/admin/schedules"
 CONFIG = "/api/config/flags"
-NOW = "2026-06-01T12:00:00Z"
-AHEAD = "2026-06-01T13:00:00Z"
+NOW = "2096-06-01T12:00:00Z"
+AHEAD = "2096-06-01T13:00:00Z"
 
 
 class Request(NamedTuple):
@@ -62,21 +62,21 @@ def made_up(place: Any) -> str:
 ODD: list[Any] = [5, -1, True, [], {}, 2**70, None, "x"]
 PLACES: list[Any] = [
     [],
-    ["2026-06-01T12:00:00Z"],
-    ["2026-06-01T12:00:00Z", "1"],
+    ["2096-06-01T12:00:00Z"],
+    ["2096-06-01T12:00:00Z", "1"],
     [1, 1],
-    ["2026-06-01T12:00:00Z", True],
+    ["2096-06-01T12:00:00Z", True],
     {},
     "x",
 ]
 INSTANTS: list[Any] = [
-    "2026-06-01T13:00:00", "2026-06-01", "2026-W23-1T13:00:00Z", "20260601T130000Z", "2026-06-01T13:00:00,5Z",
-    "2026-06-01T24:00:00Z", "2026-06-01T13:00:60Z", "2026-06-01T13:60:00Z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
-    "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", " 2026-06-01T13:00:00Z", "2026-06-01T13:00:00Z ",
-    "2026-06-01T13:00:00Z\n", "٢٠٢٦-٠٦-٠١T١٣:٠٠:٠٠Z", "2026-06-01T13:00:00", "2026-06-01 13:00:00Z",
-    "2026-06-01T13:00:00z", "2026-06-01T13:00:00+0900", "2026-06-01T13:00:00+24:00", "2026-06-01T13:00Z", "2026-152T13:00:00Z",
+    "2096-06-01T13:00:00", "2096-06-01", "2026-W23-1T13:00:00Z", "20260601T130000Z", "2096-06-01T13:00:00,5Z",
+    "2096-06-01T24:00:00Z", "2096-06-01T13:00:60Z", "2096-06-01T13:60:00Z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", " 2096-06-01T13:00:00Z", "2096-06-01T13:00:00Z ",
+    "2096-06-01T13:00:00Z\n", "٢٠٢٦-٠٦-٠١T١٣:٠٠:٠٠Z", "2096-06-01T13:00:00", "2096-06-01 13:00:00Z",
+    "2096-06-01T13:00:00z", "2096-06-01T13:00:00+0900", "2096-06-01T13:00:00+24:00", "2096-06-01T13:00Z", "2026-152T13:00:00Z",
     "2026-02-29T13:00:00Z", "2026-13-01T13:00:00Z", "now", "", None, 1780318800, 1780318800.5, True, [], {}, "\x00", "\ud800",
-    "2026-06-01T12:00:00Z", "2026-06-01T11:59:59.999Z", "2027-06-03T12:00:00Z", "9999-12-31T23:59:59Z",
+    "2096-06-01T12:00:00Z", "2096-06-01T11:59:59.999Z", "2097-06-03T12:00:00Z", "9999-12-31T23:59:59Z",
 ]  # fmt: skip
 BOOLEANS: list[Any] = ["true", 1, 0, None, [], {}, "", 1.0]
 PERCENTAGES: list[Any] = [25.0, "25", True, None, -1, 101, 10**400, [], {}, "", "٢"]
@@ -109,7 +109,7 @@ QUERIES = [
     f"{SCHEDULE}?status=done", f"{SCHEDULE}?status=pending&status=applied", f"{SCHEDULE}?limit=1001", f"{SCHEDULE}?cursor=WzEsMl0=",
     f"{SCHEDULE}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsOTk5OTk5OTk5OTk5OTk5OTk5OTk5XQ==", f"{SCHEDULE}?from=x",
     f"{TIMELINE}?from=x", f"{TIMELINE}?to=", f"{TIMELINE}?from={NOW}&to={NOW}", f"{TIMELINE}?from={AHEAD}&to={NOW}",
-    f"{TIMELINE}?from=2026-06-01T12:00:00", f"{TIMELINE}?limit=5", f"{TIMELINE}?from={NOW}&from={NOW}",
+    f"{TIMELINE}?from=2096-06-01T12:00:00", f"{TIMELINE}?limit=5", f"{TIMELINE}?from={NOW}&from={NOW}",
     f"{PLANS}?status=done", f"{PLANS}?batchId=x", f"{PLANS}?batchId=", f"{PLANS}?cursor=WzEsMl0=", f"{PLANS}?limit=501", f"{PLANS}?flag=x",
     f"{PLANS}?from={AHEAD}&to={NOW}", f"{PLANS}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsIngiLDFd",
     *(f"{PLANS}?cursor={made_up([NOW, odd, 5])}" for odd in ODD),

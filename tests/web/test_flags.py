@@ -36,8 +36,8 @@ def test_a_flag_is_created_with_defaults(admin: FlaskClient) -> None:
         "version": 1,
         "nextChangeAt": None,
         "materialized": True,
-        "createdAt": "2026-06-01T12:00:00Z",
-        "updatedAt": "2026-06-01T12:00:00Z",
+        "createdAt": "2096-06-01T12:00:00Z",
+        "updatedAt": "2096-06-01T12:00:00Z",
     }
     assert admin.get(answer.headers["Location"]).json == answer.json
 
@@ -176,7 +176,7 @@ def test_applications_ask_without_a_token_and_see_the_plan_come_about(
     admin: FlaskClient, anyone: FlaskClient, flag: dict[str, Any], clock: ManualClock
 ) -> None:
     for second, updates in ((1, {"enabled": True, "rolloutPercentage": 25}), (2, {"rolloutPercentage": 100})):
-        admin.post(f"{FLAG}/schedule", json={"scheduledAt": f"2026-06-01T12:00:0{second}Z", "updates": updates})
+        admin.post(f"{FLAG}/schedule", json={"scheduledAt": f"2096-06-01T12:00:0{second}Z", "updates": updates})
 
     def told() -> tuple[Any, Any]:
         return anyone.get("/api/config/flags").json, anyone.get("/api/config/flags/new-checkout").json

@@ -48,15 +48,15 @@ def test_a_single_schedule_is_created_pending(admin: FlaskClient) -> None:
         "batchId": None,
         "flagKey": "new-checkout",
         "environment": "production",
-        "scheduledAt": "2026-06-01T12:01:00Z",
+        "scheduledAt": "2096-06-01T12:01:00Z",
         "status": "pending",
         "inEffect": False,
         "updates": {"enabled": True, "rolloutPercentage": 25},
         "appliedAt": None,
         "errorMessage": None,
         "createdBy": "ada",
-        "createdAt": "2026-06-01T12:00:00Z",
-        "updatedAt": "2026-06-01T12:00:00Z",
+        "createdAt": "2096-06-01T12:00:00Z",
+        "updatedAt": "2096-06-01T12:00:00Z",
         "cancelledBy": None,
         "cancelledAt": None,
     }
@@ -92,7 +92,7 @@ def test_a_bulk_answers_in_the_order_of_the_request(admin: FlaskClient, engine: 
     assert answer.status_code == 201
     assert [s["updates"] for s in schedules] == [{"rolloutPercentage": s} for s in seconds]
     assert {s["status"] for s in schedules} == {"pending"}
-    assert {(s["createdAt"], s["updatedAt"]) for s in schedules} == {("2026-06-01T12:00:00Z",) * 2}
+    assert {(s["createdAt"], s["updatedAt"]) for s in schedules} == {("2096-06-01T12:00:00Z",) * 2}
     assert len({s["batchId"] for s in schedules}) == 1
     assert schedules[0]["batchId"] is not None
     assert len({s["id"] for s in schedules}) == size
@@ -106,7 +106,7 @@ def test_a_bulk_is_listed_in_order_of_time(admin: FlaskClient) -> None:
 
     listed = admin.get(SCHEDULE).json
 
-    assert [s["scheduledAt"] for s in listed] == [f"2026-06-01T12:00:{s}Z" for s in (10, 20, 30)]
+    assert [s["scheduledAt"] for s in listed] == [f"2096-06-01T12:00:{s}Z" for s in (10, 20, 30)]
 
 
 def test_a_bulk_of_mixed_updates_keeps_each_as_asked(admin: FlaskClient) -> None:
@@ -140,7 +140,7 @@ def test_a_bulk_of_a_wrong_size_is_refused(admin: FlaskClient, engine: sa.Engine
 
 
 INVALID_ITEMS: dict[str, tuple[Any, Any]] = {
-    "no updates": ({"scheduledAt": "2026-06-01T13:00:00Z"}, {"updates": ["is required"]}),
+    "no updates": ({"scheduledAt": "2096-06-01T13:00:00Z"}, {"updates": ["is required"]}),
     "empty updates": (item(9) | {"updates": {}}, {"updates": ["must set enabled, rolloutPercentage or both"]}),
     "null updates": (item(9) | {"updates": None}, {"updates": ["must not be null"]}),
     "updates no object": (item(9) | {"updates": [1]}, {"updates": ["must be a JSON object"]}),
@@ -159,9 +159,9 @@ INVALID_ITEMS: dict[str, tuple[Any, Any]] = {
     **{
         f"instant {instant!r}": (item(9) | {"scheduledAt": instant}, {"scheduledAt": [NOT_AN_INSTANT]})
         for instant in (
-            "2026-06-01T13:00:00", "2026-06-01", "tomorrow", "2026-06-01T13:00:00,5Z", "20260601T130000Z",
-            "2026-06-01T24:00:00Z", "2026-06-01T13:00:60Z", " 2026-06-01T13:00:00Z", "10000-06-01T13:00:00Z",
-            "2026-W23-1T13:00:00Z", 1780318800, "٢٠٢٦-06-01T13:00:00Z", "2026-06-01T13:00:00Z\n", "",
+            "2096-06-01T13:00:00", "2096-06-01", "tomorrow", "2096-06-01T13:00:00,5Z", "20260601T130000Z",
+            "2096-06-01T24:00:00Z", "2096-06-01T13:00:60Z", " 2096-06-01T13:00:00Z", "10000-06-01T13:00:00Z",
+            "2026-W23-1T13:00:00Z", 1780318800, "٢٠٢٦-06-01T13:00:00Z", "2096-06-01T13:00:00Z\n", "",
         )
     },
     "no day of the calendar": (
@@ -359,7 +359,7 @@ def test_a_cancelled_schedule_says_by_whom(admin: FlaskClient, clock: ManualCloc
 
     answer = admin.delete(f"{SCHEDULE}/{created['id']}")
 
-    at = "2026-06-01T12:00:05Z"
+    at = "2096-06-01T12:00:05Z"
     assert answer.status_code == 200
     assert answer.json == created | {"status": "cancelled", "cancelledBy": "ada", "cancelledAt": at, "updatedAt": at}
     again = admin.delete(f"{SCHEDULE}/{created['id']}")
@@ -373,7 +373,7 @@ def test_what_is_in_effect_cannot_be_cancelled(admin: FlaskClient, clock: Manual
     answer = admin.delete(f"{SCHEDULE}/{created['id']}")
 
     assert (answer.status_code, answer.json["error"]) == (409, "ALREADY_APPLIED")
-    at = "2026-06-01T12:01:00Z"
+    at = "2096-06-01T12:01:00Z"
     recorded = {"inEffect": True, "status": "applied", "appliedAt": at}
     assert admin.get(f"{SCHEDULE}/{created['id']}").json == created | recorded
 
@@ -419,7 +419,7 @@ def test_a_list_query_that_is_not_well_formed_is_refused(admin: FlaskClient, que
 def test_no_fraction_is_told_unless_it_is_there(admin: FlaskClient) -> None:
     answer = bulk(admin, item(1.5), item(2))
 
-    assert [s["scheduledAt"] for s in answer.json["schedules"]] == ["2026-06-01T12:00:01.500Z", "2026-06-01T12:00:02Z"]
+    assert [s["scheduledAt"] for s in answer.json["schedules"]] == ["2096-06-01T12:00:01.500Z", "2096-06-01T12:00:02Z"]
 
 
 @pytest.mark.parametrize(

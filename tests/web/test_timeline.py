@@ -54,23 +54,23 @@ def test_a_timeline_reads_as_half_open_segments_with_their_causes(
     assert told == {
         "segments": [
             {
-                "from": "2026-06-01T12:00:00Z",
-                "to": "2026-06-01T12:00:10Z",
+                "from": "2096-06-01T12:00:00Z",
+                "to": "2096-06-01T12:00:10Z",
                 "enabled": False,
                 "rolloutPercentage": 0,
                 "version": 1,
                 "cause": {"scheduleId": None, "draft": None, "entryId": 1} | told["segments"][0]["cause"],
             },
             {
-                "from": "2026-06-01T12:00:10Z",
-                "to": "2026-06-01T12:00:20Z",
+                "from": "2096-06-01T12:00:10Z",
+                "to": "2096-06-01T12:00:20Z",
                 "enabled": True,
                 "rolloutPercentage": 0,
                 "version": 2,
                 "cause": {"scheduleId": first["id"], "draft": None, "entryId": None},
             },
             {
-                "from": "2026-06-01T12:00:20Z",
+                "from": "2096-06-01T12:00:20Z",
                 "to": None,
                 "enabled": True,
                 "rolloutPercentage": 25,
@@ -83,8 +83,8 @@ def test_a_timeline_reads_as_half_open_segments_with_their_causes(
     created = admin.get(f"{FLAG}/history").json["entries"][-1]
     assert told["segments"][0]["cause"]["entryId"] == created["id"]
     assert admin.get(f"{FLAG}/timeline").json == told
-    cut = admin.get(f"{FLAG}/timeline?from=2026-06-01T12:00:12Z&to=2026-06-01T21:00:18%2B09:00").json["segments"]
-    assert [(one["from"], one["to"]) for one in cut] == [("2026-06-01T12:00:12Z", "2026-06-01T12:00:18Z")]
+    cut = admin.get(f"{FLAG}/timeline?from=2096-06-01T12:00:12Z&to=2096-06-01T21:00:18%2B09:00").json["segments"]
+    assert [(one["from"], one["to"]) for one in cut] == [("2096-06-01T12:00:12Z", "2096-06-01T12:00:18Z")]
 
 
 def test_a_preview_shows_what_would_be_and_what_is_in_its_way(admin: FlaskClient) -> None:
@@ -119,12 +119,12 @@ def test_a_schedule_is_given_another_instant_and_other_updates(admin: FlaskClien
 
     assert answer.status_code == 200
     assert answer.json == planned | {
-        "scheduledAt": "2026-06-01T12:00:30Z",
+        "scheduledAt": "2096-06-01T12:00:30Z",
         "updates": {"rolloutPercentage": 5},
-        "updatedAt": "2026-06-01T12:00:01Z",
+        "updatedAt": "2096-06-01T12:00:01Z",
     }
     assert admin.get(f"{SCHEDULE}/{planned['id']}").json == answer.json
-    assert admin.get(FLAG).json["nextChangeAt"] == "2026-06-01T12:00:30Z"
+    assert admin.get(FLAG).json["nextChangeAt"] == "2096-06-01T12:00:30Z"
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_a_schedule_is_given_another_instant_and_other_updates(admin: FlaskClien
         ({"updates": None}, {"updates": ["must not be null"]}),
         ({"scheduledAt": None}, {"scheduledAt": ["must not be null"]}),
         ({"status": "applied"}, {"status": ["is not a field of this object"]}),
-        ({"scheduledAt": "2026-06-01T12:00:00Z"}, {"scheduledAt": ["must be in the future"]}),
-        ({"scheduledAt": "2027-06-03T12:00:00Z"}, {"scheduledAt": ["must be at most 366 days ahead"]}),
+        ({"scheduledAt": "2096-06-01T12:00:00Z"}, {"scheduledAt": ["must be in the future"]}),
+        ({"scheduledAt": "2097-06-03T12:00:00Z"}, {"scheduledAt": ["must be at most 366 days ahead"]}),
     ],
 )
 def test_an_edit_that_is_not_valid_says_what_where_and_why(admin: FlaskClient, body: Any, details: Any) -> None:
@@ -212,8 +212,8 @@ def test_the_history_tells_who_did_what_and_when_it_took_effect(
         "after": {"enabled": True, "rolloutPercentage": 0},
         "actor": "flagsched",
         "requestId": None,
-        "effectiveAt": "2026-06-01T12:00:10Z",
-        "recordedAt": "2026-06-01T12:00:15Z",
+        "effectiveAt": "2096-06-01T12:00:10Z",
+        "recordedAt": "2096-06-01T12:00:15Z",
     }
     assert admin.get("/api/admin/history").json["entries"] == entries
     assert admin.get("/api/admin/history?actor=ada&action=flag.created&flagKey=new-checkout").json["entries"] == [
