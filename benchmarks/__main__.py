@@ -3,10 +3,13 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import record
+from benchmarks import bulk, record
 from benchmarks.figures import Figure
 
-BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {"record": record.measure}
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "record": record.measure,
+    "bulk": bulk.measure,
+}
 
 print("| figure | ours | ceiling | ratio | wanted |\n|---|---|---|---|---|", flush=True)
 for name in sys.argv[1:] or BENCHMARKS:

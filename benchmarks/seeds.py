@@ -49,19 +49,32 @@ EMPTY_SQLITE = """
 
 def due(engine: sa.Engine, *, flags: int = 100, each: int = 100) -> None:
     """Leave only so many flags, with so many schedules each, all of them due for an hour."""
+    if engine.dialect.name == "postgresql":
+        _seed(engine, flags=flags, each=each, due="now() - interval '1 hour'")
+        return
     driver: Any = engine.raw_connection()
     try:
-        if engine.dialect.name == "postgresql":
-            with driver.cursor() as cursor:
-                cursor.execute(EMPTY_POSTGRESQL)
-                cursor.execute(ON_POSTGRESQL.format(flags=flags, each=each, due="now() - interval '1 hour'"))
-            driver.commit()
-            _vacuum(engine)
-        else:
-            driver.cursor().executescript(EMPTY_SQLITE)
-            driver.cursor().executescript(ON_SQLITE.format(flags=flags, each=each))
+        driver.cursor().executescript(EMPTY_SQLITE)
+        driver.cursor().executescript(ON_SQLITE.format(flags=flags, each=each))
     finally:
         driver.close()
+
+
+def idle(engine: sa.Engine, *, flags: int) -> None:
+    """Leave only so many flags, with nothing planned, on PostgreSQL."""
+    _seed(engine, flags=flags, each=0, due="NULL::timestamptz")
+
+
+def _seed(engine: sa.Engine, *, flags: int, each: int, due: str) -> None:
+    driver: Any = engine.raw_connection()
+    try:
+        with driver.cursor() as cursor:
+            cursor.execute(EMPTY_POSTGRESQL)
+            cursor.execute(ON_POSTGRESQL.format(flags=flags, each=each, due=due))
+        driver.commit()
+    finally:
+        driver.close()
+    _vacuum(engine)
 
 
 def _vacuum(engine: sa.Engine) -> None:
