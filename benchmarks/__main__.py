@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import bulk, record
+from benchmarks import bulk, record, workers
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "record": record.measure,
+    "workers": workers.measure,
     "bulk": bulk.measure,
 }
 
