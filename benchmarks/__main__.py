@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import bulk, record, workers
+from benchmarks import bulk, lateness, record, workers
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "record": record.measure,
     "workers": workers.measure,
+    "lateness": lateness.measure,
     "bulk": bulk.measure,
 }
 

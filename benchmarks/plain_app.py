@@ -7,10 +7,10 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-import psycopg2
 from flask import Flask, request
-from psycopg2.extras import Json, execute_values, register_uuid
-from sqlalchemy import make_url
+from psycopg2.extras import Json, execute_values
+
+from benchmarks.driver import connect
 
 INSERT = """
     INSERT INTO feature_flag_schedules (id, flag_id, seq, batch_id, scheduled_at, updates, status, created_by,
@@ -43,9 +43,7 @@ def create(key: str) -> tuple[dict[str, int], int]:
 def _connection() -> Any:
     """This thread's own."""
     if not hasattr(own, "connection"):
-        url = make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql")
-        register_uuid()  # type: ignore[no-untyped-call]
-        own.connection = psycopg2.connect(url.render_as_string(hide_password=False))
+        own.connection = connect(os.environ["DATABASE_URL"])
         with own.connection.cursor() as cursor:
             cursor.execute("SELECT key, id FROM feature_flags")
             flags.update(cursor.fetchall())
