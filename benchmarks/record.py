@@ -88,7 +88,7 @@ def by_worker(engine: sa.Engine) -> float:
     began = perf_counter()
     while materialise_due(store, setbacks).flags:
         pass
-    return _speed(engine, began)
+    return speed(engine, began)
 
 
 def plainly(engine: sa.Engine) -> float:
@@ -103,9 +103,9 @@ def plainly(engine: sa.Engine) -> float:
                 break
             cursor.execute(RECORD, (claimed,))
             connection.commit()
-    speed = _speed(engine, began)
+    rate = speed(engine, began)
     connection.close()
-    return speed
+    return rate
 
 
 def plainly_on_sqlite(engine: sa.Engine) -> float:
@@ -128,12 +128,13 @@ def plainly_on_sqlite(engine: sa.Engine) -> float:
         last = json.loads(due[-1][1])
         connection.execute(PLAIN_FLAG, (last["enabled"], last["rolloutPercentage"], versions[-1], due[-1][2], flag_id))
         connection.execute("COMMIT")
-    speed = _speed(engine, began)
+    rate = speed(engine, began)
     connection.close()
-    return speed
+    return rate
 
 
-def _speed(engine: sa.Engine, began: float) -> float:
+def speed(engine: sa.Engine, began: float) -> float:
+    """Schedules a second since `began`; RuntimeError unless all were recorded."""
     seconds = perf_counter() - began
     if (left := seeds.left(engine)) > 0:
         raise RuntimeError(f"{left} schedules were not recorded")

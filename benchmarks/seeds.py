@@ -1,5 +1,7 @@
 """Flags with plans that are due, put in place by the database itself, and taken away again."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +34,17 @@ ON_SQLITE = """
            '2026-06-01 10:00:00.000000', '2026-06-01 10:00:00.000000'
     FROM feature_flags flag, s;
 """
+PLAN_ON_POSTGRESQL = """
+    INSERT INTO feature_flag_schedules (id, flag_id, seq, scheduled_at, updates, status, created_by, created_at,
+                                        updated_at)
+    SELECT gen_random_uuid(), flag.id, n, at, jsonb_build_object('enabled', n %% 2 = 0, 'rolloutPercentage', n %% 101),
+           'pending', 'ada', now(), now()
+    FROM unnest(%(instants)s::timestamptz[]) WITH ORDINALITY AS planned (at, n)
+    JOIN feature_flags flag ON flag.key = 'flag-' || 1 + n %% (SELECT count(*) FROM feature_flags);
+    UPDATE feature_flags flag SET last_seq = cardinality(%(instants)s), next_due_at = (
+        SELECT min(scheduled_at) FROM feature_flag_schedules WHERE flag_id = flag.id AND status = 'pending'
+    );
+"""
 EMPTY_POSTGRESQL = """
     ALTER TABLE feature_flag_history DISABLE TRIGGER USER;
     TRUNCATE feature_flag_history, feature_flag_schedules, feature_flags, feature_flag_environments RESTART IDENTITY;
@@ -49,22 +62,45 @@ EMPTY_SQLITE = """
 
 def due(engine: sa.Engine, *, flags: int = 100, each: int = 100) -> None:
     """Leave only so many flags, with so many schedules each, all of them due for an hour."""
+    if engine.dialect.name == "postgresql":
+        _seed(engine, flags=flags, each=each, due="now() - interval '1 hour'")
+        return
     driver: Any = engine.raw_connection()
     try:
-        if engine.dialect.name == "postgresql":
-            with driver.cursor() as cursor:
-                cursor.execute(EMPTY_POSTGRESQL)
-                cursor.execute(ON_POSTGRESQL.format(flags=flags, each=each, due="now() - interval '1 hour'"))
-            driver.commit()
-            _vacuum(engine)
-        else:
-            driver.cursor().executescript(EMPTY_SQLITE)
-            driver.cursor().executescript(ON_SQLITE.format(flags=flags, each=each))
+        driver.cursor().executescript(EMPTY_SQLITE)
+        driver.cursor().executescript(ON_SQLITE.format(flags=flags, each=each))
     finally:
         driver.close()
 
 
-def _vacuum(engine: sa.Engine) -> None:
+def idle(engine: sa.Engine, *, flags: int) -> None:
+    """Leave only so many flags, with nothing planned, on PostgreSQL."""
+    _seed(engine, flags=flags, each=0, due="NULL::timestamptz")
+
+
+def plan(engine: sa.Engine, instants: Sequence[datetime]) -> None:
+    """Plan a change at each of these instants, on one flag after the other, on PostgreSQL."""
+    driver: Any = engine.raw_connection()
+    with driver.cursor() as cursor:
+        cursor.execute(PLAN_ON_POSTGRESQL, {"instants": list(instants)})
+    driver.commit()
+    driver.close()
+
+
+def _seed(engine: sa.Engine, *, flags: int, each: int, due: str) -> None:
+    driver: Any = engine.raw_connection()
+    try:
+        with driver.cursor() as cursor:
+            cursor.execute(EMPTY_POSTGRESQL)
+            cursor.execute(ON_POSTGRESQL.format(flags=flags, each=each, due=due))
+        driver.commit()
+    finally:
+        driver.close()
+    vacuum(engine)
+
+
+def vacuum(engine: sa.Engine) -> None:
+    """Leave PostgreSQL nothing to tidy up while it is measured."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
         connection.exec_driver_sql("CHECKPOINT")

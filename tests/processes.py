@@ -84,11 +84,11 @@ def worker(url: sa.URL, log: Path, **variables: str) -> Iterator[Running]:
 
 
 @contextmanager
-def web(url: sa.URL, log: Path, **variables: str) -> Iterator[str]:
-    """`gunicorn wsgi:app` on a free port of the loopback; gives its address."""
+def web(url: sa.URL, log: Path, app: str = "wsgi:app", **variables: str) -> Iterator[str]:
+    """`gunicorn wsgi:app` (or another app) on a free port of the loopback; gives its address."""
     port = str(free_port())
     env = environment(url, HOST="127.0.0.1", PORT=port, WEB_CONCURRENCY="1", **variables)
-    with started([sys.executable, "-m", "gunicorn", "wsgi:app"], log, env) as running:
+    with started([sys.executable, "-m", "gunicorn", app], log, env) as running:
         running.wait_for_log("Booting worker")
         yield f"http://127.0.0.1:{port}"
 

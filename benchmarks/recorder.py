@@ -1,0 +1,27 @@
+"""A process that records whatever is due, each time that it is told so by a line of its input."""
+
+import os
+import sys
+from time import monotonic
+
+import sqlalchemy as sa
+
+from flagsched.database.engine import Limits, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.materialise import Setbacks, materialise_due
+
+
+def main() -> None:
+    """Say when it is ready, and each time that nothing is left to be claimed."""
+    store = SqlStore(open_engine(sa.make_url(os.environ["DATABASE_URL"]), Limits()))
+    materialise_due(store, Setbacks(monotonic))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        setbacks = Setbacks(monotonic)
+        while (recorded := materialise_due(store, setbacks)).flags:
+            pass
+        print("failed" if recorded.failed or setbacks.known() else "done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
