@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import Action, Ending, Entry, StoredEntry
+from flagsched.domain.history import Action, Actor, Ending, Entry, StoredEntry
 from flagsched.domain.idempotency import Answer, RequestKey
 from flagsched.domain.schedules import Planned, Schedule, Status
 
@@ -221,9 +221,6 @@ class ScheduleWriter(ScheduleReader, Protocol):
         schedules, and an empty list for each that has nothing due.
         """
 
-    def add(self, planned: Sequence[Schedule]) -> None:
-        """Insert them."""
-
     def change(self, schedule: Schedule) -> None:
         """Write its new instant and updates; StatementFailed if it is not pending any more."""
 
@@ -236,6 +233,9 @@ class HistoryWriter(Protocol):
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add them, in one statement."""
+
+    def append_plan(self, flag: Flag, planned: Sequence[Schedule], *, by: Actor, recorded_at: datetime) -> None:
+        """Insert schedules that were planned at once, and an entry for each, in one statement or two."""
 
     def append_endings(self, endings: Sequence[Ending], recorded_at: datetime) -> None:
         """End schedules by their instants, and add an entry for each, in one statement or two.

@@ -23,5 +23,5 @@ def recorded(engine: sa.Engine) -> Iterator[list[str]]:
 
 
 def inserts(statements: list[str], table: str) -> int:
-    """How many of them insert into `table`."""
-    return sum(statement.startswith(f"INSERT INTO {table} ") for statement in statements)
+    """How often they insert into `table`."""
+    return sum(statement.count(f"INSERT INTO {table} ") for statement in statements)

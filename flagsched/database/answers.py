@@ -41,7 +41,7 @@ class Answers:
         row: dict[str, Any] = {"request_hash": request.request_hash, "created_at": now}
         row |= {"status": None, "headers": None, "body": None}
         taken = (
-            insert_for(self.connection, answers)
+            insert_for(self.connection.dialect.name, answers)
             .values(principal=request.principal, key=request.key, **row)
             # What has been kept for long enough gives way.
             .on_conflict_do_update(

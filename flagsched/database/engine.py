@@ -100,9 +100,9 @@ def open_engine(url: sa.URL, limits: Limits) -> sa.Engine:
     return prepare(sa.create_engine(url, **engine_options(url, limits)), limits)
 
 
-def insert_for(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT of the connection's dialect, which knows ON CONFLICT; typed loosely, since there are two of them."""
-    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
+def insert_for(dialect: str, table: sa.Table) -> Any:
+    """An INSERT of the dialect, which knows ON CONFLICT; typed loosely, since there are two of them."""
+    return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
 
 
 def _ping(dialect: sa.Dialect, seconds: float, connection: Any, *_: object) -> None:

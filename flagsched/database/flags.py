@@ -148,7 +148,7 @@ class Flags:
             "created_at": flag.created_at,
             "revision": 0,
         }
-        insert = insert_for(self.connection, flags).values(row)
+        insert = insert_for(self.statements.dialect, flags).values(row)
         taken = insert.on_conflict_do_nothing(index_elements=["environment", "key"], index_where=LIVE)
         added = self.connection.execute(taken)
         if added.rowcount != 1:

@@ -13,8 +13,8 @@ from flagsched.database.rowset import Columns, Rowset
 from flagsched.database.tables import flags, history, is_pending, schedules
 from flagsched.database.types import Json
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import CLOCKWORK, STATE_CHANGES, Action, Ending, Entry, StoredEntry
-from flagsched.domain.schedules import Status
+from flagsched.domain.history import CLOCKWORK, STATE_CHANGES, Action, Actor, Ending, Entry, StoredEntry, told_plan
+from flagsched.domain.schedules import Schedule, Status
 from flagsched.ports import HistoryQuery, Page
 
 WRITTEN = tuple(column.name for column in history.c if column.name != "id")
@@ -32,12 +32,55 @@ GIVEN_ENDINGS = Rowset(
     }
 )
 RECORDED_AT = sa.bindparam("recorded_at_", type_=history.c.recorded_at.type)
+AT = sa.bindparam("at_", type_=history.c.effective_at.type)
+GIVEN_PLAN = Rowset(
+    {
+        "id": sa.Uuid(),
+        "seq": sa.BigInteger(),
+        "scheduled_at": schedules.c.scheduled_at.type,
+        "updates": Json,
+        "after": Json,
+    }
+)
 
 
 @cache
 def _inserted(dialect: str) -> sa.Insert:
     given = GIVEN.given(dialect)
     return _insert(sa.select(*(given.c[name] for name in WRITTEN)).order_by(given.c.place))
+
+
+@cache
+def _planned_and_told(dialect: str) -> Sequence[sa.Insert]:
+    """What inserts the given schedules of one flag and tells of them; on PostgreSQL in one, as below."""
+    rows = GIVEN_PLAN.given(dialect)
+    given = sa.select(rows).cte("given_once") if dialect == "postgresql" else rows
+    shared = {
+        "flag_id": sa.bindparam("flag_id_", type_=sa.Uuid),
+        "batch_id": sa.bindparam("batch_id_", type_=sa.Uuid),
+        "status": sa.literal(Status.PENDING.value),
+        "created_by": sa.bindparam("actor_", type_=sa.Text),
+        "created_at": AT,
+        "updated_at": AT,
+    }
+    added = {name: given.c[name] for name in ("id", "seq", "scheduled_at", "updates")} | shared
+    planned = sa.insert(schedules).from_select(list(added), sa.select(*added.values()).select_from(given))
+    told = {
+        "flag_id": shared["flag_id"],
+        "flag_key": sa.bindparam("flag_key_", type_=sa.Text),
+        "environment": sa.bindparam("environment_", type_=sa.Text),
+        "action": sa.literal(Action.SCHEDULE_CREATED.value),
+        "schedule_id": given.c.id,
+        "flag_version": sa.bindparam("flag_version_", type_=sa.BigInteger),
+        "before": sa.null(),
+        "after": given.c.after,
+        "actor": shared["created_by"],
+        "request_id": sa.bindparam("request_id_", type_=sa.Text),
+        "effective_at": AT,
+        "recorded_at": RECORDED_AT,
+    }
+    telling = _insert(sa.select(*(told[name] for name in WRITTEN)).select_from(given).order_by(given.c.place))
+    return [telling.add_cte(planned.cte("planned"))] if dialect == "postgresql" else [planned, telling]
 
 
 @cache
@@ -124,6 +167,23 @@ class History:
         if entries:
             self.connection.execute(_inserted(self._dialect), GIVEN.parameters(self._dialect, _columns(entries)))
 
+    def append_plan(self, flag: Flag, planned: Sequence[Schedule], *, by: Actor, recorded_at: datetime) -> None:
+        """See `ports.HistoryWriter`."""
+        given = GIVEN_PLAN.parameters(self._dialect, _plan_columns(planned))
+        shared = {
+            "flag_id_": flag.id,
+            "flag_key_": flag.name.key,
+            "environment_": flag.name.environment,
+            "flag_version_": flag.state.version,
+            "batch_id_": planned[0].batch_id,
+            "at_": planned[0].created_at,
+            "actor_": by.name,
+            "request_id_": by.request_id,
+            "recorded_at_": recorded_at,
+        }
+        for statement in _planned_and_told(self._dialect):
+            self.connection.execute(statement, given | shared)
+
     def append_endings(self, endings: Sequence[Ending], recorded_at: datetime) -> None:
         """See `ports.HistoryWriter`."""
         if not endings:
@@ -169,6 +229,16 @@ def _entry(row: sa.Row[Any]) -> StoredEntry:
             recorded_at=row.recorded_at,
         ),
     )
+
+
+def _plan_columns(planned: Sequence[Schedule]) -> Columns:
+    return {
+        "id": [schedule.id for schedule in planned],
+        "seq": [schedule.seq for schedule in planned],
+        "scheduled_at": [schedule.scheduled_at for schedule in planned],
+        "updates": [schedule.updates.as_json() for schedule in planned],
+        "after": [told_plan(schedule) for schedule in planned],
+    }
 
 
 def _columns(entries: Sequence[Entry]) -> Columns:

@@ -11,7 +11,7 @@ import psycopg2
 import sqlalchemy as sa
 import structlog
 
-from flagsched.database.unit_of_work import CHANNEL
+from flagsched.database.revisions import CHANNEL
 
 LONGEST_BACKOFF_SECONDS = 4.0
 LOOK_SECONDS = 1.0

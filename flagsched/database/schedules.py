@@ -18,38 +18,20 @@ from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
 from flagsched.ports import Page, PlanQuery, ScheduleQuery
 
-ADDED = (
-    "id",
-    "flag_id",
-    "seq",
-    "batch_id",
-    "scheduled_at",
-    "updates",
-    "status",
-    "created_by",
-    "created_at",
-    "updated_at",
-)
 EDITED = ("scheduled_at", "updates", "updated_at")
 ENDED = ("status", "error_message", "updated_at", "applied_at", "flag_version", "cancelled_by", "cancelled_at")
-COLUMNS = tuple(schedules.c[name] for name in dict.fromkeys((*ADDED, *ENDED)))
+COLUMNS = tuple(schedules.c)
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
 ORDER_OF_ALL = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
 TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
 GIVEN_FLAGS = Rowset({"flag_id": schedules.c.flag_id.type})
-GIVEN = Rowset({name: TYPES[name] for name in ADDED})
+GIVEN_EDITS = Rowset({name: TYPES[name] for name in ("id", *EDITED)})
 GIVEN_ENDINGS = Rowset({name: TYPES[name] for name in ("id", *ENDED)})
 PENDING = sa.select(*COLUMNS).where(schedules.c.flag_id.in_(sa.bindparam("flag_ids", expanding=True)), is_pending)
 COUNTED = sa.select(sa.func.count()).where(schedules.c.flag_id == sa.bindparam("flag_id_"), is_pending)
 FOUND = sa.select(*COLUMNS).where(
     schedules.c.flag_id == sa.bindparam("flag_id_"), schedules.c.id == sa.bindparam("id_")
 )
-
-
-@cache
-def _inserted(dialect: str) -> sa.Insert:
-    given = GIVEN.given(dialect)
-    return sa.insert(schedules).from_select(list(ADDED), sa.select(*(given.c[name] for name in ADDED)))
 
 
 @cache
@@ -140,18 +122,13 @@ class Schedules:
     def _dialect(self) -> str:
         return self.connection.dialect.name
 
-    def add(self, planned: Sequence[Schedule]) -> None:
-        """See `ports.ScheduleWriter`."""
-        rows = columns_of([_row(schedule) for schedule in planned])
-        self.connection.execute(_inserted(self._dialect), GIVEN.parameters(self._dialect, rows))
-
     def change(self, schedule: Schedule) -> None:
         """See `ports.ScheduleWriter`."""
         # What can't be read is left as it stands, for whoever looks into it.
         unreadable = isinstance(schedule.updates, UnreadableUpdates)
-        given = GIVEN.given(self._dialect)
+        given = GIVEN_EDITS.given(self._dialect)
         values = {name: given.c[name] for name in EDITED if not (unreadable and name == "updates")}
-        parameters = GIVEN.parameters(self._dialect, columns_of([_row(schedule)]))
+        parameters = GIVEN_EDITS.parameters(self._dialect, columns_of([_row(schedule)]))
         self._write(_pending_of(given).values(values), parameters, 1)
 
     def end(self, ended: Sequence[Schedule]) -> None:
@@ -182,14 +159,8 @@ def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:
 def _row(schedule: Schedule) -> dict[str, Any]:
     return {
         "id": schedule.id,
-        "flag_id": schedule.flag_id,
-        "seq": schedule.seq,
-        "batch_id": schedule.batch_id,
         "scheduled_at": schedule.scheduled_at,
         "updates": schedule.updates.as_json(),
-        "status": schedule.status.value,
-        "created_by": schedule.created_by,
-        "created_at": schedule.created_at,
         "updated_at": schedule.updated_at,
     }
 

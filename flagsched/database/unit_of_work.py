@@ -1,6 +1,5 @@
 """Transactions: those that only read, those that may write, and which clock each looks at."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,18 +12,16 @@ from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
-from flagsched.database.engine import READING, insert_for
+from flagsched.database.engine import READING
 from flagsched.database.errors import AWAY, translate
 from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
 from flagsched.database.invariants import Invariants
+from flagsched.database.revisions import raise_revision
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema import check_schema
-from flagsched.database.tables import environments
 from flagsched.domain.errors import DatabaseUnavailable
-from flagsched.domain.instants import rfc3339
 
-CHANNEL = "flagsched"
 LONGEST_SECONDS = 4.5
 NO_TIMEOUTS: Mapping[str, str] = {}
 READ_OPTIONS: dict[str, dict[str, Any]] = {
@@ -63,21 +60,7 @@ class SqlWriting:
 
     def publish(self, environment: str, wake_at: datetime | None = None, *, at_least: int = 1) -> int:
         """See `ports.Writing`."""
-        one_more = environments.c.revision + 1
-        higher = sa.case((one_more < at_least, at_least), else_=one_more)
-        raised = (
-            insert_for(self.connection, environments)
-            .values(name=environment, revision=at_least)
-            .on_conflict_do_update(index_elements=["name"], set_={"revision": higher})
-            .returning(environments.c.revision)
-        )
-        revision: int = self.connection.execute(raised).scalar_one()
-        if self.connection.dialect.name == "postgresql":
-            self._notify({"environment": environment, "revision": revision, "wakeAt": wake_at and rfc3339(wake_at)})
-        return revision
-
-    def _notify(self, notice: dict[str, Any]) -> None:
-        self.connection.execute(sa.select(sa.func.pg_notify(CHANNEL, json.dumps(notice))))
+        return raise_revision(self.connection, environment, wake_at, at_least)
 
     def commit(self) -> None:
         """See `ports.Writing`."""

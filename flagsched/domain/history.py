@@ -103,8 +103,8 @@ def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: 
         action=_schedule_action(before, after),
         schedule_id=after.id,
         flag_version=flag.state.version,
-        before=None if before is None else _plan(before),
-        after=_plan(after),
+        before=None if before is None else told_plan(before),
+        after=told_plan(after),
         actor=by.name,
         request_id=by.request_id,
         effective_at=flag.now(recorded_at),
@@ -152,7 +152,8 @@ def _told(flag: Flag) -> dict[str, Any]:
     return _settings(flag.state) | {"description": flag.description, "archived": flag.archived_at is not None}
 
 
-def _plan(schedule: Schedule) -> dict[str, Any]:
+def told_plan(schedule: Schedule) -> dict[str, Any]:
+    """What an entry tells of a schedule."""
     return {
         "scheduledAt": rfc3339(schedule.scheduled_at),
         "updates": schedule.updates.as_json(),

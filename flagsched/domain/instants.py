@@ -1,6 +1,7 @@
 """Instants: aware, in UTC, to the millisecond."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def to_milliseconds(at: datetime) -> datetime:
@@ -11,6 +12,7 @@ def to_milliseconds(at: datetime) -> datetime:
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
+@lru_cache(maxsize=1024)  # One answer tells the same instants many times.
 def rfc3339(at: datetime) -> str:
     """Write `at` as RFC 3339 in UTC with `Z`, with three fraction digits only when they are not zero."""
     utc = to_milliseconds(at)

@@ -44,7 +44,8 @@ def plan_schedules(
     with store.writing() as work:
         begin(work, once)
         flag, clock = lock_current(work, name)
-        limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
+        if limits.may_exceed_quota(flag, len(changes)):
+            limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
         instants = [change.scheduled_at for change in changes]
         limits.refuse_instants(instants, flag.now(clock), BULK_REFUSED if batch else None)
         planned = plan_batch(
@@ -55,8 +56,7 @@ def plan_schedules(
             by=by.name,
             at=flag.now(clock),
         )
-        work.schedules.add(planned)
-        work.history.append([schedule_entry(flag, None, s, by=by, recorded_at=clock) for s in planned])
+        work.history.append_plan(flag, planned, by=by, recorded_at=clock)
         created = [effective_schedule(schedule, flag, clock) for schedule in planned]
         keep(work, once, created, clock)
         revision = work.publish(name.environment, wake_at=min(instants))

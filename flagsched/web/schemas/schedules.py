@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from flagsched.domain.errors import BULK_REFUSED
 from flagsched.domain.schedules import MAX_BATCH, PlannedChange, ScheduleEdit, Status
-from flagsched.domain.updates import UnreadableUpdates, Updates
+from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
 from flagsched.ports import PlanQuery, ScheduleQuery
 from flagsched.web.schemas.fields import (
     EXPECTED,
@@ -20,6 +20,7 @@ from flagsched.web.schemas.fields import (
     Instant,
     Limit,
     Percentage,
+    read_instant,
     read_place,
 )
 from flagsched.web.schemas.flags import EnvironmentQuery
@@ -70,7 +71,22 @@ class Batch(fields.List[Any]):
             raise ValidationError("must be an array")
         if not self._fewest <= len(value) <= MAX_BATCH:
             raise ValidationError(f"must have {self._fewest} to {MAX_BATCH} items, not {len(value)}")
-        return super()._deserialize(value, attr, data, **options)
+        changes = [_well_formed(item) for item in value]
+        # What is wrong, and why, is for the schema to say.
+        return super()._deserialize(value, attr, data, **options) if None in changes else changes
+
+
+def _well_formed(item: Any) -> PlannedChange | None:
+    """What CreateScheduleRequest makes of an item in which nothing is wrong, at a tenth of the time."""
+    if not (isinstance(item, dict) and item.keys() == {"scheduledAt", "updates"}):
+        return None
+    at, updates = item["scheduledAt"], read_updates(item["updates"])
+    if not isinstance(at, str) or isinstance(updates, UnreadableUpdates):
+        return None
+    try:
+        return PlannedChange(read_instant(at), updates)
+    except ValueError:
+        return None
 
 
 class BulkCreateScheduleRequest(Body):
