@@ -1,9 +1,11 @@
 """Opening a database: URLs as hosts write them, timeouts, and what SQLite must be told."""
 
+import select
 import sqlite3
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +15,9 @@ from flagsched.database.deadlines import WATCH
 
 BUSY_SECONDS = 3
 READING = "flagsched_reading"
+USED_AT = "flagsched_used_at"
+FRESH_SECONDS = 1.5
+"""For how long a connection that was used is not asked whether it still works: longer than a worker sleeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,9 @@ def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
         sa.event.listen(engine, "connect", _open_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     else:
-        sa.event.listen(engine, "checkout", partial(_ping, engine.dialect, limits.ping_seconds))
+        sa.event.listen(engine, "checkout", partial(_look_at, engine.dialect, limits.ping_seconds))
+        for event in ("connect", "checkin"):
+            sa.event.listen(engine, event, _note_use)
     return engine
 
 
@@ -105,7 +112,25 @@ def insert_for(dialect: str, table: sa.Table) -> Any:
     return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
 
 
-def _ping(dialect: sa.Dialect, seconds: float, connection: Any, *_: object) -> None:
+def _note_use(connection: Any, record: Any) -> None:
+    del connection
+    record.info[USED_AT] = monotonic()
+
+
+def _look_at(dialect: sa.Dialect, seconds: float, connection: Any, record: Any, *_: object) -> None:
+    unused_seconds = monotonic() - record.info.get(USED_AT, 0.0)
+    if unused_seconds > FRESH_SECONDS or _has_word(connection):
+        _ping(dialect, seconds, connection)
+
+
+def _has_word(connection: Any) -> bool:
+    # A server says nothing between transactions but that it hangs up.
+    looked_at = select.poll()
+    looked_at.register(connection, select.POLLIN)
+    return bool(looked_at.poll(0))
+
+
+def _ping(dialect: sa.Dialect, seconds: float, connection: Any) -> None:
     # SQLAlchemy's own would wait for a frozen server without end.
     try:
         with WATCH.within(seconds) as deadline:

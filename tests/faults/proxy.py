@@ -9,18 +9,21 @@ from threading import Event, Thread
 import sqlalchemy as sa
 
 COMMIT = b"COMMIT\x00"
+READY = b"Z\x00\x00\x00\x05I"
 LOOK_SECONDS = 0.2
 
 
 class Proxy:
     """Passes on what comes, a COMMIT only after `commit_delay` seconds.
 
-    If `cut_commits` is set, it passes on a COMMIT, waits a while, and hangs up.
+    If `hang_up_when_ready` is set, it ends each connection once the server waits for a query. If `cut_commits` is set,
+    it passes on a COMMIT, waits a while, and hangs up.
     """
 
     def __init__(self, server: Path) -> None:
         self.commit_delay = 0.0
         self.cut_commits = False
+        self.hang_up_when_ready = False
         self.cuts = 0
         self._server = server
         self._over = Event()
@@ -56,6 +59,8 @@ class Proxy:
                 if asks and COMMIT in data:
                     self._over.wait(self.commit_delay)
                 other.sendall(data)
+                if not asks and self.hang_up_when_ready and READY in data:
+                    break
         for end in (one, other):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -8,10 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-import psycopg2
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from flagsched.database.engine import Limits, open_engine, timeouts
 from flagsched.database.unit_of_work import SqlStore
@@ -33,6 +31,8 @@ from flagsched.usecases.schedules import plan_schedules
 from flagsched.worker.tick import Drain
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.contract.postgresql.waiting import plan, soon, waiting_for_locks
+from tests.databases import administer
+from tests.faults.proxy import through_proxy
 from tests.processes import until
 from tests.rows import all_history, count
 
@@ -252,16 +252,27 @@ def test_a_database_that_is_not_there_is_told_within_five_seconds() -> None:
     assert monotonic() - began < 5
 
 
-def test_a_database_that_closes_each_connection_at_once_is_away(
-    store: SqlStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(*_: object) -> bool:
-        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+def test_a_database_that_closes_each_connection_at_once_is_away(store: SqlStore, postgresql_url: sa.URL) -> None:
+    with through_proxy(postgresql_url) as (url, proxy):
+        engine = open_engine(url, Limits())
+        through = SqlStore(engine)
+        assert read_flag(CHECKOUT, store=through) == read_flag(CHECKOUT, store=store)
 
-    monkeypatch.setattr(PGDialect_psycopg2, "do_ping", gone)
+        proxy.hang_up_when_ready = True
+        engine.dispose()
+        with pytest.raises(DatabaseUnavailable):
+            read_flag(CHECKOUT, store=through)
+        engine.dispose()
 
-    with pytest.raises(DatabaseUnavailable):
-        read_flag(CHECKOUT, store=store)
+
+def test_a_connection_that_has_just_been_ended_is_replaced_unnoticed(store: SqlStore, postgresql_url: sa.URL) -> None:
+    read_flag(CHECKOUT, store=store)
+    administer(
+        postgresql_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'flagsched'",
+    )
+
+    assert read_flag(CHECKOUT, store=store).flag.name == CHECKOUT
 
 
 @pytest.mark.parametrize("of_a_host", [True, False])
