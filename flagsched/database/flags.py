@@ -67,10 +67,12 @@ class Flags:
         """See `ports.FlagReader`."""
         return {flag.id: flag for flag in self._all(SELECTED.where(flags.c.id.in_(flag_ids)))}
 
-    def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
+    def earliest_due(self, *, passing_over: Collection[UUID], after: datetime | None = None) -> datetime | None:
         """See `ports.FlagReader`."""
         claimable_at = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
         earliest = sa.select(sa.func.min(claimable_at)).where(flags.c.next_due_at.is_not(None), _none_of(passing_over))
+        if after is not None:
+            earliest = earliest.where(claimable_at > after)
         due_at: datetime | None = self.connection.execute(earliest).scalar_one()
         return due_at
 
