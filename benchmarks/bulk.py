@@ -52,7 +52,7 @@ def _serving(url: sa.URL) -> Iterator[tuple[int, int]]:
     with (
         tempfile.TemporaryDirectory() as logs,
         processes.web(url, Path(logs) / "ours.log", **UNLIMITED) as ours,
-        processes.web(url, Path(logs) / "plain.log", app="benchmarks.plain_app:app") as plain,
+        processes.web(url, Path(logs) / "plain.log", arguments=("-m", "gunicorn", "benchmarks.plain_app:app")) as plain,
     ):
         yield _port(ours), _port(plain)
 

@@ -91,8 +91,8 @@ class FlagReader(Protocol):
     def among(self, flag_ids: Collection[UUID]) -> Mapping[UUID, Flag]:
         """The flags of these ids, archived or not, by id."""
 
-    def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
-        """The earliest instant at which a flag may be claimed, over all flags but these."""
+    def earliest_due(self, *, passing_over: Collection[UUID], after: datetime | None = None) -> datetime | None:
+        """The earliest instant, or the earliest after `after`, at which a flag may be claimed, over all but these."""
 
 
 class ScheduleReader(Protocol):

@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -76,27 +76,36 @@ def started(command: list[str], log: Path, env: dict[str, str], cwd: Path = ROOT
 
 
 @contextmanager
-def worker(url: sa.URL, log: Path, **variables: str) -> Iterator[Running]:
+def worker(url: sa.URL, log: Path, *, arguments: Sequence[str] = ("worker.py",), **variables: str) -> Iterator[Running]:
     """`python worker.py`."""
-    with started([sys.executable, "worker.py"], log, environment(url, **variables)) as running:
+    with started([sys.executable, *arguments], log, environment(url, **variables)) as running:
         running.wait_for_log("worker started")
         yield running
 
 
 @contextmanager
-def web(url: sa.URL, log: Path, app: str = "wsgi:app", **variables: str) -> Iterator[str]:
-    """`gunicorn wsgi:app` (or another app) on a free port of the loopback; gives its address."""
+def web(
+    url: sa.URL, log: Path, *, arguments: Sequence[str] = ("-m", "gunicorn", "wsgi:app"), **variables: str
+) -> Iterator[str]:
+    """`gunicorn wsgi:app` on a free port of the loopback; gives its address."""
     port = str(free_port())
     env = environment(url, HOST="127.0.0.1", PORT=port, WEB_CONCURRENCY="1", **variables)
-    with started([sys.executable, "-m", "gunicorn", app], log, env) as running:
+    with started([sys.executable, *arguments], log, env) as running:
         running.wait_for_log("Booting worker")
         yield f"http://127.0.0.1:{port}"
 
 
-def a_token(subject: str = "ada") -> str:
-    """An admin's token for the web processes of this module."""
+def a_token(subject: str = "ada", *, ago: int = 0) -> str:
+    """An admin's token for the web processes of this module, made so many seconds ago and good for an hour from now."""
     now = int(time())
-    claims = {"sub": subject, "role": "admin", "type": "access", "jti": uuid4().hex, "iat": now, "exp": now + 3600}
+    claims = {
+        "sub": subject,
+        "role": "admin",
+        "type": "access",
+        "jti": uuid4().hex,
+        "iat": now - ago,
+        "exp": now + 3600,
+    }
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 

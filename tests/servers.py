@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: crashed, or frozen for a while."""
+"""A PostgreSQL server of a test's own: crashed, shut down, or frozen for a while."""
 
 import signal
 import subprocess
@@ -13,8 +13,17 @@ from tests.processes import until
 
 
 def crash(server: PostgresServer) -> None:
+    _end(server, "-QUIT")
+
+
+def stop(server: PostgresServer) -> None:
+    """Shut it down, whoever is connected."""
+    _end(server, "-INT")
+
+
+def _end(server: PostgresServer, signum: str) -> None:
     pid = server.get_pid()
-    subprocess.run(["kill", "-QUIT", str(pid)], check=True)
+    subprocess.run(["kill", signum, str(pid)], check=True)
     until(lambda: not Path(f"/proc/{pid}").exists(), what="the server is gone")
 
 

