@@ -14,6 +14,8 @@ from benchmarks.record import EACH, FLAGS, speed
 from tests.processes import ROOT, environment
 
 Recorder = subprocess.Popen[str]
+ROUNDS = 9
+"""More than elsewhere: with all cores at work, whatever else runs is in the way."""
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
@@ -32,6 +34,7 @@ def _with_workers(server: sa.URL, number: int) -> Figure:
             lambda: _together(engine, several),
             lambda: _together(engine, several[:1]),
             "at least 1.0",
+            ROUNDS,
         )
     _refuse_deadlocks(engine)
     engine.dispose()
