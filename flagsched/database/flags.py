@@ -48,6 +48,7 @@ NOT_PASSED_OVER = flags.c.id.not_in(sa.bindparam("passing_over", expanding=True)
 
 CLAIMABLE_AT = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
 EARLIEST_DUE = sa.select(sa.func.min(CLAIMABLE_AT)).where(flags.c.next_due_at.is_not(None), NOT_PASSED_OVER)
+EARLIEST_DUE_AFTER = EARLIEST_DUE.where(CLAIMABLE_AT > sa.bindparam("after", type_=flags.c.next_due_at.type))
 
 
 class FlagStatements:
@@ -125,8 +126,9 @@ class Flags:
 
     def earliest_due(self, *, passing_over: Collection[UUID], after: datetime | None = None) -> datetime | None:
         """See `ports.FlagReader`."""
-        asked = EARLIEST_DUE if after is None else EARLIEST_DUE.where(CLAIMABLE_AT > after)
-        due_at: datetime | None = self.connection.execute(asked, {"passing_over": passing_over}).scalar_one()
+        asked = EARLIEST_DUE if after is None else EARLIEST_DUE_AFTER
+        given = {"passing_over": passing_over, "after": after}
+        due_at: datetime | None = self.connection.execute(asked, given).scalar_one()
         return due_at
 
     def lock(self, name: FlagName) -> Flag | None:
