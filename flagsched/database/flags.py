@@ -46,9 +46,9 @@ NAMED_LOCKED = NAMED.with_for_update(key_share=True)
 NOT_PASSED_OVER = flags.c.id.not_in(sa.bindparam("passing_over", expanding=True))
 
 
-CLAIMABLE_AT = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
-EARLIEST_DUE = sa.select(sa.func.min(CLAIMABLE_AT)).where(flags.c.next_due_at.is_not(None), NOT_PASSED_OVER)
-EARLIEST_DUE_AFTER = EARLIEST_DUE.where(CLAIMABLE_AT > sa.bindparam("after", type_=flags.c.next_due_at.type))
+claimable_at = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
+EARLIEST_DUE = sa.select(sa.func.min(claimable_at)).where(flags.c.next_due_at.is_not(None), NOT_PASSED_OVER)
+EARLIEST_DUE_AFTER = EARLIEST_DUE.where(claimable_at > sa.bindparam("after", type_=flags.c.next_due_at.type))
 
 
 class FlagStatements:

@@ -108,8 +108,11 @@ class Schedules:
     def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Planned]]:
         """See `ports.ScheduleWriter`."""
         counted, planned = _due(self._dialect)
-        whole = _whole(self.connection.execute(counted, self._asked(flags, at)).scalars().all(), limit)
-        chosen = [flag for flag, taken in zip(flags, whole, strict=True) if taken]
+        chosen = flags
+        # As many as that there are not if they never had so many: they are numbered.
+        if sum(flag.last_seq for flag in flags) > limit:
+            whole = _whole(self.connection.execute(counted, self._asked(flags, at)).scalars().all(), limit)
+            chosen = [flag for flag, taken in zip(flags, whole, strict=True) if taken]
         by_place: list[list[Planned]] = [[] for _ in chosen]
         for place, seq, scheduled_at, updates in self.connection.execute(planned, self._asked(chosen, at)):
             by_place[place].append(Planned(seq, scheduled_at, updates))
