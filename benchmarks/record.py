@@ -1,17 +1,16 @@
 """Recording what is due: one worker beside a plain program with one set statement per 500 on the same tables."""
 
 import json
-from time import monotonic, perf_counter
+from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import sqlalchemy as sa
 
 from benchmarks import databases, seeds
 from benchmarks.figures import Figure, interleaved
-from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from benchmarks.recorders import EACH, FLAGS, recorders, speed, together
 
-FLAGS, EACH = 100, 100
 CLAIM = """
     SELECT id FROM feature_flags WHERE next_due_at <= now() AND (retry_at IS NULL OR retry_at <= now())
     ORDER BY next_due_at LIMIT 5 FOR NO KEY UPDATE SKIP LOCKED
@@ -60,35 +59,23 @@ PLAIN_FLAG = """
 def measure() -> list[Figure]:
     """Schedules a second, on both databases."""
     with databases.postgresql() as server, databases.sqlite() as file:
-        engine = databases.fresh(server)
-        figures = [
-            interleaved(
-                "record, one worker (PostgreSQL)",
-                "schedules/s",
-                lambda: by_worker(engine),
-                lambda: plainly(engine),
-                "at least 0.5",
-            ),
-            interleaved(
-                "record, one worker (SQLite)",
-                "schedules/s",
-                lambda: by_worker(file),
-                lambda: plainly_on_sqlite(file),
-                "at least 1.0",
-            ),
+        return [
+            _beside(databases.fresh(server), "PostgreSQL", plainly, "at least 0.5"),
+            _beside(file, "SQLite", plainly_on_sqlite, "at least 1.0"),
         ]
-        engine.dispose()
-    return figures
 
 
-def by_worker(engine: sa.Engine) -> float:
-    """What the worker's use case records, a second."""
-    seeds.due(engine, flags=FLAGS, each=EACH)
-    store, setbacks = SqlStore(engine), Setbacks(monotonic)
-    began = perf_counter()
-    while materialise_due(store, setbacks).flags:
-        pass
-    return speed(engine, began)
+def _beside(engine: sa.Engine, name: str, ceiling: Callable[[sa.Engine], float], wanted: str) -> Figure:
+    with recorders(engine.url, 1) as one:
+        figure = interleaved(
+            f"record, one worker ({name})",
+            "schedules/s",
+            lambda: together(engine, one),
+            lambda: ceiling(engine),
+            wanted,
+        )
+    engine.dispose()
+    return figure
 
 
 def plainly(engine: sa.Engine) -> float:
@@ -131,11 +118,3 @@ def plainly_on_sqlite(engine: sa.Engine) -> float:
     rate = speed(engine, began)
     connection.close()
     return rate
-
-
-def speed(engine: sa.Engine, began: float) -> float:
-    """Schedules a second since `began`; RuntimeError unless all were recorded."""
-    seconds = perf_counter() - began
-    if (left := seeds.left(engine)) > 0:
-        raise RuntimeError(f"{left} schedules were not recorded")
-    return FLAGS * EACH / seconds

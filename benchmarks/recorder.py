@@ -1,5 +1,6 @@
 """A process that records whatever is due, each time that it is told so by a line of its input."""
 
+import gc
 import os
 import sys
 from time import monotonic
@@ -15,6 +16,7 @@ def main() -> None:
     """Say when it is ready, and each time that nothing is left to be claimed."""
     store = SqlStore(open_engine(sa.make_url(os.environ["DATABASE_URL"]), Limits()))
     materialise_due(store, Setbacks(monotonic))
+    gc.freeze()  # As flagsched's worker does.
     print("ready", flush=True)
     for _ in sys.stdin:
         setbacks = Setbacks(monotonic)

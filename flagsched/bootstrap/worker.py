@@ -1,5 +1,6 @@
 """The worker's process, without Flask."""
 
+import gc
 import sys
 from functools import partial
 
@@ -22,6 +23,7 @@ def main() -> None:
     engine = open_engine(settings.common.database_url, settings.common.limits)
     store = SqlStore(engine, seconds=LONGEST_SECONDS)
     drain = Drain(store)
+    gc.freeze()  # What was imported stays: no need to look through it again and again.
     Worker(
         Tick(store, drain, poll_seconds=settings.poll_seconds),
         drain,
