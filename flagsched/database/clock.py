@@ -9,6 +9,9 @@ import sqlalchemy as sa
 from flagsched.database.types import UTCDateTime
 from flagsched.domain.instants import to_milliseconds
 
+IT_IS = sa.select(sa.func.clock_timestamp())
+TRANSACTION_BEGAN = sa.select(sa.func.now())
+
 
 class Clock(Protocol):
     """A clock for writers, for readers, and for use inside a statement."""
@@ -17,7 +20,10 @@ class Clock(Protocol):
         """The time now."""
 
     def at_begin(self, connection: sa.Connection) -> datetime:
-        """The time at which the transaction begins: the first thing asked of a connection, before its snapshot."""
+        """The time at which the transaction begins: the first thing asked of a connection, before its snapshot.
+
+        As exact as the clock is, and not to the millisecond: whoever waits for an instant needs it so.
+        """
 
     def at_transaction(self) -> sa.ColumnElement[Any]:
         """The time at which the transaction began, inside a statement; an index can serve a comparison with it."""
@@ -31,11 +37,12 @@ class DatabaseClock:
 
     def now(self, connection: sa.Connection) -> datetime:
         """In a statement of its own."""
-        return to_milliseconds(connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one())
+        return to_milliseconds(connection.execute(IT_IS).scalar_one())
 
     def at_begin(self, connection: sa.Connection) -> datetime:
         """`now()` is fixed at BEGIN; the snapshot comes with the first statement after it."""
-        return to_milliseconds(connection.execute(sa.select(sa.func.now())).scalar_one())
+        begun: datetime = connection.execute(TRANSACTION_BEGAN).scalar_one()
+        return begun
 
     def at_transaction(self) -> sa.ColumnElement[Any]:
         """See `Clock`."""
@@ -57,8 +64,10 @@ class HostClock:
         del connection
         return to_milliseconds(self._read())
 
-    # The connection begins its transaction with its first statement: this is before it.
-    at_begin = now
+    def at_begin(self, connection: sa.Connection) -> datetime:
+        """The connection begins its transaction with its first statement: this is before it."""
+        del connection
+        return self._read()
 
     def at_transaction(self) -> sa.ColumnElement[Any]:
         """See `Clock`."""
