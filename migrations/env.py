@@ -21,7 +21,7 @@ given = context.config.attributes.get("connection")
 if given is not None:
     migrate_on(given)
 elif has_app_context():
-    with current_app.extensions["migrate"].db.engine.connect() as connection:
+    with current_app.extensions["migrate"].db.engine.begin() as connection:
         migrate_on(connection)
 else:
     raise RuntimeError("run 'flagsched db upgrade' or 'flask --app wsgi db upgrade'")
