@@ -13,7 +13,7 @@ from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
-from flagsched.database.engine import READING, insert_for
+from flagsched.database.engine import READING, insert_for, set_for_transaction
 from flagsched.database.errors import AWAY, translate
 from flagsched.database.flags import Flags
 from flagsched.database.history import History
@@ -157,7 +157,7 @@ class SqlStore:
 
     def _limit(self, connection: sa.Connection) -> None:
         if self._timeouts:
-            connection.execute(sa.select(*(sa.func.set_config(n, v, True) for n, v in self._timeouts.items())))
+            set_for_transaction(connection, self._timeouts)
 
 
 def _watch(deadline: Deadline, connection: sa.Connection) -> None:

@@ -8,6 +8,8 @@ from threading import Event, Thread
 
 import sqlalchemy as sa
 
+from tests.databases import socket_of
+
 COMMIT = b"COMMIT\x00"
 LOOK_SECONDS = 0.2
 
@@ -59,9 +61,7 @@ class Proxy:
 @contextmanager
 def through_proxy(url: sa.URL) -> Iterator[tuple[sa.URL, Proxy]]:
     """The same database by way of a proxy."""
-    folder = str(url.query["host"])
-    (server,) = [path for path in Path(folder).glob(".s.PGSQL.*") if path.suffix != ".lock"]
-    proxy = Proxy(server)
+    proxy = Proxy(socket_of(url))
     serving = Thread(target=proxy.serve)
     serving.start()
     try:

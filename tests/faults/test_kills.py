@@ -22,6 +22,7 @@ from flagsched.usecases.doctor import examine
 from flagsched.usecases.schedules import list_plans
 from tests.databases import administer
 from tests.faults.fire import EACH, Outcomes, a_planned_flag, begin_worker, change_minds, workers_under_fire
+from tests.poolers import POOLED_TOO
 from tests.processes import Running, environment, started, until
 from tests.rows import all_history, all_schedules
 
@@ -57,6 +58,7 @@ def assert_each_ended_once_as_answered(engine: sa.Engine, number: int, answered:
         assert ended[schedule_id] == (status, at or ended[schedule_id][1])
 
 
+@POOLED_TOO
 def test_every_schedule_is_applied_or_cancelled_exactly_once_whoever_is_killed(
     store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, size: tuple[int, int], all_is_well: Callable[[], bool]
 ) -> None:
