@@ -136,6 +136,8 @@ def _ping(dialect: sa.Dialect, seconds: float, connection: Any, record: Any, *_:
     try:
         with WATCH.within(seconds) as deadline:
             deadline.watch(connection)
+            # Else the driver takes back, with two statements, what the last transaction's BEGIN said.
+            connection.set_session(isolation_level="DEFAULT", readonly="DEFAULT")
             dialect.do_ping(connection)
             if POOLED not in record.info:
                 record.info[POOLED] = _another_answered(connection)

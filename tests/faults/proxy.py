@@ -15,11 +15,15 @@ LOOK_SECONDS = 0.2
 
 
 class Proxy:
-    """Passes on what comes, until `cut_commits` is set: then it passes on a COMMIT, waits a while, and hangs up."""
+    """Passes on what comes, until `cut_commits` is set: then it passes on a COMMIT, waits a while, and hangs up.
+
+    `asked` counts what the clients sent: a driver that waits for each answer makes a round trip of it.
+    """
 
     def __init__(self, server: Path) -> None:
         self.cut_commits = False
         self.cuts = 0
+        self.asked = 0
         self._server = server
         self._over = Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -43,6 +47,7 @@ class Proxy:
     def _pass_on(self, one: socket.socket, other: socket.socket, *, asks: bool) -> None:
         with suppress(OSError):
             while data := one.recv(65536):
+                self.asked += asks
                 if asks and self.cut_commits and COMMIT in data:
                     # No answer gets through from here on, and the server does what it was told.
                     one.shutdown(socket.SHUT_RDWR)

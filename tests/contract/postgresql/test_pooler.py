@@ -7,11 +7,12 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database import migrations
-from flagsched.database.engine import Limits, timeouts
+from flagsched.database.engine import Limits, is_pooled, open_engine, timeouts
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import read_flag
 from tests.builders import CHECKOUT
 from tests.contract.postgresql.waiting import plan, soon
+from tests.faults.proxy import through_proxy
 from tests.poolers import POOLED, POOLED_TOO
 from tests.processes import until, worker
 from tests.rows import all_history
@@ -43,6 +44,22 @@ def test_nothing_that_a_transaction_said_stays_for_others(store: SqlStore, postg
         assert settings(other) == before
     assert before["lock_timeout"] == "0"
     others.dispose()
+
+
+@POOLED_TOO
+def test_a_read_costs_four_round_trips_and_one_more_behind_a_pooler(postgresql_url: sa.URL) -> None:
+    with through_proxy(postgresql_url) as (url, proxy):
+        engine = open_engine(url, Limits())
+        store = SqlStore(engine)
+        for _ in range(2):  # The first opens a connection.
+            before = proxy.asked
+            with store.reading():
+                pass
+            asked = proxy.asked - before
+        pooled = is_pooled(engine)
+        engine.dispose()
+
+    assert asked == 4 + pooled
 
 
 @POOLED
