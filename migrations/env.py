@@ -11,7 +11,7 @@ def migrate_on(connection: sa.Connection) -> None:
     """Run the revisions in one transaction."""
     if connection.dialect.name == "postgresql":
         # A backfill may take longer than a request; waiting for a lock may not.
-        connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     context.configure(connection=connection, **configure_arguments())
     with context.begin_transaction():
         context.run_migrations()
@@ -21,7 +21,7 @@ given = context.config.attributes.get("connection")
 if given is not None:
     migrate_on(given)
 elif has_app_context():
-    with current_app.extensions["migrate"].db.engine.connect() as connection:
+    with current_app.extensions["migrate"].db.engine.begin() as connection:
         migrate_on(connection)
 else:
     raise RuntimeError("run 'flagsched db upgrade' or 'flask --app wsgi db upgrade'")

@@ -24,6 +24,7 @@ from flagsched.web.auth import make_token
 from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
 from tests.openapi import Contract
+from tests.poolers import pgbouncer
 
 LEAK = re.compile(re.escape(SECRET) + r"|eyJ[A-Za-z0-9_-]{10}")
 
@@ -100,10 +101,22 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> sa.URL:
     return sa.make_url(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'flagsched.db')}")
 
 
+@pytest.fixture(scope="session")
+def pooler(postgresql: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
+    """The server by way of a PgBouncer in transaction mode."""
+    with pgbouncer(postgresql, tmp_path_factory.mktemp("pgbouncer") / "pgbouncer.log") as url:
+        yield url
+
+
 @pytest.fixture
-def postgresql_url(postgresql_databases: PostgresqlDatabases) -> Iterator[sa.URL]:
-    """An empty, migrated PostgreSQL database."""
-    yield postgresql_databases.lend()
+def postgresql_url(request: pytest.FixtureRequest, postgresql_databases: PostgresqlDatabases) -> Iterator[sa.URL]:
+    """An empty, migrated PostgreSQL database; `POOLED_TOO` has it reached through a PgBouncer as well."""
+    lent = postgresql_databases.lend()
+    if getattr(request, "param", "direct") == "pooled":
+        pooler: sa.URL = request.getfixturevalue("pooler")
+        yield pooler.set(database=lent.database)
+    else:
+        yield lent
     postgresql_databases.take_back()
 
 

@@ -1,6 +1,7 @@
 """Databases for tests: migrated, and empty when a test begins."""
 
 import uuid
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -30,6 +31,12 @@ def administer(url: sa.URL, *statements: str) -> None:
     with engine.connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
+
+
+def socket_of(url: sa.URL) -> Path:
+    """Where the server listens that `url` leads to."""
+    (socket,) = [path for path in Path(str(url.query["host"])).glob(".s.PGSQL.*") if path.suffix != ".lock"]
+    return socket
 
 
 def migrate(url: sa.URL) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from threading import Event, Lock, Thread
 from time import monotonic, sleep
 from typing import Protocol
@@ -53,6 +54,7 @@ class Watch:
         self._running: dict[int, Deadline] = {}
         self._some = Event()
         self._process: int | None = None
+        self._current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
         self._lock = Lock()
 
     @contextmanager
@@ -60,11 +62,18 @@ class Watch:
         """Give the work of this block so many seconds."""
         deadline = Deadline(seconds)
         self._begin(deadline)
+        outer = self._current.set(deadline)
         try:
             yield deadline
         finally:
+            self._current.reset(outer)
             self._running.pop(id(deadline), None)
             deadline.close()
+
+    def watch(self, connection: Connection) -> None:
+        """Cut `connection` off too when the time of the block that this thread is in is over."""
+        if deadline := self._current.get():
+            deadline.watch(connection)
 
     def _begin(self, deadline: Deadline) -> None:
         if self._process != os.getpid():

@@ -2,8 +2,11 @@
 
 import select
 import sqlite3
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,8 +19,10 @@ from flagsched.database.deadlines import WATCH
 BUSY_SECONDS = 3
 READING = "flagsched_reading"
 USED_AT = "flagsched_used_at"
+NEVER = float("-inf")
 FRESH_SECONDS = 1.5
 """For how long a connection that was used is not asked whether it still works: longer than a worker sleeps."""
+POOLED = "flagsched_pooled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,19 @@ def timeouts(limits: Limits) -> dict[str, str]:
     }
 
 
+def set_for_transaction(connection: sa.Connection, timeouts: Mapping[str, str]) -> None:
+    """Tell PostgreSQL for this transaction what it is told for a whole connection otherwise."""
+    told = {"TimeZone": "UTC"} | dict(timeouts)
+    settings = ", ".join(["set_config(%s, %s, true)"] * len(told))
+    connection.exec_driver_sql(f"SELECT {settings}", tuple(chain.from_iterable(told.items())))
+
+
+def is_pooled(engine: sa.Engine) -> bool:
+    """Does a pooler stand before the database?"""
+    with engine.connect() as connection:
+        return bool(connection.info[POOLED])
+
+
 def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
     return {
         "connect_timeout": limits.connect_seconds,
@@ -96,9 +114,10 @@ def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
         sa.event.listen(engine, "connect", _open_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     else:
+        sa.event.listen(engine, "connect", _watch_from_the_first, insert=True)
         sa.event.listen(engine, "checkout", partial(_look_at, engine.dialect, limits.ping_seconds))
-        for event in ("connect", "checkin"):
-            sa.event.listen(engine, event, _note_use)
+        sa.event.listen(engine, "checkin", _note_use)
+        sa.event.listen(engine, "begin", partial(_limit_behind_a_pooler, timeouts(limits)))
     return engine
 
 
@@ -112,15 +131,22 @@ def insert_for(dialect: str, table: sa.Table) -> Any:
     return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
 
 
+def _watch_from_the_first(connection: Any, record: object) -> None:
+    # SQLAlchemy asks the first connection this and that, and a pooler took it though the server may be frozen.
+    del record
+    with suppress(OSError):  # Too many open files: the ping says so.
+        WATCH.watch(connection)
+
+
 def _note_use(connection: Any, record: Any) -> None:
     del connection
     record.info[USED_AT] = monotonic()
 
 
 def _look_at(dialect: sa.Dialect, seconds: float, connection: Any, record: Any, *_: object) -> None:
-    unused_seconds = monotonic() - record.info.get(USED_AT, 0.0)
+    unused_seconds = monotonic() - record.info.get(USED_AT, NEVER)
     if unused_seconds > FRESH_SECONDS or _has_word(connection):
-        _ping(dialect, seconds, connection)
+        _ping(dialect, seconds, connection, record)
 
 
 def _has_word(connection: Any) -> bool:
@@ -130,14 +156,33 @@ def _has_word(connection: Any) -> bool:
     return bool(looked_at.poll(0))
 
 
-def _ping(dialect: sa.Dialect, seconds: float, connection: Any) -> None:
+def _ping(dialect: sa.Dialect, seconds: float, connection: Any, record: Any) -> None:
     # SQLAlchemy's own would wait for a frozen server without end.
     try:
         with WATCH.within(seconds) as deadline:
             deadline.watch(connection)
+            # Else the driver takes back, with two statements, what the last transaction's BEGIN said.
+            connection.set_session(isolation_level="DEFAULT", readonly="DEFAULT")
             dialect.do_ping(connection)
+            if POOLED not in record.info:
+                record.info[POOLED] = _another_answered(connection)
     except (dialect.loaded_dbapi.Error, OSError) as error:
         raise sa.exc.InvalidatePoolError from error
+
+
+def _another_answered(connection: Any) -> bool:
+    # A pooler makes up the number that a client is given for cancelling, since it serves many with one connection.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    connection.rollback()
+    return bool(pid != connection.info.backend_pid)
+
+
+def _limit_behind_a_pooler(timeouts: Mapping[str, str], connection: sa.Connection) -> None:
+    # What was asked for at the start did not reach the connection that this transaction has.
+    if connection.info[POOLED]:
+        set_for_transaction(connection, timeouts)
 
 
 def _open_sqlite(connection: sqlite3.Connection, record: object) -> None:

@@ -11,6 +11,7 @@ import psycopg2
 import sqlalchemy as sa
 import structlog
 
+from flagsched.database.engine import is_pooled
 from flagsched.database.revisions import CHANNEL
 
 LONGEST_BACKOFF_SECONDS = 4.0
@@ -20,10 +21,16 @@ log = structlog.get_logger("flagsched.notices")
 
 
 def listen(engine: sa.Engine, hear: Callable[[datetime | None], None], stopped: Event) -> None:
-    """Tell `hear` of each instant that is newly planned, and None after each time of deafness, until `stopped`."""
+    """Tell `hear` of each instant that is newly planned, and None after each time of deafness, until `stopped`.
+
+    Behind a pooler nobody is told of anything: then it ends at once.
+    """
     failures = 0
     while not stopped.is_set():
         try:
+            if is_pooled(engine):
+                log.info("behind a pooler, polling alone")
+                return
             connection = _connect(engine)
             try:
                 failures = 0

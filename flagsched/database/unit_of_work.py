@@ -12,7 +12,7 @@ from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
-from flagsched.database.engine import READING
+from flagsched.database.engine import READING, set_for_transaction
 from flagsched.database.errors import AWAY, translate
 from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
@@ -141,7 +141,7 @@ class SqlStore:
 
     def _limit(self, connection: sa.Connection) -> None:
         if self._timeouts:
-            connection.execute(sa.select(*(sa.func.set_config(n, v, True) for n, v in self._timeouts.items())))
+            set_for_transaction(connection, self._timeouts)
 
 
 def _watch(deadline: Deadline, connection: sa.Connection) -> None:

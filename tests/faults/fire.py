@@ -1,11 +1,14 @@
 """Workers under fire, and admins who change their minds meanwhile."""
 
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
 from threading import Event, Thread
 from uuid import UUID
 
@@ -19,36 +22,39 @@ from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules
 from tests.builders import ADMIN, a_new_flag
-from tests.processes import ROOT, environment
+from tests.processes import ROOT, Running, environment
 
 EACH = 50
 Planned = tuple[FlagName, UUID, datetime]
 Outcomes = dict[UUID, tuple[str, datetime | None]]
 
 
-def begin_worker(url: sa.URL) -> "subprocess.Popen[bytes]":
-    """`python worker.py`, whose log nobody reads."""
-    return subprocess.Popen(
-        [sys.executable, "worker.py"],
-        cwd=ROOT,
-        env=environment(url, FLAGSCHED_POLL_SECONDS="0.1"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def begin_worker(url: sa.URL, log: Path) -> Running:
+    """`python worker.py`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "worker.py"],
+            cwd=ROOT,
+            env=environment(url, FLAGSCHED_POLL_SECONDS="0.1"),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    return Running(process, log)
 
 
 @contextmanager
-def workers_under_fire(url: sa.URL, number: int = 4) -> Iterator[None]:
-    """Some workers; every 0.1 to 0.4 s one of them is killed, and another begins."""
-    workers = [begin_worker(url) for _ in range(number)]
+def workers_under_fire(url: sa.URL, folder: Path, number: int = 4) -> Iterator[None]:
+    """Some workers; every 0.1 to 0.4 s one of those that have begun to work is killed, and another begins."""
+    logs = (folder / f"worker-{n}.log" for n in count())
+    workers = [begin_worker(url, next(logs)) for _ in range(number)]
     over = Event()
 
     def fire() -> None:
         while not over.wait(random.uniform(0.1, 0.4)):
-            victim = random.randrange(number)
-            workers[victim].kill()
-            workers[victim].wait()
-            workers[victim] = begin_worker(url)
+            if at_work := [n for n, worker in enumerate(workers) if "worker started" in worker.log]:
+                victim = random.choice(at_work)
+                workers[victim].stop(signal.SIGKILL)
+                workers[victim] = begin_worker(url, next(logs))
 
     firing = Thread(target=fire)
     firing.start()
@@ -57,9 +63,8 @@ def workers_under_fire(url: sa.URL, number: int = 4) -> Iterator[None]:
     finally:
         over.set()
         firing.join()
-        for process in workers:
-            process.terminate()
-            process.wait(timeout=10)
+        for worker in workers:
+            worker.stop()
 
 
 def a_planned_flag(store: SqlStore, name: FlagName, begin: datetime, seconds: int) -> list[Planned]:

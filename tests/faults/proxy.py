@@ -8,6 +8,8 @@ from threading import Event, Thread
 
 import sqlalchemy as sa
 
+from tests.databases import socket_of
+
 COMMIT = b"COMMIT\x00"
 READY = b"Z\x00\x00\x00\x05I"
 LOOK_SECONDS = 0.2
@@ -17,7 +19,8 @@ class Proxy:
     """Passes on what comes, a COMMIT only after `commit_delay` seconds.
 
     If `hang_up_when_ready` is set, it ends each connection once the server waits for a query. If `cut_commits` is set,
-    it passes on a COMMIT, waits a while, and hangs up.
+    it passes on a COMMIT, waits a while, and hangs up. `asked` counts what the clients sent: a driver that waits for
+    each answer makes a round trip of it.
     """
 
     def __init__(self, server: Path) -> None:
@@ -25,6 +28,7 @@ class Proxy:
         self.cut_commits = False
         self.hang_up_when_ready = False
         self.cuts = 0
+        self.asked = 0
         self._server = server
         self._over = Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -48,6 +52,7 @@ class Proxy:
     def _pass_on(self, one: socket.socket, other: socket.socket, *, asks: bool) -> None:
         with suppress(OSError):
             while data := one.recv(65536):
+                self.asked += asks
                 if asks and self.cut_commits and COMMIT in data:
                     # No answer gets through from here on, and the server does what it was told.
                     one.shutdown(socket.SHUT_RDWR)
@@ -70,9 +75,7 @@ class Proxy:
 @contextmanager
 def through_proxy(url: sa.URL) -> Iterator[tuple[sa.URL, Proxy]]:
     """The same database by way of a proxy."""
-    folder = str(url.query["host"])
-    (server,) = [path for path in Path(folder).glob(".s.PGSQL.*") if path.suffix != ".lock"]
-    proxy = Proxy(server)
+    proxy = Proxy(socket_of(url))
     serving = Thread(target=proxy.serve)
     serving.start()
     try:

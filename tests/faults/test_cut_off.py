@@ -21,8 +21,11 @@ from flagsched.usecases.schedules import plan_schedules
 from flagsched.worker.tick import Drain
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.faults.proxy import Proxy, through_proxy
+from tests.poolers import POOLED_TOO
 from tests.processes import until
 from tests.rows import all_history, all_schedules
+
+pytestmark = POOLED_TOO
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from flagsched.usecases.doctor import examine
 from flagsched.usecases.schedules import list_plans
 from tests.databases import administer
 from tests.faults.fire import EACH, Outcomes, a_planned_flag, begin_worker, change_minds, workers_under_fire
+from tests.poolers import POOLED_TOO
 from tests.processes import Running, environment, started, until
 from tests.rows import all_history, all_schedules
 
@@ -57,22 +58,30 @@ def assert_each_ended_once_as_answered(engine: sa.Engine, number: int, answered:
         assert ended[schedule_id] == (status, at or ended[schedule_id][1])
 
 
+@POOLED_TOO
 def test_every_schedule_is_applied_or_cancelled_exactly_once_whoever_is_killed(
-    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, size: tuple[int, int], all_is_well: Callable[[], bool]
+    store: SqlStore,
+    engine: sa.Engine,
+    postgresql_url: sa.URL,
+    size: tuple[int, int],
+    all_is_well: Callable[[], bool],
+    tmp_path: Path,
 ) -> None:
     flags, seconds = size
 
-    answered = fall_due(store, flags, seconds, workers_under_fire(postgresql_url))
+    answered = fall_due(store, flags, seconds, workers_under_fire(postgresql_url, tmp_path))
 
     assert_each_ended_once_as_answered(engine, flags * EACH, answered)
     assert all_is_well()
 
 
-def test_on_sqlite_too_every_schedule_ends_exactly_once_and_no_writer_is_told_of_locks(sqlite_url: sa.URL) -> None:
+def test_on_sqlite_too_every_schedule_ends_exactly_once_and_no_writer_is_told_of_locks(
+    sqlite_url: sa.URL, tmp_path: Path
+) -> None:
     engine = open_engine(sqlite_url, Limits())
     store = SqlStore(engine)
 
-    answered = fall_due(store, 12, 6, workers_under_fire(sqlite_url, 3))
+    answered = fall_due(store, 12, 6, workers_under_fire(sqlite_url, tmp_path, 3))
 
     assert_each_ended_once_as_answered(engine, 12 * EACH, answered)
     assert [finding for finding in examine(store, datetime.now(UTC)) if not finding.ok] == []
@@ -82,9 +91,9 @@ def test_on_sqlite_too_every_schedule_ends_exactly_once_and_no_writer_is_told_of
 
 
 @contextmanager
-def backends_terminated(url: sa.URL) -> Iterator[None]:
+def backends_terminated(url: sa.URL, folder: Path) -> Iterator[None]:
     """Two workers, and every 0.1 to 0.3 s some connection of a worker is ended by the server."""
-    workers = [begin_worker(url) for _ in range(2)]
+    workers = [begin_worker(url, folder / f"worker-{n}.log") for n in range(2)]
     over = Event()
 
     def end_some() -> None:
@@ -102,13 +111,12 @@ def backends_terminated(url: sa.URL) -> Iterator[None]:
     finally:
         over.set()
         ending.join()
-        for process in workers:
-            process.terminate()
-            assert process.wait(timeout=10) == 0
+        for worker in workers:
+            assert worker.stop() == 0
 
 
 def test_workers_whose_connections_are_ended_at_random_record_each_schedule_once(
-    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool]
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool], tmp_path: Path
 ) -> None:
     with store.reading() as work:
         begin = work.at + timedelta(seconds=2)
@@ -116,7 +124,7 @@ def test_workers_whose_connections_are_ended_at_random_record_each_schedule_once
         a_planned_flag(store, FlagName("production", f"flag-{n}"), begin, 5)
     engine.dispose()
 
-    with backends_terminated(postgresql_url):
+    with backends_terminated(postgresql_url, tmp_path):
         until(lambda: datetime.now(UTC) > begin + timedelta(seconds=5))
         everything = {"applied"}
         until(lambda: statuses(engine) == everything, seconds=15, what="all is recorded")

@@ -20,6 +20,7 @@ from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.databases import migrate
+from tests.poolers import POOLED_TOO, pgbouncer
 from tests.processes import a_token, until, web, worker
 from tests.rows import all_schedules
 from tests.servers import crash, frozen
@@ -30,6 +31,17 @@ def server(tmp_path: Path) -> Iterator[PostgresServer]:
     """A server of this test's own, which it may crash."""
     with get_server(tmp_path / "postgresql", cleanup_mode="stop") as server:
         yield server
+
+
+@pytest.fixture
+def postgresql_url(request: pytest.FixtureRequest, server: PostgresServer, tmp_path: Path) -> Iterator[sa.URL]:
+    """The server's database, or the way to it through a PgBouncer."""
+    url = database_url(server.get_uri())
+    if getattr(request, "param", "direct") == "pooled":
+        with pgbouncer(url, tmp_path / "pgbouncer.log") as pooled:
+            yield pooled
+    else:
+        yield url
 
 
 @pytest.fixture
@@ -55,10 +67,11 @@ def plan(store: SqlStore, seconds: float) -> None:
     plan_schedules(CHECKOUT, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
 
 
+@POOLED_TOO
 def test_a_worker_lives_on_while_the_database_is_away(
-    server: PostgresServer, engine: sa.Engine, store: SqlStore, tmp_path: Path
+    server: PostgresServer, postgresql_url: sa.URL, engine: sa.Engine, store: SqlStore, tmp_path: Path
 ) -> None:
-    with worker(engine.url, tmp_path / "worker.log") as running:
+    with worker(postgresql_url, tmp_path / "worker.log") as running:
         plan(store, 3)
 
         crash(server)
@@ -74,14 +87,15 @@ def test_a_worker_lives_on_while_the_database_is_away(
     assert read_flag(CHECKOUT, store=store).state.enabled
 
 
+@POOLED_TOO
 def test_a_frozen_database_keeps_nobody_waiting_and_is_used_again_once_it_thaws(
-    server: PostgresServer, engine: sa.Engine, store: SqlStore, tmp_path: Path
+    server: PostgresServer, postgresql_url: sa.URL, store: SqlStore, tmp_path: Path
 ) -> None:
     headers = {"Authorization": f"Bearer {a_token()}"}
 
     with (
-        worker(engine.url, tmp_path / "worker.log") as running,
-        web(engine.url, tmp_path / "web.log", FLAGSCHED_THREADS="16") as url,
+        worker(postgresql_url, tmp_path / "worker.log") as running,
+        web(postgresql_url, tmp_path / "web.log", FLAGSCHED_THREADS="16") as url,
         ThreadPoolExecutor(16) as clients,
     ):
         flag = f"{url}/api/admin/flags/new-checkout"
@@ -111,6 +125,22 @@ def test_a_frozen_database_keeps_nobody_waiting_and_is_used_again_once_it_thaws(
 
         assert monotonic() - thawed_at < 5
         assert running.stop() == 0
+
+
+@POOLED_TOO
+@pytest.mark.usefixtures("engine")
+def test_whoever_begins_while_the_database_is_frozen_is_told_within_five_seconds(
+    server: PostgresServer, postgresql_url: sa.URL
+) -> None:
+    before, engine = (open_engine(postgresql_url, Limits()) for _ in range(2))
+    SqlStore(before).check()
+
+    with ThreadPoolExecutor(1) as process, frozen(server), pytest.raises(DatabaseUnavailable):
+        process.submit(SqlStore(engine).check).result(timeout=5)
+
+    SqlStore(engine).check()
+    before.dispose()
+    engine.dispose()
 
 
 def test_a_worker_stops_in_time_though_its_database_is_frozen(

@@ -33,6 +33,7 @@ from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.contract.postgresql.waiting import plan, soon, waiting_for_locks
 from tests.databases import administer
 from tests.faults.proxy import through_proxy
+from tests.poolers import POOLED_TOO
 from tests.processes import until
 from tests.rows import all_history, count
 
@@ -68,6 +69,7 @@ def test_a_writer_looks_at_the_clock_only_once_it_has_the_lock(
     assert count(engine, "feature_flag_schedules") == 0
 
 
+@POOLED_TOO
 def test_a_writer_that_waits_too_long_is_told_so(store: SqlStore) -> None:
     with store.writing() as work:
         work.flags.lock(CHECKOUT)

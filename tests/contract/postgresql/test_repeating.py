@@ -15,9 +15,11 @@ from flagsched.usecases.flags import create_flag
 from flagsched.usecases.repeating import Once, Repeated, begin
 from tests.builders import ADMIN, a_new_flag
 from tests.contract.postgresql.waiting import waiting_for_locks
+from tests.poolers import POOLED_TOO
 from tests.processes import until
 from tests.rows import count
 
+pytestmark = POOLED_TOO
 REQUEST = RequestKey.of("ada", "a-key", b"POST", b"/flags", b"", b"{}")
 
 
