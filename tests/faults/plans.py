@@ -25,7 +25,7 @@ def named(key: str) -> FlagName:
 
 def now(store: SqlStore) -> datetime:
     with store.reading() as work:
-        return work.at
+        return to_milliseconds(work.at)
 
 
 def in_steps(begin: datetime, number: int, *, apart: float) -> Steps:

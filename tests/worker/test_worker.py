@@ -17,6 +17,7 @@ from flagsched.database.engine import Limits, open_engine
 from flagsched.database.tables import flags
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
+from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, read_flag
@@ -34,7 +35,7 @@ def store(engine: sa.Engine) -> SqlStore:
 
 def now(store: SqlStore) -> datetime:
     with store.reading() as work:
-        return work.at
+        return to_milliseconds(work.at)
 
 
 def plan(store: SqlStore, seconds: Sequence[float], name: FlagName = CHECKOUT) -> datetime:

@@ -202,7 +202,7 @@ def test_a_worker_hears_of_a_schedule_that_is_brought_forward(store: SqlStore, e
     plan(store, soon(store, 600))
     heard: list[datetime | None] = []
     stopped = Event()
-    listening = Thread(target=listen, args=(engine, heard.append, stopped))
+    listening = Thread(target=listen, args=(engine, heard.append, stopped), daemon=True)
     listening.start()
     until(lambda: heard == [None])
 

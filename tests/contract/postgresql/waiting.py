@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
+from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.usecases.schedules import plan_schedules
@@ -14,7 +15,7 @@ from tests.builders import ADMIN, CHECKOUT
 
 def soon(store: SqlStore, seconds: float) -> datetime:
     with store.reading() as work:
-        return work.at + timedelta(seconds=seconds)
+        return to_milliseconds(work.at + timedelta(seconds=seconds))
 
 
 def plan(store: SqlStore, *at: datetime, name: FlagName = CHECKOUT) -> None:
