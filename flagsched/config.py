@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from marshmallow import ValidationError
 from marshmallow.validate import OneOf, Range, Regexp
 
 from flagsched.database.engine import Limits, database_url
+from flagsched.web.rules import DEFAULT_RULES, Access, EvaluationRules
 
 __all__ = ["BadSettings", "RateSettings", "Settings", "WebSettings", "WorkerSettings"]
 
@@ -23,6 +25,8 @@ BadSettings = EnvError
 INSTANCE = Path("instance")
 DEFAULT_DATABASE_URL = f"sqlite:///{INSTANCE / 'flagsched.db'}"
 SHORTEST_SECRET = 32
+SHORTEST_KEY = 16
+ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 SHORTEST_RSA_BITS = 2048
 FEWEST_DISTINCT = 10
 EXAMPLES = ("change", "example", "replace", "secret", "your-")
@@ -49,6 +53,7 @@ class WebSettings:
     """The secret that signs and verifies with HS256, or the public key that verifies with RS256."""
     horizon_days: int
     rates: "RateSettings"
+    evaluation: EvaluationRules = DEFAULT_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,22 @@ def read_web_settings() -> WebSettings:
     else:
         key = env.str("JWT_PUBLIC_KEY", validate=_refuse_bad_public_key).replace("\\n", "\n")
     horizon = env.int("FLAGSCHED_HORIZON_DAYS", 366, validate=Range(1, 3660))
-    return WebSettings(common, algorithm, key, horizon, _read_rates(env))
+    return WebSettings(common, algorithm, key, horizon, _read_rates(env), _read_evaluation(env))
+
+
+def _read_evaluation(env: Env) -> EvaluationRules:
+    access = Access(
+        env.str("FLAGSCHED_EVALUATION_ACCESS", Access.PUBLIC.value, validate=OneOf([a.value for a in Access]))
+    )
+    keys: frozenset[str] = frozenset(env.list("FLAGSCHED_EVALUATION_KEYS", [], validate=_refuse_weak_keys))
+    if access is Access.KEY and not keys:
+        raise BadSettings('Environment variable "FLAGSCHED_EVALUATION_KEYS" not set: the access is by key')
+    return EvaluationRules(
+        access,
+        keys,
+        origins=frozenset(env.list("FLAGSCHED_CORS_ORIGINS", [], validate=_refuse_bad_origins)),
+        max_age_seconds=env.int("FLAGSCHED_EVALUATION_MAX_AGE", 1, validate=Range(0, 1)),
+    )
 
 
 def _read_rates(env: Env) -> RateSettings:
@@ -136,6 +156,16 @@ def _make_instance_folder() -> None:
         INSTANCE.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise BadSettings(f"DATABASE_URL is not set, and the folder for SQLite can't be made: {error}") from error
+
+
+def _refuse_weak_keys(keys: list[str]) -> None:
+    if any(len(key) < SHORTEST_KEY or not key.isprintable() for key in keys):
+        raise ValidationError(f"must be keys of at least {SHORTEST_KEY} printable characters, with commas between them")
+
+
+def _refuse_bad_origins(origins: list[str]) -> None:
+    if bad := [origin for origin in origins if not ORIGIN.fullmatch(origin)]:
+        raise ValidationError(f"must be '*' or origins like https://app.example, not {bad[0]!r}")
 
 
 def _refuse_bad_url(text: str) -> None:

@@ -11,6 +11,7 @@ from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Action, Actor, Ending, Entry, StoredEntry
 from flagsched.domain.idempotency import Answer, RequestKey
 from flagsched.domain.schedules import Planned, Schedule, Status
+from flagsched.domain.snapshot import FlagPlan
 
 Item = TypeVar("Item")
 
@@ -152,6 +153,19 @@ class Examiner(Protocol):
         """All environments, by name."""
 
 
+class SnapshotReader(Protocol):
+    """What snapshots are made of."""
+
+    def revisions(self) -> Mapping[str, int]:
+        """The revision of each environment, by name."""
+
+    def whole(self, environment: str) -> list[FlagPlan]:
+        """All flags of an environment that are not archived, with what is planned for them."""
+
+    def changed_since(self, environment: str, revision: int) -> list[FlagPlan]:
+        """Those that were changed by a later revision than this, archived ones too."""
+
+
 class Reading(Protocol):
     """One transaction that sees one instant of the database and writes nothing."""
 
@@ -172,8 +186,15 @@ class Reading(Protocol):
         """All of it, in doubt."""
 
     @property
+    def snapshots(self) -> SnapshotReader:
+        """The plans of whole environments."""
+
+    @property
     def at(self) -> datetime:
         """The instant of this transaction, fixed before its snapshot."""
+
+    def now(self) -> datetime:
+        """The clock as it is now, as exactly as it tells."""
 
 
 class FlagWriter(FlagReader, Protocol):

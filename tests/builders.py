@@ -44,10 +44,10 @@ def a_state(
     return FlagState(enabled, percentage, version, changed_at)
 
 
-def a_flag(*, state: FlagState | None = None, next_due_at: datetime | None = None) -> Flag:
+def a_flag(*, state: FlagState | None = None, next_due_at: datetime | None = None, name: FlagName = CHECKOUT) -> Flag:
     return Flag(
         id=next(_ids),
-        name=CHECKOUT,
+        name=name,
         description="",
         state=state or a_state(),
         last_seq=0,

@@ -20,6 +20,7 @@ from flagsched.config import RateSettings, Settings, WebSettings
 from flagsched.database.clock import HostClock
 from flagsched.database.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.looking import Looking
 from flagsched.web.auth import make_token
 from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
@@ -146,9 +147,17 @@ def store(engine: sa.Engine, clock: ManualClock) -> SqlStore:
 
 
 @pytest.fixture
-def app(url: sa.URL, store: SqlStore) -> Iterator[Flask]:
+def looking(store: SqlStore, clock: ManualClock) -> Iterator[Looking]:
+    """Snapshots for which time passes as the manual clock says."""
+    looking = Looking(store, monotonic=lambda: clock().timestamp())
+    yield looking
+    looking.close()
+
+
+@pytest.fixture
+def app(url: sa.URL, store: SqlStore, looking: Looking) -> Iterator[Flask]:
     """The web app; every answer that it gives in a test must be as its OpenAPI document says."""
-    app = create_app(web_settings(url), store=store)
+    app = create_app(web_settings(url), store=store, looking=looking)
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
     contract = Contract(app)

@@ -1,6 +1,7 @@
 """flagsched in somebody's own Flask app."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,14 +10,20 @@ from flask import Flask, Response, request
 from flagsched.bootstrap.logs import use_host_logging
 from flagsched.config import RateSettings
 from flagsched.database.engine import Limits, database_url, open_engine, timeouts
+from flagsched.database.notices import listen
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagName
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
+from flagsched.usecases.evaluation import Evaluated, evaluate_flag
+from flagsched.usecases.looking import Looking
+from flagsched.web import ofrep
 from flagsched.web.api import config, flags, history, schedules, timeline
 from flagsched.web.auth import verified_claims
 from flagsched.web.context import Service, serve
 from flagsched.web.errors import answer_unrouted
 from flagsched.web.rates import Rates
+from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
 
 BLUEPRINTS = (flags.blueprint, schedules.blueprint, timeline.blueprint, history.blueprint, config.blueprint)
 
@@ -30,7 +37,8 @@ class FlagSched:
     upgrade` makes the tables there, beside the app's own. Tokens are verified by the app's JWTManager, or by `claims`,
     which gives the claims of the request's token, or raises `flagsched.domain.errors.Unauthenticated`.
 
-    `limits` says how far ahead and how much may be planned, `rates` how often somebody may ask.
+    `limits` says how far ahead and how much may be planned, `rates` how often somebody may ask, `evaluation` who may
+    ask through OFREP, under `/ofrep`.
 
     The app keeps its extensions, error handlers and settings; errors are answered for flagsched's own routes alone.
     """
@@ -44,23 +52,49 @@ class FlagSched:
         claims: Callable[[], Mapping[str, Any]] = verified_claims,
         limits: PlanLimits = DEFAULT_LIMITS,
         rates: Rates | None = None,
+        evaluation: EvaluationRules = DEFAULT_RULES,
         url_prefix: str = "",
     ) -> None:
-        self._store = _open(url, engine)
+        self._store, own = _open(url, engine)
+        self._looking = open_looking(self._store, own)
+        self._evaluation = evaluation
         self._claims = claims
         self._limits = limits
         self._rates = rates or open_rates(RateSettings())
-        self._prefixes = {blueprint: f"{url_prefix}{blueprint.url_prefix}" for blueprint in BLUEPRINTS}
+        self._prefixes = {
+            blueprint: f"{url_prefix}{blueprint.url_prefix}" for blueprint in (*BLUEPRINTS, ofrep.blueprint)
+        }
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """Register the routes on `app`."""
         use_host_logging()
-        serve(app, Service(self._store, self._claims, self._limits, self._rates))
+        serve(app, Service(self._store, self._claims, self._looking, self._limits, self._rates, self._evaluation))
         app.after_request(self._answer_unrouted)
         for blueprint, prefix in self._prefixes.items():
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"flagsched_{blueprint.name}")
+
+    def is_enabled(
+        self,
+        flag_key: str,
+        user_id: str | None = None,
+        *,
+        environment: str = DEFAULT_ENVIRONMENT,
+        default: bool = False,
+    ) -> bool:
+        """Is the flag on for this user, now? `default` if there is no such flag.
+
+        Answers from memory, in any thread. Raises DatabaseUnavailable if nothing was ever heard of the database.
+        """
+        flag = self._looking.at_once(environment).flags.get(flag_key)
+        return default if flag is None else flag.evaluate(user_id).value
+
+    def evaluate(
+        self, flag_key: str, user_id: str | None = None, *, environment: str = DEFAULT_ENVIRONMENT
+    ) -> Evaluated:
+        """The flag as it is now, and its value for this user with the reason; FlagMissing, DatabaseUnavailable."""
+        return evaluate_flag(FlagName(environment, flag_key), user_id, looking=self._looking)
 
     def _answer_unrouted(self, answer: Response) -> Response:
         # What no route matches belongs to no blueprint; under our prefixes it is answered as all of ours.
@@ -76,14 +110,21 @@ def open_rates(settings: RateSettings) -> Rates:
     return Rates(settings.storage, writes=settings.writes, failed_sign_ins=settings.failed_sign_ins)
 
 
-def _open(url: str | None, given: sa.Engine | None) -> Store:
+def open_looking(store: Store, engine: sa.Engine) -> Looking:
+    """Snapshots of what is stored, hastened by what PostgreSQL tells."""
+    return Looking(store, listen=partial(listen, engine) if engine.dialect.name == "postgresql" else None)
+
+
+def _open(url: str | None, given: sa.Engine | None) -> tuple[Store, sa.Engine]:
     if url is not None and given is None:
-        return SqlStore(open_engine(database_url(url), Limits()))
+        own = open_engine(database_url(url), Limits())
+        return SqlStore(own), own
     if given is None or url is not None:
         raise ValueError("FlagSched needs either url= or engine=")
     if given.dialect.driver not in DRIVERS:
         raise ValueError(f"FlagSched works with {' and '.join(DRIVERS)}, not with {given.dialect.driver}")
     if given.dialect.name == "sqlite":
         # Its transactions must begin as we say, which the app's own engine need not do.
-        return SqlStore(open_engine(given.url, Limits()))
-    return SqlStore(given, timeouts=timeouts(Limits()))
+        own = open_engine(given.url, Limits())
+        return SqlStore(own), own
+    return SqlStore(given, timeouts=timeouts(Limits())), given

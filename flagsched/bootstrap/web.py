@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
+import sqlalchemy as sa
 from flask import Flask
 from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flagsched.bootstrap.extension import BLUEPRINTS, open_rates
+from flagsched.bootstrap.extension import BLUEPRINTS, open_looking, open_rates
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.config import WebSettings, read_web_settings
 from flagsched.database.engine import engine_options, prepare
@@ -17,17 +18,20 @@ from flagsched.database.tables import metadata
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import PlanLimits
 from flagsched.ports import Store
-from flagsched.web import health
+from flagsched.usecases.looking import Looking
+from flagsched.web import health, ofrep
 from flagsched.web.auth import strict_claims
 from flagsched.web.context import Service, begin_unrouted, finish_unrouted, serve
 from flagsched.web.errors import answer_errors
 from flagsched.web.openapi import describe
 
 
-def create_app(settings: WebSettings | None = None, *, store: Store | None = None) -> Flask:
+def create_app(
+    settings: WebSettings | None = None, *, store: Store | None = None, looking: Looking | None = None
+) -> Flask:
     """Make the web app, from the environment's settings unless others are given.
 
-    `store` replaces the one that the settings name. Raises BadSettings.
+    `store` and `looking` replace those that the settings name. Raises BadSettings.
     """
     if settings is None:
         settings = read_web_settings()
@@ -42,7 +46,10 @@ def create_app(settings: WebSettings | None = None, *, store: Store | None = Non
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
     limits = PlanLimits(horizon=timedelta(days=settings.horizon_days))
     rates = open_rates(settings.rates)
-    serve(app, Service(store or _open_store(app, settings), strict_claims, limits, rates))
+    if store is None:
+        store, engine = _open_store(app, settings)
+        looking = open_looking(store, engine)
+    serve(app, Service(store, strict_claims, looking or Looking(store), limits, rates, settings.evaluation))
     if settings.rates.proxies:
         # The address of who asks, where so many proxies stand before us.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.rates.proxies, x_proto=settings.rates.proxies)  # type: ignore[method-assign]
@@ -50,14 +57,15 @@ def create_app(settings: WebSettings | None = None, *, store: Store | None = Non
     return app
 
 
-def _open_store(app: Flask, settings: WebSettings) -> Store:
+def _open_store(app: Flask, settings: WebSettings) -> tuple[Store, sa.Engine]:
     url = settings.common.database_url
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url, settings.common.limits)
     db = SQLAlchemy(app, metadata=metadata)
     Migrate(app, db, directory=str(migrations_folder()), **configure_arguments())
     with app.app_context():
-        return SqlStore(prepare(db.engine, settings.common.limits))
+        engine = prepare(db.engine, settings.common.limits)
+    return SqlStore(engine), engine
 
 
 def _register(app: Flask) -> None:
@@ -67,3 +75,4 @@ def _register(app: Flask) -> None:
     app.before_request(begin_unrouted)
     app.after_request(finish_unrouted)
     describe(app, *BLUEPRINTS, health.blueprint)
+    app.register_blueprint(ofrep.blueprint)

@@ -3,14 +3,17 @@
 import gc
 import sys
 from functools import partial
+from threading import Event
+
+import sqlalchemy as sa
 
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.config import BadSettings, WorkerSettings, read_worker_settings
 from flagsched.database.engine import open_engine
-from flagsched.database.notices import listen
+from flagsched.database.notices import Notices, listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagschedError
-from flagsched.worker.run import Worker
+from flagsched.worker.run import Hear, Worker
 from flagsched.worker.tick import Drain, Tick
 
 LONGEST_SECONDS = 8.0
@@ -27,9 +30,17 @@ def main() -> None:
     Worker(
         Tick(store, drain, poll_seconds=settings.poll_seconds),
         drain,
-        listen=partial(listen, engine) if engine.dialect.name == "postgresql" else None,
+        listen=partial(_listen_for_plans, engine) if engine.dialect.name == "postgresql" else None,
         watchdog_seconds=settings.watchdog_seconds,
     ).run()
+
+
+def _listen_for_plans(engine: sa.Engine, hear: Hear, stopped: Event) -> None:
+    def pass_on(heard: Notices | None) -> None:
+        if heard is None or heard.wake_at is not None:
+            hear(None if heard is None else heard.wake_at)
+
+    listen(engine, pass_on, stopped)
 
 
 def record_once() -> None:

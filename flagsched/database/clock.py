@@ -17,7 +17,10 @@ class Clock(Protocol):
     """A clock for writers, for readers, and for use inside a statement."""
 
     def now(self, connection: sa.Connection) -> datetime:
-        """The time now."""
+        """The time now, to the millisecond."""
+
+    def exactly(self, connection: sa.Connection) -> datetime:
+        """The time now, as exactly as the clock tells."""
 
     def at_begin(self, connection: sa.Connection) -> datetime:
         """The time at which the transaction begins: the first thing asked of a connection, before its snapshot.
@@ -37,7 +40,12 @@ class DatabaseClock:
 
     def now(self, connection: sa.Connection) -> datetime:
         """In a statement of its own."""
-        return to_milliseconds(connection.execute(IT_IS).scalar_one())
+        return to_milliseconds(self.exactly(connection))
+
+    def exactly(self, connection: sa.Connection) -> datetime:
+        """See `Clock`."""
+        told: datetime = connection.execute(IT_IS).scalar_one()
+        return told
 
     def at_begin(self, connection: sa.Connection) -> datetime:
         """`now()` is fixed at BEGIN; the snapshot comes with the first statement after it."""
@@ -61,8 +69,12 @@ class HostClock:
 
     def now(self, connection: sa.Connection) -> datetime:
         """See `Clock`."""
+        return to_milliseconds(self.exactly(connection))
+
+    def exactly(self, connection: sa.Connection) -> datetime:
+        """See `Clock`."""
         del connection
-        return to_milliseconds(self._read())
+        return self._read()
 
     def at_begin(self, connection: sa.Connection) -> datetime:
         """The connection begins its transaction with its first statement: this is before it."""

@@ -194,10 +194,10 @@ class Flags:
 
     def _one(self, query: sa.Select[Any], given: Mapping[str, Any]) -> Flag | None:
         row = self.connection.execute(query, given).one_or_none()
-        return None if row is None else _flag(row)
+        return None if row is None else flag_of(row)
 
     def _all(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> list[Flag]:
-        return [_flag(row) for row in self.connection.execute(query, given)]
+        return [flag_of(row) for row in self.connection.execute(query, given)]
 
 
 def _named(name: FlagName) -> dict[str, str]:
@@ -217,7 +217,8 @@ def _row(flag: Flag) -> dict[str, Any]:
     }
 
 
-def _flag(row: sa.Row[Any]) -> Flag:
+def flag_of(row: sa.Row[Any]) -> Flag:
+    """The flag that a row of SELECTED tells of."""
     return Flag(
         id=row.id,
         name=FlagName(row.environment, row.key),

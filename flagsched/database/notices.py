@@ -3,6 +3,7 @@
 import json
 import select
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 from typing import Any
@@ -20,8 +21,15 @@ LOOK_SECONDS = 1.0
 log = structlog.get_logger("flagsched.notices")
 
 
-def listen(engine: sa.Engine, hear: Callable[[datetime | None], None], stopped: Event) -> None:
-    """Tell `hear` of each instant that is newly planned, and None after each time of deafness, until `stopped`.
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """What was heard at once: that something has changed, and the earliest instant that is newly planned."""
+
+    wake_at: datetime | None
+
+
+def listen(engine: sa.Engine, hear: Callable[[Notices | None], None], stopped: Event) -> None:
+    """Tell `hear` of all that is heard, and None after each time of deafness, until `stopped`.
 
     Behind a pooler nobody is told of anything: then it ends at once.
     """
@@ -55,13 +63,14 @@ def _connect(engine: sa.Engine) -> Any:
     return connection
 
 
-def _hear_from(connection: Any, hear: Callable[[datetime | None], None], stopped: Event) -> None:
+def _hear_from(connection: Any, hear: Callable[[Notices | None], None], stopped: Event) -> None:
     while not stopped.is_set():
         select.select([connection], [], [], LOOK_SECONDS)
         connection.poll()
         notices, connection.notifies[:] = list(connection.notifies), []
-        if instants := [at for notice in notices if (at := _wake_at(notice.payload))]:
-            hear(min(instants))
+        if notices:
+            instants = [at for notice in notices if (at := _wake_at(notice.payload))]
+            hear(Notices(min(instants, default=None)))
 
 
 def _wake_at(payload: str) -> datetime | None:

@@ -20,6 +20,7 @@ from flagsched.database.invariants import Invariants
 from flagsched.database.revisions import raise_revision
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema import check_schema
+from flagsched.database.snapshot import Snapshots
 from flagsched.domain.errors import DatabaseUnavailable
 
 LONGEST_SECONDS = 4.5
@@ -40,7 +41,14 @@ class SqlReading:
     schedules: Schedules
     history: History
     examiner: Invariants
+    snapshots: Snapshots
     at: datetime
+    connection: sa.Connection
+    clock: Clock
+
+    def now(self) -> datetime:
+        """See `ports.Reading`."""
+        return self.clock.exactly(self.connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,10 @@ class SqlStore:
                 Schedules(connection),
                 History(connection),
                 Invariants(connection),
+                Snapshots(connection),
                 at,
+                connection,
+                self._clock,
             )
 
     @contextmanager

@@ -1,8 +1,98 @@
-"""Evaluation: is a flag on?"""
+"""Evaluation: is a flag on for somebody, and why? docs/evaluation.md has test vectors."""
 
-from flagsched.domain.flags import FlagState
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mmh3 import hash as murmur3
+
+from flagsched.domain.timeline import EffectiveFlag
+
+BUCKETS = 10_000
+PER_CENT = BUCKETS // 100
 
 
-def value_for_everyone(state: FlagState) -> bool:
-    """Is the flag on for a caller of whom nothing is known? A percentage of users does not hold them."""
-    return state.enabled and state.rollout_percentage == 100
+class Reason(StrEnum):
+    """Why a flag is on or off. Source: OFREP 0.3, `evaluationSuccess`."""
+
+    DISABLED = "DISABLED"
+    TARGETING_MATCH = "TARGETING_MATCH"
+    STATIC = "STATIC"
+    SPLIT = "SPLIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A flag's value for somebody; without a reason where a percentage can't be told of a caller without a key."""
+
+    value: bool
+    reason: Reason | None
+
+
+DISABLED = Evaluation(value=False, reason=Reason.DISABLED)
+EXCLUDED = Evaluation(value=False, reason=Reason.TARGETING_MATCH)
+INCLUDED = Evaluation(value=True, reason=Reason.TARGETING_MATCH)
+NOBODY = Evaluation(value=False, reason=Reason.STATIC)
+EVERYBODY = Evaluation(value=True, reason=Reason.STATIC)
+OUTSIDE = Evaluation(value=False, reason=Reason.SPLIT)
+INSIDE = Evaluation(value=True, reason=Reason.SPLIT)
+NO_KEY = Evaluation(value=False, reason=None)
+STATIC = {0: NOBODY, 100: EVERYBODY}
+
+
+def bucket(flag_key: str, targeting_key: str) -> int:
+    """Where a user stands among those of a flag, from 0 to 9999.
+
+    Murmur3 (x86, 32 bits, seed 0, unsigned) of the UTF-8 of `flag_key/targeting_key`, modulo 10,000.
+    """
+    return _bucket(f"{flag_key}/", targeting_key)
+
+
+def _bucket(prefix: str, targeting_key: str) -> int:
+    try:
+        return murmur3(prefix + targeting_key, 0, False) % BUCKETS
+    except UnicodeEncodeError:
+        # A lone surrogate, which no UTF-8 has; callers over HTTP can't send one.
+        return murmur3((prefix + targeting_key).encode("utf-8", "surrogatepass"), 0, False) % BUCKETS
+
+
+class Evaluator:
+    """A flag from one change to the next: what it is, and for whom it is on."""
+
+    __slots__ = ("_below", "_constant", "_overrides", "_prefix", "effective", "key")
+
+    def __init__(self, effective: EffectiveFlag, overrides: Mapping[str, bool]) -> None:
+        """`overrides` says who is included (True) and excluded (False), by targeting key."""
+        state = effective.state
+        self.effective = effective
+        self.key = effective.flag.name.key
+        self._prefix = f"{self.key}/"
+        self._below = state.rollout_percentage * PER_CENT
+        self._constant = STATIC.get(state.rollout_percentage) if state.enabled else DISABLED
+        self._overrides = overrides if state.enabled else {}
+
+    @property
+    def constant(self) -> Evaluation | None:
+        """The evaluation for everybody, if it is the same for all."""
+        return None if self._overrides else self._constant
+
+    @property
+    def version(self) -> int:
+        """The flag's."""
+        return self.effective.state.version
+
+    @property
+    def next_change_at(self) -> datetime | None:
+        """When the plan changes it next."""
+        return self.effective.next_change_at
+
+    def evaluate(self, targeting_key: str | None) -> Evaluation:
+        """Is it on for `targeting_key`, or for a caller of whom nothing is known, and why?"""
+        if self._overrides and (included := self._overrides.get(targeting_key or "")) is not None:
+            return INCLUDED if included else EXCLUDED
+        if self._constant is not None:
+            return self._constant
+        if not targeting_key:
+            return NO_KEY
+        return INSIDE if _bucket(self._prefix, targeting_key) < self._below else OUTSIDE

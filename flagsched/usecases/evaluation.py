@@ -1,32 +1,27 @@
-"""What an application asks: is a flag on?"""
+"""What an application asks: is a flag on, for whom, and why?"""
 
 from dataclasses import dataclass
 
-from flagsched.domain.evaluation import value_for_everyone
+from flagsched.domain.errors import FlagMissing
+from flagsched.domain.evaluation import Evaluation, Evaluator
 from flagsched.domain.flags import FlagName
-from flagsched.domain.timeline import EffectiveFlag, effective_flag
-from flagsched.ports import Store
-from flagsched.usecases.flags import read_flag
+from flagsched.domain.snapshot import Moment
+from flagsched.usecases.looking import Looking
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A flag as it is now, and its value for the caller."""
+    """A flag as it is now, and its evaluation for whoever asks."""
 
-    effective: EffectiveFlag
-    value: bool
-
-
-def evaluate_flag(name: FlagName, *, store: Store) -> Evaluated:
-    """One flag for a caller of whom nothing is known; FlagMissing."""
-    effective = read_flag(name, store=store)
-    return Evaluated(effective, value_for_everyone(effective.state))
+    moment: Moment
+    flag: Evaluator
+    evaluation: Evaluation
 
 
-def evaluate_flags(environment: str, *, store: Store) -> dict[str, bool]:
-    """All flags of an environment for a caller of whom nothing is known, by key, at one instant."""
-    with store.reading() as work:
-        flags = work.flags.all_in(environment)
-        pending = work.schedules.pending(flags)
-        effective = [effective_flag(flag, pending[flag.id], work.at) for flag in flags]
-    return {one.flag.name.key: value_for_everyone(one.state) for one in effective}
+def evaluate_flag(name: FlagName, targeting_key: str | None, *, looking: Looking) -> Evaluated:
+    """One flag; FlagMissing, DatabaseUnavailable if nothing is known yet."""
+    moment = looking.at_once(name.environment)
+    flag = moment.flags.get(name.key)
+    if flag is None:
+        raise FlagMissing(name.environment, name.key)
+    return Evaluated(moment, flag, flag.evaluate(targeting_key))

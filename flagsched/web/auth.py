@@ -1,10 +1,11 @@
 """Who may: a valid token, with the role `admin`, looked at before the body is read."""
 
+import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from time import time
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jwt
 import structlog
@@ -14,6 +15,10 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.context import admit, service
+from flagsched.web.rules import Access
+
+Given = ParamSpec("Given")
+Shown = TypeVar("Shown")
 
 log = structlog.get_logger("flagsched.web")
 ROLE = "role"
@@ -29,17 +34,46 @@ NEEDED = "a valid token is needed: Authorization: Bearer <JWT>"
 def require_admin() -> None:
     """Raise Unauthenticated without a valid token, Forbidden unless its role is exactly `admin`, RateLimited."""
     rates = service().rates
-    try:
-        claims, subject = _identified()
-    except Unauthenticated:
-        if rates:
-            rates.count_failed_sign_in(request.remote_addr or "")
-        raise
+    claims, subject = _signed_in()
     if rates and request.method not in READS:
         rates.count_write(subject)
     if claims.get(ROLE) != ADMIN:
         raise Forbidden("this needs a token with the claim role = 'admin'")
     admit(subject)
+
+
+def subject_if_any() -> str | None:
+    """Who the request's token says that the caller is, if it has one; Unauthenticated for one that is not valid."""
+    return _signed_in()[1] if "Authorization" in request.headers else None
+
+
+def require_evaluation_access() -> None:
+    """Raise Unauthenticated unless the caller shows what the rules for evaluation ask for; RateLimited."""
+    rules = service().evaluation
+    if rules.access is Access.JWT:
+        _signed_in()
+    elif rules.access is Access.KEY:
+        _count_failures(_show_key, rules.keys)
+
+
+def _show_key(keys: Collection[str]) -> None:
+    shown = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+    # Each of them, in the same time whatever was shown.
+    if not sum(hmac.compare_digest(shown.encode(), key.encode()) for key in keys):
+        raise Unauthenticated("an API key is needed: X-API-Key, or Authorization: Bearer")
+
+
+def _signed_in() -> tuple[Mapping[str, Any], str]:
+    return _count_failures(_identified)
+
+
+def _count_failures(show: Callable[Given, Shown], *given: Given.args, **named: Given.kwargs) -> Shown:
+    try:
+        return show(*given, **named)
+    except Unauthenticated:
+        if rates := service().rates:
+            rates.count_failed_sign_in(request.remote_addr or "")
+        raise
 
 
 def _identified() -> tuple[Mapping[str, Any], str]:

@@ -14,7 +14,9 @@ from flask import Flask, Response, current_app, g, request
 from flagsched.domain.history import Actor
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
+from flagsched.usecases.looking import Looking
 from flagsched.web.rates import Rates
+from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
 
 log = structlog.get_logger("flagsched.web")
 EXTENSION = "flagsched"
@@ -26,6 +28,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -36,8 +39,10 @@ class Service:
     store: Store
     claims: Callable[[], Mapping[str, Any]]
     """Gives the claims of the request's token, or raises Unauthenticated."""
+    looking: Looking
     limits: PlanLimits = DEFAULT_LIMITS
     rates: Rates | None = None
+    evaluation: EvaluationRules = DEFAULT_RULES
 
 
 def serve(app: Flask, service: Service) -> None:
@@ -88,11 +93,7 @@ def finish(answer: Response) -> Response:
     """Give the answer its X-Request-Id and the headers that every answer has, and log the request."""
     if "flagsched_bound" not in g:
         begin()  # Somebody's own before_request has answered before ours.
-    answer.headers["X-Request-Id"] = request_id()
-    if answer.status_code == HTTPStatus.NO_CONTENT:
-        answer.headers.pop("Content-Type", None)
-    for name, value in HEADERS.items():
-        answer.headers.setdefault(name, value)
+    mark(answer)
     log.info(
         "request",
         method=request.method,
@@ -103,6 +104,16 @@ def finish(answer: Response) -> Response:
         milliseconds=round((perf_counter() - g.flagsched_began) * 1000, 1),
     )
     structlog.contextvars.reset_contextvars(**g.pop("flagsched_bound"))
+    return answer
+
+
+def mark(answer: Response) -> Response:
+    """Give the answer the headers that every answer has."""
+    answer.headers["X-Request-Id"] = request_id()
+    if answer.status_code in BODILESS:
+        answer.headers.pop("Content-Type", None)
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
     return answer
 
 

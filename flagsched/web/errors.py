@@ -65,9 +65,14 @@ def answer_errors(scaffold: Scaffold) -> None:
     scaffold.register_error_handler(Exception, answer_fault)
 
 
+def status_of(error: FlagschedError) -> HTTPStatus:
+    """The status that says what kind of error it is."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
 def answer_refusal(error: FlagschedError) -> Response:
     """The answer to an error of our own."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = status_of(error)
     headers = {}
     if isinstance(error, (RateLimited, KeyInProgress, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)

@@ -1,10 +1,12 @@
 """/healthz and /readyz, for whoever watches the process."""
 
 from http import HTTPStatus
+from typing import Any
 
+from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.web.api.blueprint import StrictBlueprint
-from flagsched.web.context import store
-from flagsched.web.schemas.health import StatusView
+from flagsched.web.context import service, store
+from flagsched.web.schemas.health import ReadinessView, StatusView
 
 blueprint = StrictBlueprint("health")
 
@@ -17,8 +19,13 @@ def healthz() -> dict[str, str]:
 
 
 @blueprint.get("/readyz")
-@blueprint.response(HTTPStatus.OK, StatusView)
-def readyz() -> dict[str, str]:
-    """Tell whether the process can serve: the database answers and its schema fits."""
-    store().check()
-    return {"status": "ready"}
+@blueprint.response(HTTPStatus.OK, ReadinessView)
+def readyz() -> dict[str, Any]:
+    """Tell whether the process can serve: from a database that answers and fits, or at least from a snapshot."""
+    looking = service().looking
+    try:
+        store().check()
+    except DatabaseUnavailable:
+        if not looking.stale:
+            raise
+    return {"status": "ready", "degraded": looking.stale, "age": round(looking.age_seconds) if looking.stale else 0}

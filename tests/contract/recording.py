@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
+from flagsched.domain.snapshot import Moment, moment, snapshot_of
 from flagsched.usecases.flags import create_flag
 from flagsched.usecases.materialise import (
     Recorded,
@@ -25,6 +26,13 @@ def drain(store: SqlStore, setbacks: Setbacks) -> tuple[list[int], list[Setback]
         if (recorded := materialise_due(store, setbacks)) == Recorded():
             return flags, failed
         flags.append(recorded.flags)
+
+
+def told_now(store: SqlStore, environment: str = "production") -> Moment:
+    """What a process that begins now would tell."""
+    with store.reading() as work:
+        revision = work.snapshots.revisions().get(environment, 0)
+        return moment(snapshot_of(environment, revision, work.snapshots.whole(environment)), work.at)
 
 
 def named(key: str) -> FlagName:

@@ -11,10 +11,12 @@ from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Actor
 from flagsched.domain.updates import Updates
 from flagsched.ports import FlagQuery
-from flagsched.usecases.evaluation import evaluate_flag, evaluate_flags
+from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags, read_flag
+from flagsched.usecases.looking import Looking
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, NOON, ManualClock, a_change, a_new_flag, a_state, after
+from tests.contract.recording import told_now
 from tests.rows import all_history, all_schedules, the_flag
 
 
@@ -40,7 +42,9 @@ def test_a_key_is_taken_in_its_environment_only(store: SqlStore) -> None:
         create_flag(a_new_flag(environment="staging"), by=ADMIN, store=store)
 
 
-def test_a_flag_is_read_as_it_is_now_with_no_worker_alive(store: SqlStore, clock: ManualClock) -> None:
+def test_a_flag_is_read_as_it_is_now_with_no_worker_alive(
+    store: SqlStore, clock: ManualClock, looking: Looking
+) -> None:
     create_flag(a_new_flag(), by=ADMIN, store=store)
     plan(store, (10, {"enabled": True, "rollout_percentage": 25}), (20, {"rollout_percentage": 100}))
 
@@ -49,10 +53,9 @@ def test_a_flag_is_read_as_it_is_now_with_no_worker_alive(store: SqlStore, clock
 
     assert now.state == a_state(enabled=True, percentage=25, version=2, changed_at=after(10))
     assert (now.materialized, now.next_change_at) == (False, after(20))
-    assert not evaluate_flag(CHECKOUT, store=store).value
+    assert not evaluate_flag(CHECKOUT, None, looking=looking).evaluation.value
     clock.advance(seconds=10)
-    assert evaluate_flag(CHECKOUT, store=store).value
-    assert evaluate_flags("production", store=store) == {"new-checkout": True}
+    assert evaluate_flag(CHECKOUT, None, looking=looking).evaluation.value
 
 
 def test_an_edit_first_writes_down_what_is_in_effect(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
@@ -127,7 +130,7 @@ def test_an_archived_flag_is_gone(store: SqlStore) -> None:
     ):
         with pytest.raises(FlagMissing):
             attempt()
-    assert evaluate_flags("production", store=store) == {}
+    assert told_now(store).flags == {}
 
 
 def test_flags_are_listed_by_key_page_by_page(store: SqlStore) -> None:

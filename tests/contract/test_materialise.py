@@ -9,7 +9,6 @@ from flagsched.domain.flags import FlagEdit
 from flagsched.domain.schedules import Schedule, Status
 from flagsched.domain.updates import Updates
 from flagsched.ports import FlagQuery, ScheduleQuery
-from flagsched.usecases.evaluation import evaluate_flags
 from flagsched.usecases.flags import create_flag, edit_flag, list_flags, read_flag
 from flagsched.usecases.materialise import (
     Outlook,
@@ -21,7 +20,7 @@ from flagsched.usecases.materialise import (
 from flagsched.usecases.schedules import cancel_schedule, list_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, a_state, after
-from tests.contract.recording import a_planned_flag, drain, named, run
+from tests.contract.recording import a_planned_flag, drain, named, run, told_now
 from tests.recorder import recorded
 from tests.rows import all_history, all_schedules, the_flag
 
@@ -84,7 +83,11 @@ def test_recording_changes_nothing_that_a_reader_sees(
             revisions = connection.exec_driver_sql("SELECT name, revision FROM feature_flag_environments").all()
         return [
             revisions,
-            evaluate_flags("production", store=store),
+            told_now(store).tag,
+            {
+                key: (flag.evaluate("ada"), flag.version, flag.next_change_at)
+                for key, flag in told_now(store).flags.items()
+            },
             [(one.flag.name, one.flag.description, one.state, one.next_change_at) for one in flags],
             [(unrecorded(one.schedule), one.in_effect, one.error_message) for one in schedules],
             read_timeline(CHECKOUT, None, None, store=store),

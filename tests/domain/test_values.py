@@ -17,7 +17,6 @@ from flagsched.domain.errors import (
     InstantsRefused,
     QuotaExceeded,
 )
-from flagsched.domain.evaluation import value_for_everyone
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.instants import rfc3339, to_milliseconds
 from flagsched.domain.schedules import PlanLimits, PlannedChange, Status, plan_batch, refuse_duplicates
@@ -167,14 +166,3 @@ def test_an_edit_adds_a_version_also_of_the_description_alone() -> None:
 
     assert edited.description == "why"
     assert edited.state == a_state(enabled=True, percentage=30, version=2, changed_at=after(3))
-
-
-@pytest.mark.parametrize(
-    ("enabled", "percentage", "value"), [(True, 100, True), (True, 99, False), (True, 0, False), (False, 100, False)]
-)
-def test_a_percentage_does_not_hold_for_a_caller_of_whom_nothing_is_known(
-    enabled: bool,
-    percentage: int,
-    value: bool,
-) -> None:
-    assert value_for_everyone(a_state(enabled=enabled, percentage=percentage)) is value

@@ -1,27 +1,46 @@
-"""/api/config: what applications ask, without a token."""
+"""/api/config: what applications ask; without a token, or with one that says who the caller is."""
 
 from http import HTTPStatus
+from typing import Any
 
+from flask import Response, jsonify, request
+
+from flagsched.domain.snapshot import Moment
 from flagsched.usecases import evaluation
-from flagsched.usecases.evaluation import Evaluated
 from flagsched.web.api.blueprint import StrictBlueprint, named
-from flagsched.web.context import store
+from flagsched.web.auth import subject_if_any
+from flagsched.web.context import service
+from flagsched.web.freshness import freshness
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
 
 blueprint = StrictBlueprint("config", url_prefix="/api/config")
+VIEW = EvaluatedFlagView()
+FRESH = {"ETag": {"description": "for If-None-Match", "schema": {"type": "string"}}}
 
 
 @blueprint.get("/flags")
 @blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.response(HTTPStatus.OK, FlagValuesView)
-def evaluate_flags(query: dict[str, str]) -> dict[str, bool]:
+@blueprint.response(HTTPStatus.OK, FlagValuesView, headers=FRESH)
+@blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="as the caller knows it")
+def evaluate_flags(query: dict[str, str]) -> Response:
     """Tell which flags are on."""
-    return evaluation.evaluate_flags(query["environment"], store=store())
+    caller = subject_if_any()
+    moment = service().looking.at_once(query["environment"])
+    values = {key: flag.evaluate(caller).value for key, flag in moment.flags.items()}
+    return _answer(moment, caller, values)
 
 
 @blueprint.get("/flags/<flag_key>")
 @blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.response(HTTPStatus.OK, EvaluatedFlagView)
-def evaluate_flag(query: dict[str, str], flag_key: str) -> Evaluated:
+@blueprint.response(HTTPStatus.OK, EvaluatedFlagView, headers=FRESH)
+@blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="as the caller knows it")
+def evaluate_flag(query: dict[str, str], flag_key: str) -> Response:
     """Tell whether a flag is on."""
-    return evaluation.evaluate_flag(named(query, flag_key), store=store())
+    caller = subject_if_any()
+    evaluated = evaluation.evaluate_flag(named(query, flag_key), caller, looking=service().looking)
+    return _answer(evaluated.moment, caller, VIEW.dump(evaluated), flag_key)
+
+
+def _answer(moment: Moment, caller: str | None, told: Any, flag_key: str | None = None) -> Response:
+    fresh = freshness(service().looking, moment, service().evaluation.max_age_seconds, caller, flag_key)
+    return fresh.put(Response(status=HTTPStatus.NOT_MODIFIED) if fresh.is_known(request) else jsonify(told))

@@ -98,11 +98,13 @@ class FlagListView(View):
 class EvaluatedFlagView(View):
     """What an application is told of one flag."""
 
-    key = fields.String(attribute="effective.flag.name.key")
-    enabled = fields.Boolean(attribute="effective.state.enabled")
-    rollout_percentage = fields.Integer(attribute="effective.state.rollout_percentage", data_key="rolloutPercentage")
-    description = fields.String(attribute="effective.flag.description")
-    value = fields.Boolean()
+    key = fields.String(attribute="flag.key")
+    enabled = fields.Boolean(attribute="flag.effective.state.enabled")
+    rollout_percentage = fields.Integer(
+        attribute="flag.effective.state.rollout_percentage", data_key="rolloutPercentage"
+    )
+    description = fields.String(attribute="flag.effective.flag.description")
+    value = fields.Boolean(attribute="evaluation.value")
 
 
 class FlagValuesView(Schema):

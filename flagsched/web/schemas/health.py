@@ -9,3 +9,10 @@ class StatusView(View):
     """`ok` or `ready`; if it is neither, an error says why."""
 
     status = fields.String()
+
+
+class ReadinessView(StatusView):
+    """Whether evaluation goes on from a snapshot while the database is away, and how many seconds old that is."""
+
+    degraded = fields.Boolean()
+    age = fields.Integer(data_key="snapshotAgeSeconds")

@@ -1,0 +1,101 @@
+"""A snapshot: all that is planned in an environment. It holds the future, and so changes at its instants by itself."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from flagsched.domain.evaluation import Evaluator
+from flagsched.domain.flags import Flag
+from flagsched.domain.schedules import Planned
+from flagsched.domain.timeline import effective_flag
+
+
+@dataclass(frozen=True, slots=True)
+class FlagPlan:
+    """A flag as written, what is planned for it, and for whom it is set apart."""
+
+    flag: Flag
+    pending: Sequence[Planned] = ()
+    overrides: Mapping[str, bool] = field(default_factory=dict)
+
+    def at(self, instant: datetime) -> Evaluator:
+        """The flag as it is at an instant."""
+        return Evaluator(effective_flag(self.flag, self.pending, instant), self.overrides)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The plans of an environment's flags by key, in order, as of one revision."""
+
+    environment: str
+    revision: int = 0
+    plans: dict[str, FlagPlan] = field(default_factory=dict)
+
+    def updated(self, changed: Collection[FlagPlan], revision: int) -> Self:
+        """The snapshot after these flags have changed; archived ones are left out."""
+        ids = {plan.flag.id for plan in changed}
+        kept = {key: plan for key, plan in self.plans.items() if plan.flag.id not in ids}
+        added = {plan.flag.name.key: plan for plan in changed if plan.flag.archived_at is None}
+        plans = self.plans | added if kept.keys() | added.keys() == self.plans.keys() else _sorted(kept | added)
+        return type(self)(self.environment, revision, plans)
+
+
+def snapshot_of(environment: str, revision: int, plans: Iterable[FlagPlan]) -> Snapshot:
+    """All of an environment."""
+    return Snapshot(environment).updated(list(plans), revision)
+
+
+def _sorted(plans: dict[str, FlagPlan]) -> dict[str, FlagPlan]:
+    return {key: plans[key] for key in sorted(plans)}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An environment from an instant on until something changes by itself: an answer from one is of one instant.
+
+    `until` is that change's instant; `versions` the sum of the flags' versions, which with the revision names what is
+    told: for a revision, time only adds to it.
+    """
+
+    snapshot: Snapshot
+    at: datetime
+    flags: Mapping[str, Evaluator]
+    until: datetime | None
+    versions: int
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False)
+    """For whoever answers: what follows from this moment alone, and may be kept with it."""
+
+    def is_over(self, now: datetime) -> bool:
+        """Has something changed by itself since?"""
+        return self.until is not None and self.until <= now
+
+    @property
+    def tag(self) -> str:
+        """What is told, in few letters."""
+        return f"{self.snapshot.revision}.{self.versions}"
+
+
+def moment(snapshot: Snapshot, at: datetime, before: Moment | None = None) -> Moment:
+    """What `snapshot` is at `at`; what has not changed since the moment `before` is taken from there."""
+    known = before.flags if before else {}
+    plans = before.snapshot.plans if before else {}
+    flags = {
+        key: known[key] if plans.get(key) is plan and _lasts(known[key], at) else plan.at(at)
+        for key, plan in snapshot.plans.items()
+    }
+    ahead = (flag.next_change_at for flag in flags.values())
+    until = min((instant for instant in ahead if instant is not None), default=None)
+    return Moment(snapshot, at, flags, until, sum(flag.version for flag in flags.values()))
+
+
+def _lasts(flag: Evaluator, at: datetime) -> bool:
+    return flag.next_change_at is None or flag.next_change_at > at
+
+
+def plans_of(
+    flags: Iterable[Flag], pending: Mapping[UUID, Sequence[Planned]], overrides: Mapping[UUID, Mapping[str, bool]]
+) -> list[FlagPlan]:
+    """Flags with what belongs to them."""
+    return [FlagPlan(flag, pending.get(flag.id, ()), overrides.get(flag.id, {})) for flag in flags]

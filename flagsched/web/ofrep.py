@@ -1,0 +1,218 @@
+"""The OpenFeature Remote Evaluation Protocol, version 0.3: what any OpenFeature SDK asks."""
+
+import re
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from flagsched.domain.errors import (
+    FlagMissing,
+    FlagschedError,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    ValidationFailed,
+)
+from flagsched.domain.evaluation import Evaluation, Evaluator
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT, FlagName
+from flagsched.domain.instants import rfc3339
+from flagsched.domain.snapshot import Moment
+from flagsched.usecases.evaluation import evaluate_flag
+from flagsched.web.auth import require_evaluation_access
+from flagsched.web.context import mark, service
+from flagsched.web.errors import status_of
+from flagsched.web.freshness import Freshness, freshness
+from flagsched.web.parsing import read_body, read_json
+
+log = structlog.get_logger("flagsched.web")
+JSON = "application/json"
+VARIANTS = {True: "on", False: "off"}
+ALLOWED_HEADERS = "Authorization, X-API-Key, Content-Type, If-None-Match"
+EXPOSED_HEADERS = "ETag, Retry-After, X-Request-Id, Flagsched-Snapshot-Age"
+PREFLIGHT_SECONDS = "600"
+SURROGATES = re.compile("[\ud800-\udfff]")
+KEY_MISSING = {
+    "errorCode": "TARGETING_KEY_MISSING",
+    "errorDetails": "a percentage of users needs a context.targetingKey",
+}
+
+blueprint = Blueprint("ofrep", __name__, url_prefix="/ofrep")
+
+
+class Context(NamedTuple):
+    """Who asks, and of which environment."""
+
+    targeting_key: str | None
+    environment: str
+
+
+class BadContext(Exception):
+    """The body is not one that OFREP knows; `code` is OpenFeature's."""
+
+    def __init__(self, code: str, details: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(details)
+        self.code, self.details, self.status = code, details, status
+
+
+@blueprint.post("/v1/evaluate/flags/<path:key>", provide_automatic_options=False)
+def evaluate_one(key: str) -> Response:
+    """One flag, for server-side providers."""
+    require_evaluation_access()
+    context = _context()
+    name = FlagName.asked(context.environment, key)
+    evaluated = evaluate_flag(name, context.targeting_key, looking=service().looking)
+    status = HTTPStatus.OK if evaluated.evaluation.reason else HTTPStatus.BAD_REQUEST
+    told = _one(evaluated.moment, evaluated.flag, evaluated.evaluation)
+    return _fresh(evaluated.moment, context, key).put(Response(told, status, mimetype=JSON))
+
+
+@blueprint.post("/v1/evaluate/flags", provide_automatic_options=False)
+def evaluate_all() -> Response:
+    """All flags of an environment, for client-side providers."""
+    require_evaluation_access()
+    context = _context()
+    told = service().looking.at_once(context.environment)
+    fresh = _fresh(told, context)
+    # Werkzeug does this for GET and HEAD alone.
+    if fresh.is_known(request):
+        return fresh.put(Response(status=HTTPStatus.NOT_MODIFIED))
+    return fresh.put(Response(_all(told, context.targeting_key), mimetype=JSON))
+
+
+@blueprint.route("/v1/evaluate/flags", methods=["OPTIONS"], provide_automatic_options=False)
+@blueprint.route("/v1/evaluate/flags/<path:key>", methods=["OPTIONS"], provide_automatic_options=False)
+def preflight(key: str = "") -> Response:
+    """What a browser asks before it asks."""
+    del key
+    return Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": "POST, OPTIONS"})
+
+
+@blueprint.after_request
+def finish(answer: Response) -> Response:
+    """Give the answer what every answer has, and what browsers of allowed pages need. Too many to be logged."""
+    origins, origin = service().evaluation.origins, request.headers.get("Origin")
+    if origins:
+        answer.vary.add("Origin")
+    if origin is not None and ("*" in origins or origin in origins):
+        answer.headers["Access-Control-Allow-Origin"] = origin
+        answer.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+        if request.method == "OPTIONS":
+            answer.headers["Access-Control-Allow-Methods"] = "POST"
+            answer.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+            answer.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
+    return mark(answer)
+
+
+def _fresh(told: Moment, context: Context, *what: str) -> Freshness:
+    return freshness(service().looking, told, service().evaluation.max_age_seconds, context.targeting_key, *what)
+
+
+def _one(told: Moment, flag: Evaluator, evaluation: Evaluation) -> bytes:
+    # There are only a few that a flag can have, as long as this moment lasts.
+    which = (flag.key, evaluation.value, evaluation.reason)
+    known: bytes | None = told.memo.get(which)
+    if known is None:
+        known = told.memo[which] = orjson.dumps(_evaluated(flag, evaluation))
+    return known
+
+
+def _evaluated(flag: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
+    if evaluation.reason is None:
+        return {"key": flag.key} | KEY_MISSING
+    metadata: dict[str, Any] = {"version": flag.version}
+    if flag.next_change_at is not None:
+        metadata["nextChangeAt"] = rfc3339(flag.next_change_at)
+    return {
+        "key": flag.key,
+        "value": evaluation.value,
+        "reason": evaluation.reason.value,
+        "variant": VARIANTS[evaluation.value],
+        "metadata": metadata,
+    }
+
+
+def _all(told: Moment, targeting_key: str | None) -> bytes:
+    each = [_one(told, flag, flag.evaluate(targeting_key)) for flag in told.flags.values()]
+    return b'{"flags":[' + b",".join(each) + b"]}"
+
+
+def _context() -> Context:
+    if request.mimetype != JSON:
+        raise BadContext("PARSE_ERROR", "the body must be sent as Content-Type: application/json", 415)
+    try:
+        body = read_json(read_body(request))
+    except RequestEntityTooLarge as error:
+        raise BadContext("PARSE_ERROR", str(error.description)) from error
+    except ValidationFailed as error:
+        raise BadContext("PARSE_ERROR", f"{error.message}: {error.details['_schema'][0]}") from error
+    context = body.get("context") if isinstance(body, dict) else None
+    if not isinstance(context, dict):
+        raise BadContext("INVALID_CONTEXT", "the body must be an object with an object 'context'")
+    return Context(_targeting_key(context), _environment(context))
+
+
+def _targeting_key(context: dict[str, Any]) -> str | None:
+    key = context.get("targetingKey", "")
+    if not isinstance(key, str) or SURROGATES.search(key):
+        raise BadContext("INVALID_CONTEXT", "context.targetingKey must be a string without lone surrogates")
+    return key or None
+
+
+def _environment(context: dict[str, Any]) -> str:
+    asked = request.args.get("environment", context.get("environment", DEFAULT_ENVIRONMENT))
+    if not (isinstance(asked, str) and ENVIRONMENT.fullmatch(asked)):
+        raise BadContext("INVALID_CONTEXT", "the environment must be 1 to 64 lower-case letters, digits, '.', '_', '-'")
+    return asked
+
+
+def _failure(status: int, told: dict[str, Any], **headers: str) -> Response:
+    return Response(orjson.dumps(told), status, headers, mimetype=JSON)
+
+
+def _key() -> dict[str, str]:
+    """The flag's key, where one was asked for."""
+    return {"key": request.view_args["key"]} if request.view_args and request.view_args.get("key") else {}
+
+
+@blueprint.errorhandler(BadContext)
+def answer_bad_context(error: BadContext) -> Response:
+    """A body that can't be read."""
+    return _failure(error.status, _key() | {"errorCode": error.code, "errorDetails": error.details})
+
+
+@blueprint.errorhandler(FlagMissing)
+def answer_missing(error: FlagMissing) -> Response:
+    """A flag that does not exist."""
+    return _failure(HTTPStatus.NOT_FOUND, _key() | {"errorCode": "FLAG_NOT_FOUND", "errorDetails": error.message})
+
+
+@blueprint.errorhandler(FlagschedError)
+def answer_refusal(error: FlagschedError) -> Response:
+    """Whoever may not ask, or not now: without a body where OFREP has none."""
+    status = status_of(error)
+    if isinstance(error, Unauthenticated):
+        return Response(status=status, headers={"WWW-Authenticate": 'Bearer realm="flagsched"'})
+    if isinstance(error, RateLimited):
+        return Response(status=status, headers={"Retry-After": str(error.retry_after)})
+    if isinstance(error, Unavailable):
+        log.warning("request refused", error=error.code, cause=error.cause)
+        return _failure(status, {"errorDetails": error.message}, **{"Retry-After": str(error.retry_after)})
+    return Response(status=status)
+
+
+@blueprint.errorhandler(HTTPException)
+def answer_http_exception(error: HTTPException) -> Response:
+    """A method that is not there, and the like."""
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return _failure(error.code or 500, {"errorDetails": error.description or ""}, **headers)
+
+
+@blueprint.errorhandler(Exception)
+def answer_fault(error: Exception) -> Response:
+    """A fault of ours."""
+    log.error("request failed", exc_info=error)
+    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, {"errorDetails": "flagsched failed; see its log"})

@@ -1,0 +1,81 @@
+"""For whom a flag is on: whatever the percentage and whoever asks."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagsched.domain.evaluation import Evaluation, Evaluator, Reason, bucket
+from flagsched.domain.flags import FlagName
+from flagsched.domain.timeline import EffectiveFlag
+from tests.builders import a_flag, a_state
+
+keys = st.text(max_size=20)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+
+
+def an_evaluator(
+    *,
+    key: str = "new-checkout",
+    enabled: bool = True,
+    percentage: int = 100,
+    overrides: Mapping[str, bool] | None = None,
+) -> Evaluator:
+    state = a_state(enabled=enabled, percentage=percentage)
+    flag = a_flag(state=state, name=FlagName("production", key))
+    return Evaluator(EffectiveFlag(flag, state, None, materialized=True), overrides or {})
+
+
+APART = {"ada": True, "bob": False}
+
+
+@pytest.mark.parametrize(
+    ("enabled", "percentage", "user", "expected"),
+    [
+        (False, 100, "carol", Evaluation(value=False, reason=Reason.DISABLED)),
+        (False, 100, "ada", Evaluation(value=False, reason=Reason.DISABLED)),
+        (True, 0, "ada", Evaluation(value=True, reason=Reason.TARGETING_MATCH)),
+        (True, 100, "bob", Evaluation(value=False, reason=Reason.TARGETING_MATCH)),
+        (True, 0, "carol", Evaluation(value=False, reason=Reason.STATIC)),
+        (True, 0, None, Evaluation(value=False, reason=Reason.STATIC)),
+        (True, 100, None, Evaluation(value=True, reason=Reason.STATIC)),
+        (True, 50, None, Evaluation(value=False, reason=None)),
+        (True, 50, "", Evaluation(value=False, reason=None)),
+    ],
+)
+def test_the_value_and_its_reason(enabled: bool, percentage: int, user: str | None, expected: Evaluation) -> None:
+    assert an_evaluator(enabled=enabled, percentage=percentage, overrides=APART).evaluate(user) == expected
+
+
+@given(key=names, user=st.text(min_size=1, max_size=20), percentage=st.integers(1, 99))
+def test_a_percentage_is_of_the_buckets_below_it(key: str, user: str, percentage: int) -> None:
+    told = an_evaluator(key=key, percentage=percentage).evaluate(user)
+
+    assert told == Evaluation(value=bucket(key, user) < percentage * 100, reason=Reason.SPLIT)
+
+
+@given(key=names, user=st.text(min_size=1, max_size=20), low=st.integers(0, 100), more=st.integers(0, 100))
+def test_raising_a_percentage_takes_the_flag_from_nobody(key: str, user: str, low: int, more: int) -> None:
+    before = an_evaluator(key=key, percentage=low).evaluate(user).value
+    after = an_evaluator(key=key, percentage=min(low + more, 100)).evaluate(user).value
+
+    assert after or not before
+
+
+@pytest.mark.parametrize("percentage", [1, 5, 33, 50, 99])
+def test_the_share_is_within_a_hundredth_of_the_percentage(percentage: int) -> None:
+    flag = an_evaluator(percentage=percentage)
+
+    share = sum(flag.evaluate(f"user-{n}").value for n in range(100_000)) / 1000
+
+    assert abs(share - percentage) < 1
+
+
+def test_two_flags_choose_independently_of_each_other() -> None:
+    one, other = an_evaluator(key="one", percentage=50), an_evaluator(key="other", percentage=50)
+
+    both = [(one.evaluate(f"user-{n}").value, other.evaluate(f"user-{n}").value) for n in range(100_000)]
+
+    for pair in ((True, True), (True, False), (False, True), (False, False)):
+        assert abs(both.count(pair) / 1000 - 25) < 1
