@@ -92,7 +92,7 @@ def set_for_transaction(connection: sa.Connection, timeouts: Mapping[str, str]) 
 def is_pooled(engine: sa.Engine) -> bool:
     """Does a pooler stand before the database?"""
     with engine.connect() as connection:
-        return bool(connection.info[POOLED])
+        return bool(connection.info.get(POOLED))
 
 
 def _postgresql_arguments(limits: Limits) -> dict[str, Any]:

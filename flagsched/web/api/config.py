@@ -13,7 +13,14 @@ from flagsched.web.context import service
 from flagsched.web.freshness import freshness
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
 
-blueprint = StrictBlueprint("config", url_prefix="/api/config")
+
+class ConfigBlueprint(StrictBlueprint):
+    """Open to all, but a token that is shown must be valid."""
+
+    REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+blueprint = ConfigBlueprint("config", url_prefix="/api/config")
 VIEW = EvaluatedFlagView()
 FRESH = {"ETag": {"description": "for If-None-Match", "schema": {"type": "string"}}}
 

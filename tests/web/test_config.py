@@ -1,0 +1,48 @@
+"""/api/config: what applications ask by plain HTTP, on every database."""
+
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+
+from flagsched.domain.evaluation import bucket
+from tests.builders import ManualClock
+
+FLAGS = "/api/config/flags"
+
+
+@pytest.fixture
+def flags(admin: FlaskClient) -> None:
+    for key, percentage in (("half", 50), ("whole", 100), ("none", 0)):
+        admin.post("/api/admin/flags", json={"key": key, "enabled": True, "rolloutPercentage": percentage})
+
+
+@pytest.mark.usefixtures("flags")
+def test_whoever_shows_a_token_is_told_what_holds_for_him(anyone: FlaskClient, token: Callable[..., str]) -> None:
+    inside = next(name for name in map("user-{}".format, range(100)) if bucket("half", name) < 5000)
+
+    nobody = anyone.get(FLAGS)
+    somebody = anyone.get(FLAGS, headers={"Authorization": f"Bearer {token(role='reader', subject=inside)}"})
+    refused = anyone.get(FLAGS, headers={"Authorization": "Bearer x"})
+
+    assert nobody.json == {"half": False, "none": False, "whole": True}
+    assert somebody.json == {"half": True, "none": False, "whole": True}
+    assert (refused.status_code, refused.json["error"]) == (401, "UNAUTHORIZED")
+
+
+@pytest.mark.usefixtures("flags")
+@pytest.mark.parametrize("path", [FLAGS, f"{FLAGS}/half"])
+def test_what_the_caller_has_already_is_not_told_again(
+    admin: FlaskClient, anyone: FlaskClient, clock: ManualClock, path: str
+) -> None:
+    first = anyone.get(path)
+    known = {"If-None-Match": first.headers["ETag"]}
+
+    same = anyone.get(path, headers=known)
+    admin.patch("/api/admin/flags/half", json={"description": "of all"})
+    clock.advance(seconds=1)
+
+    assert (same.status_code, same.data) == (304, b"")
+    assert first.headers["Cache-Control"] == "private, max-age=1"
+    assert anyone.get(path, headers=known).status_code == 200
+    assert anyone.get(f"{FLAGS}/whole", headers=known).status_code == 200

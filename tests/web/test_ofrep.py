@@ -1,0 +1,222 @@
+"""OFREP: what OpenFeature SDKs ask, on every database. Each answer is held to OFREP's own schemas as well."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flagsched.bootstrap.web import create_app
+from flagsched.config import RateSettings
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.looking import Looking
+from flagsched.web.rules import Access, EvaluationRules
+from tests.builders import ManualClock, after
+from tests.conftest import web_settings
+
+ONE = "/ofrep/v1/evaluate/flags/new-checkout"
+ALL = "/ofrep/v1/evaluate/flags"
+FLAG = "/api/admin/flags/new-checkout"
+ADA: dict[str, Any] = {"context": {"targetingKey": "ada"}}
+
+
+@pytest.fixture
+def flag(admin: FlaskClient) -> None:
+    body = {"key": "new-checkout", "enabled": True, "rolloutPercentage": 100}
+    assert admin.post("/api/admin/flags", json=body).status_code == 201
+
+
+def plan(admin: FlaskClient, seconds: float, **updates: Any) -> None:
+    body = {"scheduledAt": after(seconds).isoformat(), "updates": updates}
+    assert admin.post(f"{FLAG}/schedule", json=body).status_code == 201
+
+
+@pytest.mark.usefixtures("flag")
+def test_a_flag_is_told_with_reason_variant_and_flat_metadata(admin: FlaskClient, anyone: FlaskClient) -> None:
+    plan(admin, 10, rolloutPercentage=0)
+
+    answer = anyone.post(ONE, json=ADA)
+
+    assert answer.status_code == 200
+    assert answer.json == {
+        "key": "new-checkout",
+        "value": True,
+        "reason": "STATIC",
+        "variant": "on",
+        "metadata": {"version": 1, "nextChangeAt": "2096-06-01T12:00:10Z"},
+    }
+    assert answer.headers["Cache-Control"] == "private, max-age=1"
+
+
+@pytest.mark.usefixtures("flag")
+def test_a_change_is_told_at_its_instant_with_no_worker(
+    admin: FlaskClient, anyone: FlaskClient, clock: ManualClock
+) -> None:
+    plan(admin, 10, enabled=False)
+    assert anyone.post(ONE, json=ADA).json["value"] is True
+
+    clock.advance(seconds=9.999)
+    before = anyone.post(ONE, json=ADA)
+    clock.advance(seconds=0.001)
+    at = anyone.post(ONE, json=ADA)
+
+    assert (before.json["value"], before.headers["Cache-Control"]) == (True, "private, max-age=0")
+    assert (at.json["value"], at.json["reason"], at.json["metadata"]) == (False, "DISABLED", {"version": 2})
+
+
+def test_all_flags_of_an_environment_are_told_by_key(admin: FlaskClient, anyone: FlaskClient) -> None:
+    for key, percentage in (("b", 100), ("a", 30), ("c", 0)):
+        admin.post("/api/admin/flags", json={"key": key, "enabled": True, "rolloutPercentage": percentage})
+    admin.post("/api/admin/flags", json={"key": "elsewhere", "environment": "staging"})
+
+    told = anyone.post(ALL, json=ADA).json["flags"]
+
+    assert [(one["key"], one["reason"]) for one in told] == [("a", "SPLIT"), ("b", "STATIC"), ("c", "STATIC")]
+    assert [one["key"] for one in anyone.post(f"{ALL}?environment=staging", json=ADA).json["flags"]] == ["elsewhere"]
+    in_context = {"context": {"targetingKey": "ada", "environment": "staging"}}
+    assert [one["key"] for one in anyone.post(ALL, json=in_context).json["flags"]] == ["elsewhere"]
+
+
+def test_a_percentage_without_a_targeting_key_is_an_error_of_that_flag_alone(
+    admin: FlaskClient, anyone: FlaskClient
+) -> None:
+    admin.post("/api/admin/flags", json={"key": "new-checkout", "enabled": True, "rolloutPercentage": 30})
+    admin.post("/api/admin/flags", json={"key": "whole", "enabled": True})
+
+    one = anyone.post(ONE, json={"context": {}})
+    told = anyone.post(ALL, json={"context": {}})
+
+    assert (one.status_code, one.json["errorCode"]) == (400, "TARGETING_KEY_MISSING")
+    assert told.status_code == 200
+    assert [flag.get("errorCode", flag.get("value")) for flag in told.json["flags"]] == ["TARGETING_KEY_MISSING", True]
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "no JSON": ("{", "PARSE_ERROR"),
+    "a name twice": ('{"context": {}, "context": {}}', "PARSE_ERROR"),
+    "an array": ("[]", "INVALID_CONTEXT"),
+    "no context": ("{}", "INVALID_CONTEXT"),
+    "a context that is an array": ('{"context": []}', "INVALID_CONTEXT"),
+    "a number for a key": ('{"context": {"targetingKey": 7}}', "INVALID_CONTEXT"),
+    "null for a key": ('{"context": {"targetingKey": null}}', "INVALID_CONTEXT"),
+    "half a character": ('{"context": {"targetingKey": "\\ud800"}}', "INVALID_CONTEXT"),
+    "a strange environment": ('{"context": {"environment": "No Such"}}', "INVALID_CONTEXT"),
+    "too much": ('{"context": {"x": "' + "y" * 300_000 + '"}}', "PARSE_ERROR"),
+}
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize("path", [ONE, ALL])
+@pytest.mark.parametrize(("body", "code"), BAD.values(), ids=BAD.keys())
+def test_a_body_that_can_not_be_read_is_told_so(anyone: FlaskClient, path: str, body: str, code: str) -> None:
+    answer = anyone.post(path, data=body, content_type="application/json")
+
+    assert (answer.status_code, answer.json["errorCode"]) == (400, code)
+    assert answer.json.get("key") == ("new-checkout" if path == ONE else None)
+
+
+@pytest.mark.usefixtures("flag")
+def test_another_media_type_a_missing_flag_and_another_method_are_told_as_json(anyone: FlaskClient) -> None:
+    assert anyone.post(ONE, data="x", content_type="text/plain").status_code == 415
+    for key in ("nowhere", "a/b", "-", "%00"):
+        missing = anyone.post(f"{ALL}/{key}", json=ADA)
+        assert (missing.status_code, missing.json["errorCode"]) == (404, "FLAG_NOT_FOUND")
+    refused = anyone.get(ONE)
+    assert (refused.status_code, set(refused.headers["Allow"].split(", "))) == (405, {"OPTIONS", "POST"})
+
+
+def again(anyone: FlaskClient, answer: TestResponse, body: dict[str, Any] = ADA) -> TestResponse:
+    return anyone.post(ALL, json=body, headers={"If-None-Match": answer.headers["ETag"]})
+
+
+@pytest.mark.usefixtures("flag")
+def test_what_the_caller_has_already_is_not_told_again_until_it_changes(
+    admin: FlaskClient, anyone: FlaskClient, clock: ManualClock
+) -> None:
+    plan(admin, 10, rolloutPercentage=40)
+    first = anyone.post(ALL, json=ADA)
+
+    same = again(anyone, first)
+    other_user = again(anyone, first, {"context": {"targetingKey": "bob"}})
+    clock.advance(seconds=10)
+    at_its_instant = again(anyone, first)
+    admin.patch(FLAG, json={"rolloutPercentage": 50})
+    clock.advance(seconds=1)
+    edited = again(anyone, at_its_instant)
+
+    assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    assert [answer.status_code for answer in (other_user, at_its_instant, edited)] == [200, 200, 200]
+    assert again(anyone, edited).status_code == 304
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize("written", ["W/{}", '"x", {}', "*"])
+def test_an_etag_is_known_in_whatever_way_it_is_written(anyone: FlaskClient, written: str) -> None:
+    tag = anyone.post(ALL, json=ADA).headers["ETag"]
+
+    assert anyone.post(ALL, json=ADA, headers={"If-None-Match": written.format(tag)}).status_code == 304
+
+
+@pytest.fixture
+def app_with(url: sa.URL, store: SqlStore, looking: Looking) -> Callable[[EvaluationRules], Flask]:
+    """Make an app with other rules."""
+
+    def make(rules: EvaluationRules) -> Flask:
+        settings = web_settings(url)
+        rates = RateSettings(failed_sign_ins=3)
+        changed = type(settings)(
+            settings.common, settings.jwt_algorithm, settings.jwt_key, settings.horizon_days, rates, rules
+        )
+        return create_app(changed, store=store, looking=looking)
+
+    return make
+
+
+KEY = "a-key-for-the-checkout-service"
+
+
+@pytest.mark.usefixtures("flag")
+@pytest.mark.parametrize("header", [{"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}])
+def test_with_keys_only_a_key_opens(app_with: Callable[[EvaluationRules], Flask], header: dict[str, str]) -> None:
+    client = app_with(EvaluationRules(Access.KEY, frozenset({"another-key-of-ours", KEY}))).test_client()
+
+    refused = client.post(ONE, json=ADA, headers={name: f"{value}x" for name, value in header.items()})
+
+    assert (refused.status_code, refused.data) == (401, b"")
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="flagsched"'
+    assert client.post(ONE, json=ADA, headers=header).status_code == 200
+
+
+@pytest.mark.usefixtures("flag")
+def test_with_tokens_any_valid_token_opens_and_many_wrong_ones_are_told_to_wait(
+    app_with: Callable[[EvaluationRules], Flask], token: Callable[..., str]
+) -> None:
+    client = app_with(EvaluationRules(Access.JWT)).test_client()
+
+    answers = [client.post(ONE, json=ADA, headers={"Authorization": "Bearer x"}) for _ in range(4)]
+    valid = client.post(ONE, json=ADA, headers={"Authorization": f"Bearer {token(role='reader')}"})
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+    assert (answers[3].data, int(answers[3].headers["Retry-After"]) > 0) == (b"", True)
+    assert valid.status_code == 200
+
+
+def test_browsers_of_allowed_pages_may_ask(app_with: Callable[[EvaluationRules], Flask]) -> None:
+    page = "https://shop.example"
+    client = app_with(EvaluationRules(origins=frozenset({page}))).test_client()
+
+    preflight = client.options(ALL, headers={"Origin": page, "Access-Control-Request-Method": "POST"})
+    asked = client.post(ALL, json=ADA, headers={"Origin": page})
+    elsewhere = client.post(ALL, json=ADA, headers={"Origin": "https://else.example"})
+
+    assert preflight.status_code == 204
+    assert preflight.headers["Access-Control-Allow-Origin"] == page
+    assert {"Authorization", "X-API-Key", "Content-Type", "If-None-Match"} == set(
+        preflight.headers["Access-Control-Allow-Headers"].split(", ")
+    )
+    assert "ETag" in asked.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in elsewhere.headers
+    assert (asked.headers["Vary"], elsewhere.headers["Vary"]) == ("Origin", "Origin")
