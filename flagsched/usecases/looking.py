@@ -62,6 +62,7 @@ class Looking:
         self._revisions: Mapping[str, int] = {}
         self._good_at = NEVER
         self._away = False
+        self._trouble: Unavailable = DatabaseUnavailable(UNKNOWN)
         self._publishing = Lock()
         self._looks = Condition()
         self._begun = self._over = 0
@@ -109,7 +110,7 @@ class Looking:
         if (current := self._current.get(environment)) is not None:
             return current.moment
         if self._good_at == NEVER or environment in self._revisions:
-            raise DatabaseUnavailable(UNKNOWN)
+            raise self._trouble
         # Whoever invents names must not make us remember them.
         self._asked_for.discard(environment)
         return moment(Snapshot(environment), self._present.now())
@@ -163,8 +164,8 @@ class Looking:
                 arrived_at = self._monotonic()
                 revisions = work.snapshots.revisions()
                 read = [self._read(work, name, revisions[name]) for name in list(self._asked_for) if name in revisions]
-        except Unavailable:
-            self._away = True
+        except Unavailable as error:
+            self._away, self._trouble = True, error
             return
         with self._publishing:
             self._present.note(asked_at, told, arrived_at)

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.notices import listen
+from flagsched.database.notices import Notices, listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import (
     AlreadyApplied,
@@ -200,7 +200,7 @@ def test_a_reschedule_that_is_held_up_over_the_new_instant_is_refused(
 
 def test_a_worker_hears_of_a_schedule_that_is_brought_forward(store: SqlStore, engine: sa.Engine) -> None:
     plan(store, soon(store, 600))
-    heard: list[datetime | None] = []
+    heard: list[Notices | None] = []
     stopped = Event()
     listening = Thread(target=listen, args=(engine, heard.append, stopped), daemon=True)
     listening.start()
@@ -209,6 +209,6 @@ def test_a_worker_hears_of_a_schedule_that_is_brought_forward(store: SqlStore, e
     at = soon(store, 60)
     edited_to(store, at)
 
-    until(lambda: heard == [None, at])
+    until(lambda: heard == [None, Notices(at)])
     stopped.set()
     listening.join()

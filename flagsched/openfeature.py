@@ -1,0 +1,61 @@
+"""An OpenFeature provider that answers from flagsched in the same process. Needs the extra `openfeature`."""
+
+from typing import Any, NoReturn, Protocol
+
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import FlagNotFoundError, TargetingKeyMissingError, TypeMismatchError
+from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.provider import AbstractProvider, Metadata
+
+from flagsched.domain.errors import FlagMissing
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT
+from flagsched.domain.instants import rfc3339
+from flagsched.usecases.evaluation import Evaluated
+
+VARIANTS = {True: "on", False: "off"}
+
+
+class Evaluating(Protocol):
+    """`flagsched.FlagSched`, or whatever else evaluates like it."""
+
+    def evaluate(self, flag_key: str, user_id: str | None = None, *, environment: str = ...) -> Evaluated:
+        """The flag, and its value for a user; FlagMissing."""
+
+
+class FlagSchedProvider(AbstractProvider):
+    """Boolean flags of one environment; the context's targeting key is the user."""
+
+    def __init__(self, flags: Evaluating, environment: str = DEFAULT_ENVIRONMENT) -> None:
+        super().__init__()
+        self._flags = flags
+        self._environment = environment
+
+    def get_metadata(self) -> Metadata:
+        """Its name."""
+        return Metadata("flagsched")
+
+    def resolve_boolean_details(
+        self,
+        flag_key: str,
+        default_value: bool,  # noqa: ARG002 - the SDK answers it when we raise
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[bool]:
+        """The value with its reason; FlagNotFoundError, TargetingKeyMissingError."""
+        user = evaluation_context.targeting_key if evaluation_context else None
+        try:
+            evaluated = self._flags.evaluate(flag_key, user, environment=self._environment)
+        except FlagMissing as error:
+            raise FlagNotFoundError(error.message) from error
+        value, reason = evaluated.evaluation.value, evaluated.evaluation.reason
+        if reason is None:
+            raise TargetingKeyMissingError(f"flag {flag_key!r} is on for a percentage of users")
+        metadata: dict[str, bool | int | float | str] = {"version": evaluated.flag.version}
+        if evaluated.flag.next_change_at is not None:
+            metadata["nextChangeAt"] = rfc3339(evaluated.flag.next_change_at)
+        return FlagResolutionDetails(value=value, variant=VARIANTS[value], reason=reason.value, flag_metadata=metadata)
+
+    def resolve_string_details(self, flag_key: str, *_: Any, **__: Any) -> NoReturn:
+        """TypeMismatchError: a flag is on or off."""
+        raise TypeMismatchError(f"flag {flag_key!r} is a boolean")
+
+    resolve_integer_details = resolve_float_details = resolve_object_details = resolve_string_details
