@@ -47,13 +47,15 @@ PLAN_ON_POSTGRESQL = """
 """
 EMPTY_POSTGRESQL = """
     ALTER TABLE feature_flag_history DISABLE TRIGGER USER;
-    TRUNCATE feature_flag_history, feature_flag_schedules, feature_flags, feature_flag_environments RESTART IDENTITY;
+    TRUNCATE feature_flag_history, feature_flag_schedules, feature_flag_overrides, feature_flags,
+             feature_flag_environments RESTART IDENTITY;
     ALTER TABLE feature_flag_history ENABLE TRIGGER USER;
 """
 
 EMPTY_SQLITE = """
     DROP TRIGGER feature_flag_history_no_delete;
-    DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flags;
+    DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flag_overrides;
+    DELETE FROM feature_flags;
     CREATE TRIGGER feature_flag_history_no_delete BEFORE DELETE ON feature_flag_history
     BEGIN SELECT RAISE(ABORT, 'feature_flag_history is append-only: DELETE refused'); END;
     VACUUM;

@@ -10,6 +10,7 @@ from uuid import UUID
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Action, Actor, Ending, Entry, StoredEntry
 from flagsched.domain.idempotency import Answer, RequestKey
+from flagsched.domain.overrides import Override
 from flagsched.domain.schedules import Planned, Schedule, Status
 from flagsched.domain.snapshot import FlagPlan
 
@@ -70,6 +71,14 @@ class HistoryQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideQuery:
+    """Which overrides of a flag, by user: those after the user `after`, `limit` at most."""
+
+    after: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """Part of a list, and whether more follows."""
 
@@ -113,6 +122,19 @@ class ScheduleReader(Protocol):
 
     def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
         """All pending schedules of these flags, by flag id; a flag without any has an empty list."""
+
+
+class OverrideReader(Protocol):
+    """Users of a flag who are set apart."""
+
+    def find(self, flag: Flag, user_id: str) -> Override | None:
+        """That of one user."""
+
+    def page(self, flag: Flag, query: OverrideQuery) -> Page[Override]:
+        """Those of a flag by user."""
+
+    def count(self, flag: Flag) -> int:
+        """How many a flag has."""
 
 
 class HistoryReader(Protocol):
@@ -176,6 +198,10 @@ class Reading(Protocol):
     @property
     def schedules(self) -> ScheduleReader:
         """Their schedules."""
+
+    @property
+    def overrides(self) -> OverrideReader:
+        """Their users who are set apart."""
 
     @property
     def history(self) -> HistoryReader:
@@ -249,6 +275,16 @@ class ScheduleWriter(ScheduleReader, Protocol):
         """Write how they ended; StatementFailed if one of them is not pending any more."""
 
 
+class OverrideWriter(OverrideReader, Protocol):
+    """Users of a flag who are set apart; its lock covers them."""
+
+    def put(self, override: Override) -> None:
+        """Insert it, in the place of one that is there."""
+
+    def remove(self, override: Override) -> None:
+        """Delete it."""
+
+
 class HistoryWriter(Protocol):
     """The append-only list of everything that happened."""
 
@@ -288,6 +324,10 @@ class Writing(Protocol):
     @property
     def schedules(self) -> ScheduleWriter:
         """Their schedules."""
+
+    @property
+    def overrides(self) -> OverrideWriter:
+        """Their users who are set apart."""
 
     @property
     def history(self) -> HistoryWriter:

@@ -10,7 +10,8 @@ from flagsched.database.engine import Limits, open_engine
 
 EMPTY = """
     ALTER TABLE feature_flag_history DISABLE TRIGGER USER;
-    DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flags;
+    DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flag_overrides;
+    DELETE FROM feature_flags;
     DELETE FROM feature_flag_environments; DELETE FROM feature_flag_idempotency;
     ALTER TABLE feature_flag_history ENABLE TRIGGER USER;
 """

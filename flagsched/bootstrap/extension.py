@@ -18,14 +18,21 @@ from flagsched.ports import Store
 from flagsched.usecases.evaluation import Evaluated, evaluate_flag
 from flagsched.usecases.looking import Looking
 from flagsched.web import ofrep
-from flagsched.web.api import config, flags, history, schedules, timeline
+from flagsched.web.api import config, flags, history, overrides, schedules, timeline
 from flagsched.web.auth import verified_claims
 from flagsched.web.context import Service, serve
 from flagsched.web.errors import answer_unrouted
 from flagsched.web.rates import Rates
 from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
 
-BLUEPRINTS = (flags.blueprint, schedules.blueprint, timeline.blueprint, history.blueprint, config.blueprint)
+BLUEPRINTS = (
+    flags.blueprint,
+    schedules.blueprint,
+    timeline.blueprint,
+    overrides.blueprint,
+    history.blueprint,
+    config.blueprint,
+)
 
 DRIVERS = ("psycopg2", "pysqlite")
 

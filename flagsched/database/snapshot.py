@@ -9,7 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from flagsched.database.flags import LIVE, SELECTED, flag_of
-from flagsched.database.tables import environments, flags, is_pending, schedules
+from flagsched.database.tables import environments, flags, is_pending, overrides, schedules
+from flagsched.domain.overrides import OverrideType
 from flagsched.domain.schedules import Planned
 from flagsched.domain.snapshot import FlagPlan, plans_of
 
@@ -28,8 +29,13 @@ def _pending(wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return sa.select(*columns).join(flags).where(wanted, is_pending)
 
 
-READ_ALL = (_flags(ALL), _pending(ALL))
-READ_CHANGED = (_flags(CHANGED), _pending(CHANGED))
+def _overrides(wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    columns = (overrides.c[name] for name in ("flag_id", "user_id", "override_type"))
+    return sa.select(*columns).join(flags).where(wanted)
+
+
+READ_ALL = (_flags(ALL), _pending(ALL), _overrides(ALL))
+READ_CHANGED = (_flags(CHANGED), _pending(CHANGED), _overrides(CHANGED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,12 @@ class Snapshots:
         return self._read(READ_CHANGED, {"environment_": environment, "revision_": revision})
 
     def _read(self, queries: tuple[sa.Select[Any], ...], given: Mapping[str, Any]) -> list[FlagPlan]:
-        read_flags, read_pending = queries
+        read_flags, read_pending, read_overrides = queries
         found = [flag_of(row) for row in self.connection.execute(read_flags, given)]
         pending: dict[UUID, list[Planned]] = defaultdict(list)
         for flag_id, seq, scheduled_at, updates in self.connection.execute(read_pending, given):
             pending[flag_id].append(Planned(seq, scheduled_at, updates))
         set_apart: dict[UUID, dict[str, bool]] = defaultdict(dict)
+        for flag_id, user_id, kind in self.connection.execute(read_overrides, given):
+            set_apart[flag_id][user_id] = kind == OverrideType.INCLUDE.value
         return plans_of(found, pending, set_apart)

@@ -146,6 +146,20 @@ answers = sa.Table(
 )
 sa.Index("ix_feature_flag_idempotency_created_at", answers.c.created_at)
 
+# Users who are set apart. Ordered by code point on every database.
+User = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
+overrides = sa.Table(
+    "feature_flag_overrides",
+    metadata,
+    sa.Column("flag_id", sa.Uuid, sa.ForeignKey(flags.c.id), primary_key=True),
+    sa.Column("user_id", User, primary_key=True),
+    sa.Column("override_type", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.CheckConstraint("override_type IN ('include', 'exclude')", name="override_type"),
+)
+
 environments = sa.Table(
     "feature_flag_environments",
     metadata,

@@ -17,6 +17,7 @@ from flagsched.database.errors import AWAY, translate
 from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
 from flagsched.database.invariants import Invariants
+from flagsched.database.overrides import Overrides
 from flagsched.database.revisions import raise_revision
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema import check_schema
@@ -39,6 +40,7 @@ class SqlReading:
 
     flags: Flags
     schedules: Schedules
+    overrides: Overrides
     history: History
     examiner: Invariants
     snapshots: Snapshots
@@ -59,6 +61,7 @@ class SqlWriting:
     clock: Clock
     flags: Flags
     schedules: Schedules
+    overrides: Overrides
     history: History
     answers: Answers
 
@@ -107,6 +110,7 @@ class SqlStore:
             yield SqlReading(
                 Flags(connection, self._flags),
                 Schedules(connection),
+                Overrides(connection),
                 History(connection),
                 Invariants(connection),
                 Snapshots(connection),
@@ -126,6 +130,7 @@ class SqlStore:
                 self._clock,
                 Flags(connection, self._flags),
                 Schedules(connection),
+                Overrides(connection),
                 History(connection),
                 Answers(connection),
             )

@@ -10,11 +10,13 @@ FlagschedError
 │   ├── RateLimited          429  try again after `retry_after` seconds
 │   ├── FlagMissing          404
 │   ├── ScheduleMissing      404
+│   ├── OverrideMissing      404
 │   ├── FlagExists           409
 │   ├── FlagChanged          412
 │   ├── KeyReused            422
 │   ├── KeyInProgress        409  try again after `retry_after` seconds
 │   ├── QuotaExceeded        409
+│   ├── TooManyOverrides     409
 │   └── AlreadyEnded         409
 │       ├── AlreadyApplied
 │       ├── AlreadyCancelled
@@ -130,6 +132,16 @@ class ScheduleMissing(Refused):
         self.schedule_id, self.key = schedule_id, key
 
 
+class OverrideMissing(Refused):
+    """The user of the flag is not set apart."""
+
+    code = "OVERRIDE_NOT_FOUND"
+
+    def __init__(self, user_id: str, key: str) -> None:
+        super().__init__(f"flag {key!r} has no override for user {user_id[:100]!r}")
+        self.user_id, self.key = user_id, key
+
+
 class FlagExists(Refused):
     """The key is taken in this environment."""
 
@@ -179,6 +191,16 @@ class QuotaExceeded(Refused):
     def __init__(self, key: str, pending: int, asked: int, most: int) -> None:
         super().__init__(f"flag {key!r} has {pending} pending schedules; {asked} more would make it over {most}")
         self.pending, self.asked, self.most = pending, asked, most
+
+
+class TooManyOverrides(Refused):
+    """The flag would have more overrides than it may."""
+
+    code = "QUOTA_EXCEEDED"
+
+    def __init__(self, key: str, most: int) -> None:
+        super().__init__(f"flag {key!r} has {most} overrides, and may not have more")
+        self.key, self.most = key, most
 
 
 class AlreadyEnded(Refused):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.domain.instants import rfc3339
+from flagsched.domain.overrides import Override
 from flagsched.domain.schedules import Schedule
 from flagsched.domain.timeline import AnySchedule, Replay, Step
 from flagsched.domain.updates import UnreadableUpdates
@@ -27,6 +28,8 @@ class Action(StrEnum):
     SCHEDULE_CANCELLED = "schedule.cancelled"
     SCHEDULE_APPLIED = "schedule.applied"
     SCHEDULE_FAILED = "schedule.failed"
+    OVERRIDE_SET = "override.set"
+    OVERRIDE_REMOVED = "override.removed"
 
 
 STATE_CHANGES = (Action.FLAG_CREATED, Action.FLAG_UPDATED, Action.SCHEDULE_APPLIED)
@@ -105,6 +108,25 @@ def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: 
         flag_version=flag.state.version,
         before=None if before is None else told_plan(before),
         after=told_plan(after),
+        actor=by.name,
+        request_id=by.request_id,
+        effective_at=flag.now(recorded_at),
+        recorded_at=recorded_at,
+    )
+
+
+def override_entry(
+    flag: Flag, before: Override | None, after: Override | None, *, by: Actor, recorded_at: datetime
+) -> Entry:
+    """The entry for a user who is set apart, or is not any more. The flag keeps its version."""
+    return Entry(
+        flag_id=flag.id,
+        name=flag.name,
+        action=Action.OVERRIDE_REMOVED if after is None else Action.OVERRIDE_SET,
+        schedule_id=None,
+        flag_version=flag.state.version,
+        before=None if before is None else before.told(),
+        after=None if after is None else after.told(),
         actor=by.name,
         request_id=by.request_id,
         effective_at=flag.now(recorded_at),

@@ -1,5 +1,6 @@
 """For whom a flag is on: whatever the percentage and whoever asks."""
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -10,6 +11,7 @@ from flagsched.domain.evaluation import Evaluation, Evaluator, Reason, bucket
 from flagsched.domain.flags import FlagName
 from flagsched.domain.timeline import EffectiveFlag
 from tests.builders import a_flag, a_state
+from tests.processes import ROOT
 
 keys = st.text(max_size=20)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
@@ -79,3 +81,10 @@ def test_two_flags_choose_independently_of_each_other() -> None:
 
     for pair in ((True, True), (True, False), (False, True), (False, False)):
         assert abs(both.count(pair) / 1000 - 25) < 1
+
+
+def test_the_vectors_for_other_languages_are_what_is_evaluated_here() -> None:
+    vectors = json.loads((ROOT / "docs" / "evaluation-vectors.json").read_text())
+
+    assert len(vectors) > 8
+    assert [bucket(one["flagKey"], one["targetingKey"]) for one in vectors] == [one["bucket"] for one in vectors]

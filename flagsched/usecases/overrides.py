@@ -1,0 +1,60 @@
+"""What an admin does with the users of a flag who are set apart. The flag keeps its version."""
+
+from flagsched.domain.errors import OverrideMissing, TooManyOverrides
+from flagsched.domain.flags import FlagName
+from flagsched.domain.history import Actor, override_entry
+from flagsched.domain.overrides import MOST, NewOverride, Override
+from flagsched.ports import OverrideQuery, Page, Store
+from flagsched.usecases.deciding import decided
+from flagsched.usecases.flags import find_flag
+from flagsched.usecases.materialise import lock_current
+from flagsched.usecases.repeating import Once, begin, keep
+
+
+@decided
+def set_override(
+    name: FlagName, asked: NewOverride, *, by: Actor, store: Store, once: Once[Override] | None = None
+) -> Override:
+    """Set a user of a flag apart, or differently than before; FlagMissing, FlagBusy, TooManyOverrides."""
+    with store.writing() as work:
+        begin(work, once)
+        flag, clock = lock_current(work, name)
+        before = work.overrides.find(flag, asked.user_id)
+        if before is None and work.overrides.count(flag) >= MOST:
+            raise TooManyOverrides(name.key, MOST)
+        after = asked.made(flag.id, by.name, flag.now(clock))
+        work.overrides.put(after)
+        work.history.append([override_entry(flag, before, after, by=by, recorded_at=clock)])
+        keep(work, once, after, clock)
+        work.flags.change(flag, revision=work.publish(name.environment))
+        work.commit()
+    return after
+
+
+@decided
+def remove_override(name: FlagName, user_id: str, *, by: Actor, store: Store) -> None:
+    """Treat a user of a flag like all others again; FlagMissing, FlagBusy, OverrideMissing."""
+    with store.writing() as work:
+        flag, clock = lock_current(work, name)
+        before = work.overrides.find(flag, user_id)
+        if before is None:
+            raise OverrideMissing(user_id, name.key)
+        work.overrides.remove(before)
+        work.history.append([override_entry(flag, before, None, by=by, recorded_at=clock)])
+        work.flags.change(flag, revision=work.publish(name.environment))
+        work.commit()
+
+
+def list_overrides(name: FlagName, query: OverrideQuery, *, store: Store) -> Page[Override]:
+    """The overrides of a flag by user; FlagMissing."""
+    with store.reading() as work:
+        return work.overrides.page(find_flag(work, name), query)
+
+
+def read_override(name: FlagName, user_id: str, *, store: Store) -> Override:
+    """That of one user; FlagMissing, OverrideMissing."""
+    with store.reading() as work:
+        found = work.overrides.find(find_flag(work, name), user_id)
+    if found is None:
+        raise OverrideMissing(user_id, name.key)
+    return found

@@ -1,0 +1,66 @@
+"""Overrides as they come in and go out."""
+
+from typing import Any
+
+from marshmallow import fields, post_load, validate
+
+from flagsched.domain.overrides import MAX_REASON, USER_ID, NewOverride, OverrideType
+from flagsched.ports import OverrideQuery
+from flagsched.web.schemas.fields import EXPECTED, Cursor, Instant, Limit, Name, Text
+from flagsched.web.schemas.flags import EnvironmentQuery
+from flagsched.web.schemas.strict import Body, View
+
+USER_EXPECTED = "must be 1 to 256 printable characters"
+KINDS = [kind.value for kind in OverrideType]
+
+
+class SetOverrideRequest(Body):
+    """A user, and whether the flag is to be on or off for him, whatever its percentage."""
+
+    user_id = Name(USER_ID, USER_EXPECTED, data_key="userId", required=True)
+    kind = fields.String(
+        data_key="override",
+        required=True,
+        validate=validate.OneOf(KINDS, error="must be one of: {choices}"),
+        error_messages=EXPECTED | {"invalid": "must be a string"},
+    )
+    reason = Text(longest=MAX_REASON, load_default="")
+
+    @post_load
+    def _asked(self, data: dict[str, Any], **options: object) -> NewOverride:
+        return NewOverride(data["user_id"], OverrideType(data["kind"]), data["reason"])
+
+
+def _user(place: list[Any]) -> str:
+    (user_id,) = place
+    if not USER_ID.fullmatch(user_id):
+        raise ValueError(user_id)
+    return str(user_id)
+
+
+class OverrideListQuery(EnvironmentQuery):
+    """Which overrides of a flag."""
+
+    after = Cursor(_user, data_key="cursor")
+    limit = Limit(default=50, most=500)
+
+    @post_load
+    def _query(self, data: dict[str, Any], **options: object) -> tuple[str, OverrideQuery]:
+        return data.pop("environment"), OverrideQuery(**data)
+
+
+class OverrideView(View):
+    """A user who is set apart."""
+
+    user_id = fields.String(data_key="userId")
+    override = fields.Enum(OverrideType, attribute="kind", by_value=True)
+    reason = fields.String()
+    created_by = fields.String(data_key="createdBy")
+    created_at = Instant(data_key="createdAt")
+
+
+class OverrideListView(View):
+    """One page of overrides; `nextCursor` is null on the last."""
+
+    users = fields.List(fields.Nested(OverrideView))
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True)
