@@ -12,7 +12,7 @@ from flagsched.config import RateSettings
 from flagsched.database.engine import Limits, database_url, open_engine, timeouts
 from flagsched.database.notices import listen
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagName
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
 from flagsched.usecases.evaluation import Evaluated, evaluate_flag
@@ -101,7 +101,7 @@ class FlagSched:
         self, flag_key: str, user_id: str | None = None, *, environment: str = DEFAULT_ENVIRONMENT
     ) -> Evaluated:
         """The flag as it is now, and its value for this user with the reason; FlagMissing, DatabaseUnavailable."""
-        return evaluate_flag(FlagName(environment, flag_key), user_id, looking=self._looking)
+        return evaluate_flag(environment, flag_key, user_id, looking=self._looking)
 
     def _answer_unrouted(self, answer: Response) -> Response:
         # What no route matches belongs to no blueprint; under our prefixes it is answered as all of ours.

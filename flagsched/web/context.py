@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from secrets import token_hex
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from flask import Flask, Response, current_app, g, request
@@ -65,10 +65,11 @@ def store() -> Store:
 
 def request_id() -> str:
     """This request's id: the caller's X-Request-Id if it is a plain one, else a new one."""
-    if "flagsched_request_id" not in g:
-        asked = request.headers.get("X-Request-Id", "")
-        g.flagsched_request_id = asked if REQUEST_ID.fullmatch(asked) else uuid4().hex
-    identified: str = g.flagsched_request_id
+    identified: str | None = g.get("flagsched_request_id")
+    if identified is None:
+        asked = request.environ.get("HTTP_X_REQUEST_ID")
+        identified = asked if asked and REQUEST_ID.fullmatch(asked) else token_hex(16)
+        g.flagsched_request_id = identified
     return identified
 
 
@@ -109,11 +110,12 @@ def finish(answer: Response) -> Response:
 
 def mark(answer: Response) -> Response:
     """Give the answer the headers that every answer has."""
-    answer.headers["X-Request-Id"] = request_id()
     if answer.status_code in BODILESS:
         answer.headers.pop("Content-Type", None)
-    for name, value in HEADERS.items():
-        answer.headers.setdefault(name, value)
+    # All at once: each look for a header goes through all of them.
+    present = {name.lower() for name, _ in answer.headers}
+    missing = [(name, value) for name, value in HEADERS.items() if name.lower() not in present]
+    answer.headers.extend([("X-Request-Id", request_id()), *missing])
     return answer
 
 

@@ -1,12 +1,13 @@
 """The OpenFeature Remote Evaluation Protocol, version 0.3: what any OpenFeature SDK asks."""
 
 import re
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import orjson
 import structlog
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from flagsched.domain.errors import (
@@ -18,18 +19,21 @@ from flagsched.domain.errors import (
     ValidationFailed,
 )
 from flagsched.domain.evaluation import Evaluation, Evaluator
-from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT, FlagName
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
-from flagsched.web.context import mark, service
+from flagsched.web.context import request_id, service
 from flagsched.web.errors import status_of
-from flagsched.web.freshness import Freshness, freshness
+from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.parsing import read_body, read_json
 
 log = structlog.get_logger("flagsched.web")
 JSON = "application/json"
+OK, BAD_REQUEST = HTTPStatus.OK.value, HTTPStatus.BAD_REQUEST.value
+NOT_TO_BE_GUESSED = ("X-Content-Type-Options", "nosniff")
+NOT_TO_BE_KEPT = ("Cache-Control", "no-store")
 VARIANTS = {True: "on", False: "off"}
 ALLOWED_HEADERS = "Authorization, X-API-Key, Content-Type, If-None-Match"
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-Id, Flagsched-Snapshot-Age"
@@ -62,25 +66,26 @@ class BadContext(Exception):
 def evaluate_one(key: str) -> Response:
     """One flag, for server-side providers."""
     require_evaluation_access()
-    context = _context()
-    name = FlagName.asked(context.environment, key)
-    evaluated = evaluate_flag(name, context.targeting_key, looking=service().looking)
-    status = HTTPStatus.OK if evaluated.evaluation.reason else HTTPStatus.BAD_REQUEST
+    context = _context(request)
+    evaluated = evaluate_flag(context.environment, key, context.targeting_key, looking=service().looking)
     told = _one(evaluated.moment, evaluated.flag, evaluated.evaluation)
-    return _fresh(evaluated.moment, context, key).put(Response(told, status, mimetype=JSON))
+    status = OK if evaluated.evaluation.reason else BAD_REQUEST
+    return Response(told, status, _kept(evaluated.moment), content_type=JSON)
 
 
 @blueprint.post("/v1/evaluate/flags", provide_automatic_options=False)
 def evaluate_all() -> Response:
     """All flags of an environment, for client-side providers."""
     require_evaluation_access()
-    context = _context()
+    context = _context(request)
     told = service().looking.at_once(context.environment)
-    fresh = _fresh(told, context)
+    headers = _kept(told)
+    etag = etag_of(told, context.targeting_key)
+    headers.append(("ETag", etag))
     # Werkzeug does this for GET and HEAD alone.
-    if fresh.is_known(request):
-        return fresh.put(Response(status=HTTPStatus.NOT_MODIFIED))
-    return fresh.put(Response(_all(told, context.targeting_key), mimetype=JSON))
+    if is_known(etag, request):
+        return _without_body(HTTPStatus.NOT_MODIFIED, headers)
+    return Response(_all(told, context.targeting_key), OK, headers, content_type=JSON)
 
 
 @blueprint.route("/v1/evaluate/flags", methods=["OPTIONS"], provide_automatic_options=False)
@@ -88,15 +93,21 @@ def evaluate_all() -> Response:
 def preflight(key: str = "") -> Response:
     """What a browser asks before it asks."""
     del key
-    return Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": "POST, OPTIONS"})
+    return _without_body(HTTPStatus.NO_CONTENT, [("Allow", "POST, OPTIONS")])
 
 
 @blueprint.after_request
 def finish(answer: Response) -> Response:
-    """Give the answer what every answer has, and what browsers of allowed pages need. Too many to be logged."""
-    origins, origin = service().evaluation.origins, request.headers.get("Origin")
-    if origins:
-        answer.vary.add("Origin")
+    """Give the answer its id, and what browsers of allowed pages need. There are too many to log them."""
+    answer.headers.extend([("X-Request-Id", request_id()), NOT_TO_BE_GUESSED])
+    if origins := service().evaluation.origins:
+        _let_pages_read(answer, origins)
+    return answer
+
+
+def _let_pages_read(answer: Response, origins: Collection[str]) -> None:
+    origin = request.headers.get("Origin")
+    answer.vary.add("Origin")
     if origin is not None and ("*" in origins or origin in origins):
         answer.headers["Access-Control-Allow-Origin"] = origin
         answer.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
@@ -104,11 +115,10 @@ def finish(answer: Response) -> Response:
             answer.headers["Access-Control-Allow-Methods"] = "POST"
             answer.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
             answer.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
-    return mark(answer)
 
 
-def _fresh(told: Moment, context: Context, *what: str) -> Freshness:
-    return freshness(service().looking, told, service().evaluation.max_age_seconds, context.targeting_key, *what)
+def _kept(told: Moment) -> list[tuple[str, str]]:
+    return may_be_kept(service().looking, told, service().evaluation.max_age_seconds)
 
 
 def _one(told: Moment, flag: Evaluator, evaluation: Evaluation) -> bytes:
@@ -140,11 +150,11 @@ def _all(told: Moment, targeting_key: str | None) -> bytes:
     return b'{"flags":[' + b",".join(each) + b"]}"
 
 
-def _context() -> Context:
-    if request.mimetype != JSON:
+def _context(asked: Request) -> Context:
+    if asked.environ.get("CONTENT_TYPE") != JSON and asked.mimetype != JSON:
         raise BadContext("PARSE_ERROR", "the body must be sent as Content-Type: application/json", 415)
     try:
-        body = read_json(read_body(request))
+        body = read_json(read_body(asked))
     except RequestEntityTooLarge as error:
         raise BadContext("PARSE_ERROR", str(error.description)) from error
     except ValidationFailed as error:
@@ -152,7 +162,7 @@ def _context() -> Context:
     context = body.get("context") if isinstance(body, dict) else None
     if not isinstance(context, dict):
         raise BadContext("INVALID_CONTEXT", "the body must be an object with an object 'context'")
-    return Context(_targeting_key(context), _environment(context))
+    return Context(_targeting_key(context), _environment(asked, context))
 
 
 def _targeting_key(context: dict[str, Any]) -> str | None:
@@ -162,15 +172,23 @@ def _targeting_key(context: dict[str, Any]) -> str | None:
     return key or None
 
 
-def _environment(context: dict[str, Any]) -> str:
-    asked = request.args.get("environment", context.get("environment", DEFAULT_ENVIRONMENT))
-    if not (isinstance(asked, str) and ENVIRONMENT.fullmatch(asked)):
+def _environment(asked: Request, context: dict[str, Any]) -> str:
+    named = context.get("environment", DEFAULT_ENVIRONMENT)
+    if asked.query_string:
+        named = asked.args.get("environment", named)
+    if not (isinstance(named, str) and ENVIRONMENT.fullmatch(named)):
         raise BadContext("INVALID_CONTEXT", "the environment must be 1 to 64 lower-case letters, digits, '.', '_', '-'")
-    return asked
+    return named
 
 
-def _failure(status: int, told: dict[str, Any], **headers: str) -> Response:
-    return Response(orjson.dumps(told), status, headers, mimetype=JSON)
+def _failure(status: int, told: dict[str, Any], *headers: tuple[str, str]) -> Response:
+    return Response(orjson.dumps(told), status, [NOT_TO_BE_KEPT, *headers], content_type=JSON)
+
+
+def _without_body(status: int, headers: list[tuple[str, str]]) -> Response:
+    answer = Response(status=status, headers=headers)
+    answer.headers.pop("Content-Type")
+    return answer
 
 
 def _key() -> dict[str, str]:
@@ -195,20 +213,20 @@ def answer_refusal(error: FlagschedError) -> Response:
     """Whoever may not ask, or not now: without a body where OFREP has none."""
     status = status_of(error)
     if isinstance(error, Unauthenticated):
-        return Response(status=status, headers={"WWW-Authenticate": 'Bearer realm="flagsched"'})
+        return _without_body(status, [NOT_TO_BE_KEPT, ("WWW-Authenticate", 'Bearer realm="flagsched"')])
     if isinstance(error, RateLimited):
-        return Response(status=status, headers={"Retry-After": str(error.retry_after)})
+        return _without_body(status, [NOT_TO_BE_KEPT, ("Retry-After", str(error.retry_after))])
     if isinstance(error, Unavailable):
         log.warning("request refused", error=error.code, cause=error.cause)
-        return _failure(status, {"errorDetails": error.message}, **{"Retry-After": str(error.retry_after)})
-    return Response(status=status)
+        return _failure(status, {"errorDetails": error.message}, ("Retry-After", str(error.retry_after)))
+    return _without_body(status, [NOT_TO_BE_KEPT])
 
 
 @blueprint.errorhandler(HTTPException)
 def answer_http_exception(error: HTTPException) -> Response:
     """A method that is not there, and the like."""
-    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-    return _failure(error.code or 500, {"errorDetails": error.description or ""}, **headers)
+    allowed = [(name, value) for name, value in error.get_headers() if name == "Allow"]
+    return _failure(error.code or 500, {"errorDetails": error.description or ""}, *allowed)
 
 
 @blueprint.errorhandler(Exception)

@@ -53,9 +53,9 @@ def test_a_flag_is_read_as_it_is_now_with_no_worker_alive(
 
     assert now.state == a_state(enabled=True, percentage=25, version=2, changed_at=after(10))
     assert (now.materialized, now.next_change_at) == (False, after(20))
-    assert not evaluate_flag(CHECKOUT, None, looking=looking).evaluation.value
+    assert not evaluate_flag("production", "new-checkout", None, looking=looking).evaluation.value
     clock.advance(seconds=10)
-    assert evaluate_flag(CHECKOUT, None, looking=looking).evaluation.value
+    assert evaluate_flag("production", "new-checkout", None, looking=looking).evaluation.value
 
 
 def test_an_edit_first_writes_down_what_is_in_effect(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:

@@ -7,10 +7,10 @@ from flask import Response, jsonify, request
 
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases import evaluation
-from flagsched.web.api.blueprint import StrictBlueprint, named
+from flagsched.web.api.blueprint import StrictBlueprint
 from flagsched.web.auth import subject_if_any
 from flagsched.web.context import service
-from flagsched.web.freshness import freshness
+from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
 
 
@@ -44,10 +44,13 @@ def evaluate_flags(query: dict[str, str]) -> Response:
 def evaluate_flag(query: dict[str, str], flag_key: str) -> Response:
     """Tell whether a flag is on."""
     caller = subject_if_any()
-    evaluated = evaluation.evaluate_flag(named(query, flag_key), caller, looking=service().looking)
+    evaluated = evaluation.evaluate_flag(query["environment"], flag_key, caller, looking=service().looking)
     return _answer(evaluated.moment, caller, VIEW.dump(evaluated), flag_key)
 
 
 def _answer(moment: Moment, caller: str | None, told: Any, flag_key: str | None = None) -> Response:
-    fresh = freshness(service().looking, moment, service().evaluation.max_age_seconds, caller, flag_key)
-    return fresh.put(Response(status=HTTPStatus.NOT_MODIFIED) if fresh.is_known(request) else jsonify(told))
+    etag = etag_of(moment, caller, flag_key)
+    answer = Response(status=HTTPStatus.NOT_MODIFIED) if is_known(etag, request) else jsonify(told)
+    answer.headers.extend(may_be_kept(service().looking, moment, service().evaluation.max_age_seconds))
+    answer.headers["ETag"] = etag
+    return answer
