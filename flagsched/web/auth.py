@@ -14,7 +14,7 @@ from flask_jwt_extended import create_access_token, get_jwt, verify_jwt_in_reque
 from flask_jwt_extended.exceptions import JWTExtendedException
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
-from flagsched.web.context import admit, service
+from flagsched.web.context import Service, admit, service
 from flagsched.web.rules import Access
 
 Given = ParamSpec("Given")
@@ -47,9 +47,9 @@ def subject_if_any() -> str | None:
     return _signed_in()[1] if "Authorization" in request.headers else None
 
 
-def require_evaluation_access() -> None:
+def require_evaluation_access(serving: Service) -> None:
     """Raise Unauthenticated unless the caller shows what the rules for evaluation ask for; RateLimited."""
-    rules = service().evaluation
+    rules = serving.evaluation
     if rules.access is Access.JWT:
         _signed_in()
     elif rules.access is Access.KEY:

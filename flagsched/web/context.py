@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from secrets import token_hex
+from random import getrandbits
 from time import perf_counter
 from typing import Any
 
@@ -68,9 +68,14 @@ def request_id() -> str:
     identified: str | None = g.get("flagsched_request_id")
     if identified is None:
         asked = request.environ.get("HTTP_X_REQUEST_ID")
-        identified = asked if asked and REQUEST_ID.fullmatch(asked) else token_hex(16)
+        identified = asked if asked and REQUEST_ID.fullmatch(asked) else _new_id()
         g.flagsched_request_id = identified
     return identified
+
+
+def _new_id() -> str:
+    # Unlike all others, but no secret: asking the system for randomness takes as long as evaluating ten flags.
+    return f"{getrandbits(128):032x}"  # noqa: S311
 
 
 def begin() -> None:
