@@ -74,7 +74,7 @@ def request_id() -> str:
 
 
 def _new_id() -> str:
-    # Unlike all others, but no secret: asking the system for randomness takes as long as evaluating ten flags.
+    # Unlike all others, but no secret: no need to ask the system for randomness.
     return f"{getrandbits(128):032x}"
 
 
