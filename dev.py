@@ -72,6 +72,12 @@ def test(*arguments: str) -> None:
     call(PYTHON, "-m", "pytest", *arguments)
 
 
+def guards(*arguments: str) -> None:
+    """Take each guard out of a copy of the product, and see that tests miss it."""
+    setup()
+    call(PYTHON, "-m", "tests.guards", *arguments)
+
+
 def check(*arguments: str) -> None:
     """Lint, types, layers, and whether the migrations make what the code expects."""
     del arguments
@@ -107,7 +113,7 @@ def audit(*arguments: str) -> None:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    command.__name__: command for command in (setup, run, test, check, bench, lock, audit)
+    command.__name__: command for command in (setup, run, test, guards, check, bench, lock, audit)
 }
 
 

@@ -1,7 +1,9 @@
 """The schema goes up, down and up again, is what the code expects, and keeps the rules that a database can keep."""
 
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,8 +18,10 @@ from flagsched.database.tables import metadata
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import SchemaOutdated
 from flagsched.usecases.flags import archive_flag, create_flag
-from tests.builders import ADMIN, CHECKOUT, a_new_flag
+from flagsched.usecases.materialise import Setbacks
+from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
 from tests.conftest import web_settings
+from tests.contract.recording import a_planned_flag, drain
 
 
 def tables(engine: sa.Engine) -> set[str]:
@@ -129,6 +133,35 @@ def test_the_history_refuses_to_be_truncated(postgresql_url: sa.URL) -> None:
 def test_the_database_refuses_what_no_flag_can_be(with_history: sa.Connection, statement: str, constraint: str) -> None:
     with pytest.raises(sa.exc.IntegrityError, match=constraint):
         with_history.exec_driver_sql(statement)
+
+
+NOT_ENDED = {"flag_version": None, "applied_at": None, "status": "pending"}
+
+
+@pytest.mark.parametrize(
+    ("table", "but_for", "refused"),
+    [
+        pytest.param("feature_flags", {"id": uuid4()}, "environment.*key", id="name"),
+        pytest.param("feature_flag_schedules", {"id": uuid4(), **NOT_ENDED}, "flag_id.*seq", id="number"),
+        pytest.param("feature_flag_schedules", {"id": uuid4(), "seq": 2}, "flag_id.*flag_version", id="version"),
+        pytest.param("feature_flag_history", {}, "applied_schedule|append-only", id="application"),
+    ],
+)
+def test_the_database_refuses_what_can_be_only_once(
+    store: SqlStore, clock: ManualClock, setbacks: Setbacks, engine: sa.Engine, table: str, but_for: Any, refused: str
+) -> None:
+    a_planned_flag(store, "new-checkout", 10)
+    clock.advance(seconds=10)
+    drain(store, setbacks)
+
+    columns = metadata.tables[table].c
+    again = {column.name: column for column in columns if column.name != "id"}
+    again |= {name: sa.literal(value, columns[name].type) for name, value in but_for.items()}
+    repeating = sa.insert(metadata.tables[table]).from_select(list(again), sa.select(*again.values()))
+    with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError) as error:
+        connection.execute(repeating)
+
+    assert re.search(refused, str(error.value.orig))
 
 
 def test_a_schedule_needs_its_flag(engine: sa.Engine) -> None:

@@ -1,5 +1,8 @@
 """The plan, on every database: one INSERT, one order, all or nothing, and cancelling what is not in effect."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -214,22 +217,36 @@ def test_what_is_in_effect_cannot_be_cancelled(store: SqlStore, clock: ManualClo
     assert (now.state.enabled, now.materialized) == (True, True)
 
 
+@contextmanager
+def overtaken(engine: sa.Engine, clock: ManualClock, at: datetime) -> Iterator[None]:
+    """Time passes between a writer's look at the clock and its last statement."""
+
+    def let_time_pass(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        del connection, cursor, rest
+        if "INSERT INTO feature_flag_history" in statement:
+            clock.at = at
+
+    sa.event.listen(engine, "before_cursor_execute", let_time_pass)
+    yield
+    sa.event.remove(engine, "before_cursor_execute", let_time_pass)
+
+
 def test_a_cancel_that_its_instant_overtakes_is_refused(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
     (planned,) = plan(store, 10)
 
-    def let_time_pass(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        # Between the look at the clock and the last statement.
-        del connection, cursor, rest
-        if statement.startswith("INSERT INTO feature_flag_history"):
-            clock.at = after(10)
-
-    sa.event.listen(engine, "before_cursor_execute", let_time_pass)
-    with pytest.raises(AlreadyApplied):
+    with overtaken(engine, clock, after(10)), pytest.raises(AlreadyApplied):
         cancel_schedule(CHECKOUT, planned.schedule.id, by=BOB, store=store)
-    sa.event.remove(engine, "before_cursor_execute", let_time_pass)
 
     assert read_flag(CHECKOUT, store=store).state.enabled
     assert [e.action for e in all_history(engine)] == ["flag.created", "schedule.created", "schedule.applied"]
+
+
+def test_a_plan_that_its_instant_overtakes_is_refused(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
+    with overtaken(engine, clock, after(10)), pytest.raises(InstantsRefused):
+        plan(store, 10)
+
+    assert not read_flag(CHECKOUT, store=store).state.enabled
+    assert all_schedules(engine) == []
 
 
 def test_a_schedule_is_cancelled_only_once(store: SqlStore) -> None:

@@ -106,6 +106,22 @@ def test_a_setback_is_passed_over_also_when_it_could_not_be_written_down(
     assert setbacks.known() == []
 
 
+def test_a_flag_that_one_worker_puts_off_is_left_alone_by_all(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+) -> None:
+    a_planned_flag(store, "bad", 10)
+    run(engine, *REFUSE_ONE_FLAG[engine.dialect.name])
+    clock.advance(seconds=10)
+    drain(store, setbacks)
+
+    another = Setbacks(setbacks.monotonic)
+    assert drain(store, another) == ([], [])
+    assert another.known() == []
+    clock.advance(seconds=1)
+    _, (setback,) = drain(store, another)
+    assert "not this one" in setback.cause
+
+
 def test_a_setback_that_somebody_else_has_recorded_is_forgotten(
     store: SqlStore, clock: ManualClock, setbacks: Setbacks
 ) -> None:

@@ -271,7 +271,8 @@ def test_a_connection_that_has_just_been_ended_is_replaced_unnoticed(store: SqlS
     read_flag(CHECKOUT, store=store)
     administer(
         postgresql_url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'flagsched'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'flagsched' AND datname = current_database()",
     )
 
     assert read_flag(CHECKOUT, store=store).flag.name == CHECKOUT
