@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import sleep
 from typing import NamedTuple
 from uuid import uuid4
@@ -12,6 +12,8 @@ from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.provider import FeatureProvider
+
+from flagsched.usecases.looking import LOOK_SECONDS
 
 MARGIN_SECONDS = 0.06
 USERS = [f"user-{n}" for n in range(200)]
@@ -40,6 +42,15 @@ def told(client: OpenFeatureClient, key: str, targeting_key: str | None = "ada")
 def those_within(key: str, percentage: int) -> list[str]:
     """The users whom a percentage holds, as docs/evaluation.md says."""
     return [one for one in USERS if murmur3(f"{key}/{one}", 0, signed=False) % 10000 < percentage * 100]
+
+
+def between_looks(*, seconds: int = 2) -> datetime:
+    """An instant about so far ahead, to the millisecond, as they are kept.
+
+    A process that begins to look now looks each half second: what it tells then must not come of a look by chance.
+    """
+    at = datetime.now(UTC) + timedelta(seconds=seconds + LOOK_SECONDS / 2)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 class Answer(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
 
-from tests.clients import USERS, assert_turned_on_at, client_of, those_within, told, user, watch
+from tests.clients import USERS, assert_turned_on_at, between_looks, client_of, those_within, told, user, watch
 from tests.processes import a_token, web
 
 KEY = "a-key-of-an-application"
@@ -54,12 +54,6 @@ def ofrep(address: str, **headers: str) -> Iterator[OpenFeatureClient]:
         yield client
 
 
-def in_two_seconds() -> datetime:
-    """To the millisecond, as instants are kept."""
-    at = datetime.now(UTC) + timedelta(seconds=2)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
-
-
 def test_the_sdk_tells_values_reasons_and_errors_as_they_were_meant(url: sa.URL, tmp_path: Path) -> None:
     with web(url, tmp_path / "web.log") as address, ofrep(address) as client:
         admin = Admin(address)
@@ -84,7 +78,7 @@ def test_the_sdk_sees_a_change_at_its_instant_with_no_worker(url: sa.URL, tmp_pa
     with web(url, tmp_path / "web.log") as address, ofrep(address) as client:
         admin = Admin(address)
         admin.create({"key": "x"})
-        instant = in_two_seconds()
+        instant = between_looks()
         admin.plan("x", instant, enabled=True)
 
         seen = watch(lambda: client.get_boolean_value("x", False), until=instant + timedelta(seconds=0.4))

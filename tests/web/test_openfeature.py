@@ -1,7 +1,7 @@
 """Flags in the application's own process: `FlagSched.is_enabled`, and the provider for OpenFeature."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from flagsched import FlagSched
 from flagsched.openfeature import FlagSchedProvider
-from tests.clients import USERS, assert_turned_on_at, client_of, those_within, told, user, watch
+from tests.clients import USERS, assert_turned_on_at, between_looks, client_of, those_within, told, user, watch
 
 CLAIMS = {"sub": "ada", "role": "admin"}
 ADMIN = "/api/admin/flags"
@@ -71,8 +71,7 @@ def test_a_flag_that_is_missing_is_as_the_application_says(flags: FlagSched) -> 
 
 
 def test_a_process_without_routes_sees_a_change_at_its_instant(flags: FlagSched, admin: FlaskClient) -> None:
-    now = datetime.now(UTC)
-    instant = now.replace(microsecond=now.microsecond // 1000 * 1000) + timedelta(seconds=1.5)
+    instant = between_looks()
     plan = {"scheduledAt": instant.isoformat(), "updates": {"enabled": True}}
     assert admin.post(f"{ADMIN}/dark/schedule", json=plan).status_code == 201
 

@@ -1,12 +1,12 @@
 // What two OpenFeature clients see of flagsched, printed as JSON:
 //     node clients.mjs ADDRESS server
-//     node clients.mjs ADDRESS web FLAG SECONDS
+//     node clients.mjs ADDRESS web FLAG UNTIL
 import { OFREPProvider } from '@openfeature/ofrep-provider';
 import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
 import { OpenFeature as Server } from '@openfeature/server-sdk';
 import { OpenFeature as Web, ProviderEvents } from '@openfeature/web-sdk';
 
-const [baseUrl, side, flag, seconds] = process.argv.slice(2);
+const [baseUrl, side, flag, until] = process.argv.slice(2);
 const POLL_MS = 20;
 
 function short({ value, reason, variant, errorCode }) {
@@ -51,7 +51,7 @@ async function seenByABrowser() {
   client.addHandler(ProviderEvents.ConfigurationChanged, ({ flagsChanged }) =>
     changes.push({ at: Date.now(), flagsChanged, value: client.getBooleanValue(flag, false) }),
   );
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  await new Promise((resolve) => setTimeout(resolve, until * 1000 - Date.now()));
   const last = short(client.getBooleanDetails(flag, false));
   const missing = short(client.getBooleanDetails('none', false));
   await Web.close();
