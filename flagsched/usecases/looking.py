@@ -117,11 +117,13 @@ class Looking:
         return moment(Snapshot(environment), self._present.now())
 
     def _next(self, environment: str) -> Moment:
+        asked_at = self._monotonic()
         if not self._look_now(AT_ONCE_SECONDS):
             self._away = True
         with self._publishing:
             current = self._current[environment]
-            if self._monotonic() >= current.ends_at:
+            # A look that began since is an answer, though another instant has come meanwhile.
+            if self._good_at < asked_at and self._monotonic() >= current.ends_at:
                 self._publish(current.moment.snapshot, current.whole_at, self._present.now())
             return self._current[environment].moment
 
@@ -174,8 +176,8 @@ class Looking:
             self._present.note(asked_at, told, arrived_at)
             self._revisions, self._good_at, self._away = revisions, began_at, False
             for snapshot, whole_at in read:
-                # Not later than it was at this look: the first answer past an instant wants one that began past it.
-                self._publish(snapshot, whole_at, told)
+                # Not later than it was when this look began: the first answer past an instant wants one from past it.
+                self._publish(snapshot, whole_at, work.at)
 
     def _read(self, work: Reading, environment: str, revision: int) -> tuple[Snapshot, float]:
         current = self._current.get(environment)

@@ -1,0 +1,249 @@
+"""One thread looks for all who ask: how often, how late, and what is told while the database is away."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from threading import Barrier
+
+import psutil
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+
+from flagsched.database.clock import HostClock
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.flags import FlagEdit
+from flagsched.domain.updates import Updates
+from flagsched.usecases.flags import create_flag, edit_flag
+from flagsched.usecases.looking import Looking
+from flagsched.usecases.schedules import cancel_schedule, plan_schedules
+from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
+from tests.databases import administer
+from tests.processes import until
+from tests.recorder import recorded
+
+ALL = "/ofrep/v1/evaluate/flags"
+ONE = f"{ALL}/new-checkout"
+ADA = {"context": {"targetingKey": "ada"}}
+OFF = FlagEdit(Updates(enabled=False))
+REVISIONS = "SELECT feature_flag_environments.name"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+Away = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def _flag(store: SqlStore) -> None:
+    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
+
+
+@pytest.fixture
+def away(request: pytest.FixtureRequest, url: sa.URL, engine: sa.Engine) -> Away:
+    """For the length of a block nobody can connect, and whoever was connected is no more."""
+
+    @contextmanager
+    def sqlite() -> Iterator[None]:
+        file = Path(str(url.database))
+        engine.dispose()
+        aside = file.rename(file.with_suffix(".aside"))
+        file.mkdir()
+        yield
+        file.rmdir()
+        aside.rename(file)
+
+    @contextmanager
+    def postgresql() -> Iterator[None]:
+        server: sa.URL = request.getfixturevalue("postgresql")
+        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false", TERMINATE.format(url.database))
+        yield
+        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
+
+    return {"sqlite": sqlite, "postgresql": postgresql}[engine.dialect.name]
+
+
+def plan_off(store: SqlStore, seconds: float) -> Callable[[], object]:
+    """Plan to switch the flag off; gives what cancels it."""
+    changes = [a_change(after(seconds), enabled=False)]
+    (made,) = plan_schedules(CHECKOUT, changes, batch=False, by=ADMIN, store=store)
+    return lambda: cancel_schedule(CHECKOUT, made.schedule.id, by=ADMIN, store=store)
+
+
+def looks(statements: list[str]) -> int:
+    return sum(statement.startswith(REVISIONS) for statement in statements)
+
+
+def enabled(looking: Looking) -> bool:
+    return looking.at_once("production").flags["new-checkout"].effective.state.enabled
+
+
+@pytest.mark.usefixtures("_flag")
+def test_while_the_database_is_away_answers_go_on_with_what_is_planned_and_say_how_old_they_are(
+    store: SqlStore, clock: ManualClock, anyone: FlaskClient, away: Away
+) -> None:
+    plan_off(store, 10)
+    before = anyone.post(ONE, json=ADA)
+
+    with away():
+        clock.advance(seconds=9)
+        planned = anyone.post(ONE, json=ADA)
+        clock.advance(seconds=1)
+        changed = anyone.post(ALL, json=ADA)
+        ready = anyone.get("/readyz")
+    edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)
+    until(lambda: "Flagsched-Snapshot-Age" not in anyone.post(ONE, json=ADA).headers, what="fresh again")
+    fresh = anyone.post(ONE, json=ADA)
+
+    assert (before.get_json()["value"], before.headers.get("Flagsched-Snapshot-Age")) == (True, None)
+    assert (planned.get_json()["value"], planned.headers["Flagsched-Snapshot-Age"]) == (True, "9")
+    assert (changed.get_json()["flags"][0]["value"], changed.headers["Flagsched-Snapshot-Age"]) == (False, "10")
+    assert (ready.status_code, ready.json) == (200, {"status": "ready", "degraded": True, "snapshotAgeSeconds": 10})
+    assert (fresh.get_json()["value"], fresh.get_json()["metadata"]["version"]) == (True, 3)
+    assert anyone.get("/readyz").json == {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0}
+
+
+@pytest.mark.usefixtures("_flag")
+def test_if_nothing_is_known_yet_it_is_told_so_until_the_database_is_there(anyone: FlaskClient, away: Away) -> None:
+    with away():
+        refused = [anyone.post(path, json=ADA) for path in (ONE, ALL)]
+        unready = anyone.get("/readyz")
+
+    assert [answer.status_code for answer in [*refused, unready]] == [503, 503, 503]
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+    until(lambda: anyone.post(ONE, json=ADA).status_code == 200, seconds=5, what="answers")
+
+
+@pytest.mark.usefixtures("_flag")
+def test_names_that_somebody_invents_are_not_remembered(
+    engine: sa.Engine, store: SqlStore, clock: ManualClock, looking: Looking
+) -> None:
+    invented = [f"invented-{n}" for n in range(10)]
+    for name in invented:
+        clock.advance(seconds=2)
+        assert dict(looking.at_once(name).flags) == {}
+    with recorded(engine) as at_one_instant:
+        assert all(not looking.at_once(f"another-{n}").flags for n in range(200))
+    for name in invented:
+        create_flag(a_new_flag(environment=name), by=ADMIN, store=store)
+
+    clock.advance(seconds=2)
+    with recorded(engine) as statements:
+        # One look, for which there are now environments of all those names.
+        looking.at_once("another")
+
+    assert looks(at_one_instant) <= 2
+    assert looks(statements) >= 1
+    assert [one for one in statements if "FROM feature_flags" in one] == []
+    clock.advance(seconds=2)
+    assert [list(looking.at_once(name).flags) for name in invented] == [["new-checkout"]] * 10
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_row_that_is_changed_by_hand_is_seen_when_all_is_read_anew(
+    engine: sa.Engine, clock: ManualClock, looking: Looking
+) -> None:
+    assert enabled(looking)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE feature_flags SET enabled = false"))
+
+    clock.advance(seconds=301)
+
+    until(lambda: not enabled(looking), seconds=5, what="seen")
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_forked_process_knows_nothing_of_its_parent_and_looks_by_itself(
+    engine: sa.Engine, store: SqlStore, looking: Looking
+) -> None:
+    assert enabled(looking)
+    edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
+    engine.dispose()
+
+    child = os.fork()
+    if child == 0:
+        engine.dispose(close=False)
+        answer = enabled(looking)
+        its_own = [thread.name for thread in threading.enumerate()].count("looking")
+        os._exit(0 if (answer, its_own) == (False, 1) else 1)
+
+    ended = psutil.Process(child).wait(timeout=5)
+    assert ended == 0
+    until(lambda: not enabled(looking), seconds=5, what="the parent looks on")
+
+
+@pytest.mark.usefixtures("_flag")
+def test_all_who_ask_at_one_instant_wait_for_one_look(
+    engine: sa.Engine, store: SqlStore, clock: ManualClock, looking: Looking
+) -> None:
+    plan_off(store, 10)
+    clock.advance(seconds=9.5)
+    assert enabled(looking)
+    together = Barrier(32)
+
+    def ask(_: int) -> bool:
+        together.wait()
+        return enabled(looking)
+
+    clock.advance(seconds=0.5)
+    with recorded(engine) as statements, ThreadPoolExecutor(32) as threads:
+        answers = list(threads.map(ask, range(32)))
+
+    assert answers == [False] * 32
+    # One that had begun before may be in the way, and one comes each half second anyway.
+    assert 1 <= looks(statements) <= 3
+
+
+@pytest.mark.usefixtures("_flag")
+def test_no_request_asks_the_database_between_two_looks(engine: sa.Engine, anyone: FlaskClient) -> None:
+    anyone.post(ONE, json=ADA)
+    asked_by: set[str] = set()
+
+    def note(*_: object) -> None:
+        asked_by.add(threading.current_thread().name)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    with recorded(engine) as statements:
+        answers = [anyone.post(path, json=ADA).status_code for _ in range(100) for path in (ONE, ALL)]
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+    assert answers == [200] * 200
+    assert asked_by <= {"looking"}
+    assert looks(statements) <= 10
+
+
+class SlowClock(HostClock):
+    """A clock that takes long to answer, after the transaction has its snapshot; meanwhile something is done."""
+
+    def __init__(self, clock: ManualClock, meanwhile: Callable[[], object]) -> None:
+        super().__init__(clock)
+        self._clock = clock
+        self._ahead = [meanwhile]
+
+    def at_begin(self, connection: sa.Connection) -> datetime:
+        at = super().at_begin(connection)
+        connection.execute(sa.text("SELECT count(*) FROM feature_flags"))
+        return at
+
+    def exactly(self, connection: sa.Connection) -> datetime:
+        for meanwhile in self._ahead:
+            meanwhile()
+            self._clock.advance(seconds=0.2)
+        self._ahead.clear()
+        return super().exactly(connection)
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_cancel_that_comes_between_a_looks_snapshot_and_its_clock_is_honoured(
+    engine: sa.Engine, store: SqlStore, clock: ManualClock
+) -> None:
+    cancel = plan_off(store, 10)
+    clock.advance(seconds=9.9)
+    slow = Looking(SqlStore(engine, SlowClock(clock, cancel)), monotonic=lambda: clock().timestamp())
+
+    first = enabled(slow)
+    slow.close()
+
+    assert clock() == after(10.1)
+    assert first is True

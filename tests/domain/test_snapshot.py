@@ -1,0 +1,169 @@
+"""Snapshots: whatever way one comes to an instant, what it tells is the same, and named by its tag."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import count, pairwise
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagsched.domain.flags import FlagEdit
+from flagsched.domain.schedules import PlannedChange, plan_batch
+from flagsched.domain.snapshot import FlagPlan, Moment, Snapshot, moment, snapshot_of
+from flagsched.domain.timeline import replay
+from flagsched.domain.updates import Updates
+from tests.builders import NOON, a_new_flag
+from tests.domain.lives import changes, lengths, settings
+
+KEYS = ("a", "b", "c")
+PEOPLE = (None, "ada", "bob", "carol")
+A_MOMENT = timedelta(milliseconds=1)
+apart = st.dictionaries(st.sampled_from(["ada", "bob"]), st.booleans())
+
+
+class Environment:
+    """Does to a few flags what the use cases do, in memory, and tells what has changed since it was last asked."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.revision = 0
+        self.plans: dict[str, FlagPlan] = {}
+        self._changed: dict[UUID, FlagPlan] = {}
+        self._ids = (UUID(int=n) for n in count(1))
+
+    @property
+    def whole(self) -> Snapshot:
+        # In no order: that is the snapshot's to keep.
+        return snapshot_of("production", self.revision, reversed(self.plans.values()))
+
+    def changed(self) -> list[FlagPlan]:
+        changed, self._changed = list(self._changed.values()), {}
+        return changed
+
+    def write(self, key: str, planned: list[PlannedChange], updates: Updates | None, users: dict[str, bool]) -> None:
+        """Create a flag, or edit it, plan for it and set users apart."""
+        if key not in self.plans:
+            self._keep(FlagPlan(a_new_flag(key).born(next(self._ids), self.now)))
+        self.record(key)
+        plan = self.plans[key]
+        flag = plan.flag.edited(FlagEdit(updates), plan.flag.now(self.now)) if updates else plan.flag
+        made = plan_batch(flag, planned, ids=[next(self._ids) for _ in planned], batch_id=None, by="ada", at=self.now)
+        numbered = flag.numbered(flag.last_seq + len(made))
+        self._keep(FlagPlan(numbered, [*plan.pending, *made], users))
+
+    def cancel_first(self, key: str) -> None:
+        self.record(key)
+        self._keep(replace(self.plans[key], pending=self.plans[key].pending[1:]))
+
+    def archive(self, key: str) -> None:
+        self.record(key)
+        flag = self.plans[key].flag.archived(self.now)
+        self._keep(FlagPlan(flag))
+        del self.plans[key]
+
+    def record(self, key: str) -> None:
+        """Write down what is in effect: the one thing that raises no revision."""
+        plan = self.plans[key]
+        replayed = replay(plan.flag, plan.pending, self.now)
+        done = [step.schedule for step in replayed.steps]
+        self.plans[key] = replace(plan, flag=replayed.recorded, pending=[s for s in plan.pending if s not in done])
+
+    def _keep(self, plan: FlagPlan) -> None:
+        self.revision += 1
+        self.plans[plan.flag.name.key] = self._changed[plan.flag.id] = plan
+
+
+def act(draw: st.DrawFn, environment: Environment) -> None:
+    key = draw(st.sampled_from(KEYS))
+    what = draw(st.sampled_from(["write", "write", "cancel", "record", "archive"]))
+    if what == "write" or key not in environment.plans:
+        environment.write(key, draw(changes(environment.now)), draw(st.none() | settings), draw(apart))
+    elif what == "cancel":
+        environment.cancel_first(key)
+    elif what == "record":
+        environment.record(key)
+    else:
+        environment.archive(key)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> list[tuple[Moment, Moment]]:
+    """Moments of a snapshot that was kept up to date, each with the moment made afresh from all that there was."""
+    environment = Environment()
+    kept = moment(Snapshot("production"), NOON)
+    told = []
+    for _ in range(draw(st.integers(1, 12))):
+        environment.now += draw(lengths)
+        for _ in range(draw(st.integers(0, 2))):
+            act(draw, environment)
+        snapshot = kept.snapshot
+        if environment.revision > snapshot.revision:
+            snapshot = snapshot.updated(environment.changed(), environment.revision)
+        kept = moment(snapshot, environment.now, kept)
+        told.append((kept, moment(environment.whole, environment.now)))
+    return told
+
+
+def described(told: Moment) -> list[Any]:
+    return [
+        (key, flag.key, flag.effective.state, flag.next_change_at, [flag.evaluate(who) for who in PEOPLE])
+        for key, flag in told.flags.items()
+    ]
+
+
+def later(told: Moment, at: datetime) -> Moment:
+    return moment(told.snapshot, at)
+
+
+@given(steps())
+def test_a_moment_that_was_kept_up_to_date_is_the_same_as_one_made_afresh(told: list[tuple[Moment, Moment]]) -> None:
+    for kept, afresh in told:
+        assert described(kept) == described(afresh)
+        assert (kept.at, kept.until, kept.tag) == (afresh.at, afresh.until, afresh.tag)
+        assert list(kept.flags) == list(kept.snapshot.plans) == sorted(kept.flags)
+
+
+@given(steps())
+def test_nothing_changes_until_the_instant_that_a_moment_names_and_then_something_does(
+    told: list[tuple[Moment, Moment]],
+) -> None:
+    for kept, _ in told:
+        last = kept.until or kept.at + timedelta(days=1)
+        assert described(later(kept, last - A_MOMENT)) == described(kept)
+        assert not kept.is_over(last - A_MOMENT)
+        if kept.until is not None:
+            assert kept.is_over(kept.until)
+            assert described(later(kept, kept.until)) != described(kept)
+
+
+@given(steps())
+def test_of_one_revision_two_moments_tell_the_same_if_and_only_if_their_tags_are_the_same(
+    told: list[tuple[Moment, Moment]],
+) -> None:
+    for kept, afresh in told:
+        moments = [later(one, kept.at + timedelta(seconds=s)) for s in range(10) for one in (kept, afresh)]
+
+        for one, next_one in pairwise(moments):
+            assert one.versions <= next_one.versions
+            assert (described(one) == described(next_one)) == (one.tag == next_one.tag)
+
+
+def test_an_archived_flag_leaves_and_a_new_one_of_its_key_comes() -> None:
+    environment = Environment()
+    environment.write("a", [], None, {"ada": False})
+    before = environment.whole
+    first = environment.plans["a"]
+    environment.changed()
+
+    environment.archive("a")
+    gone = before.updated(environment.changed(), environment.revision)
+    environment.write("a", [], None, {})
+    second = environment.plans["a"]
+    come = gone.updated(environment.changed(), environment.revision)
+    archived = FlagPlan(first.flag.archived(NOON))
+
+    assert (gone.plans, come.plans) == ({}, {"a": second})
+    assert second.flag.id != first.flag.id
+    assert before.updated([archived, second], 9).plans == before.updated([second, archived], 9).plans == {"a": second}
