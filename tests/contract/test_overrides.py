@@ -171,6 +171,18 @@ def test_a_user_whom_none_can_name_is_missing_and_never_asked_for(
     assert statements == []
 
 
+def test_what_is_removed_is_gone_and_may_be_set_again(store: SqlStore, engine: sa.Engine) -> None:
+    set_apart(store)
+    set_apart(store, "ben")
+
+    remove_override(CHECKOUT, "eve", by=BOB, store=store)
+
+    assert [one.user_id for one in list_overrides(CHECKOUT, OverrideQuery(), store=store).items] == ["ben"]
+    again = set_apart(store)
+    assert read_override(CHECKOUT, "eve", store=store) == again
+    assert all_history(engine)[-1].before is None
+
+
 def test_what_is_not_there_cannot_be_removed_and_nothing_is_told(store: SqlStore, engine: sa.Engine) -> None:
     set_apart(store, "ben")
 
