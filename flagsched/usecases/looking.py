@@ -20,6 +20,7 @@ OLDEST_SECONDS = 1.0
 AT_ONCE_SECONDS = 0.05
 """How long an answer waits for a look of its own."""
 FIRST_SECONDS = 4.8
+HEAR_SECONDS = 0.02
 WHOLE_SECONDS = (240.0, 300.0)
 """How often everything is read anew, since rows can be changed by hand."""
 NEVER = float("-inf")
@@ -143,6 +144,8 @@ class Looking:
     def _hear(self, heard: object) -> None:
         del heard
         self.wake()
+        # What comes in the next moment is seen by one look.
+        self._stopped.wait(HEAR_SECONDS)
 
     def _go_on(self) -> None:
         while not self._stopped.is_set():

@@ -1,5 +1,6 @@
-"""Refuse to commit a change of a plan that its own instant has overtaken."""
+"""Refuse to commit what its own instant has overtaken; have SQLite take the index over what is pending."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
@@ -27,11 +28,21 @@ TRIGGER = """
 """
 
 
+PENDING = "ix_feature_flag_schedules_pending"
+SCHEDULES = "feature_flag_schedules"
+
+
 def upgrade() -> None:
     """Look at the clock once more, in the COMMIT itself."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute(FUNCTION)
         op.execute(TRIGGER)
+    else:
+        # Of two that serve alike SQLite takes the newest, and the other one is over all schedules that ever were.
+        op.drop_index(PENDING, SCHEDULES)
+        op.create_index(
+            PENDING, SCHEDULES, ["flag_id", "scheduled_at", "seq"], sqlite_where=sa.text("status = 'pending'")
+        )
 
 
 def downgrade() -> None:

@@ -3,11 +3,12 @@
 from http import HTTPStatus
 from typing import Any
 
+from flask import Response, request
 from flask_smorest import Blueprint
 
 from flagsched.domain.flags import FlagName
-from flagsched.web.auth import require_admin
-from flagsched.web.context import begin, finish
+from flagsched.web.auth import READS, require_admin
+from flagsched.web.context import begin, finish, service
 from flagsched.web.errors import answer_errors
 from flagsched.web.parsing import StrictParser
 
@@ -58,7 +59,15 @@ class AdminBlueprint(StrictBlueprint):
     def __init__(self, name: str) -> None:
         super().__init__(name, url_prefix="/api/admin")
         self.before_request(require_admin)
+        self.after_request(_look_for_changes)
         self._prepare_doc_cbks.append(_need_bearer)
+
+
+def _look_for_changes(answer: Response) -> Response:
+    # Whoever changes something and then asks the same process finds it changed, also where nobody is notified.
+    if request.method not in READS and answer.status_code < HTTPStatus.BAD_REQUEST:
+        service().looking.wake()
+    return answer
 
 
 def _need_bearer(doc: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
