@@ -1,6 +1,7 @@
 """Every answer against the OpenAPI document."""
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -17,6 +18,11 @@ from werkzeug.routing import Rule
 from tests import ofrep
 
 UNDESCRIBED = {"openapi.document", "openapi.page", "openapi.asset"}
+
+
+def described(rule: Rule) -> str:
+    """The path of a route as a document has it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
 class Contract:
@@ -46,7 +52,7 @@ class Contract:
     def _look(self, rule: Rule, method: str, status: int, body: bytes) -> None:
         if "." in rule.endpoint and rule.endpoint not in UNDESCRIBED and method in (rule.methods or set()):
             self.checked += 1
-            path = rule.rule.replace("<", "{").replace(">", "}")
+            path = described(rule)
             if breach := self._judge(rule)(path, method, status, body):
                 self.breaches.append(f"{method} {path} {status}: {breach}")
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flagsched.database.flags import LIVE, NEXT_DUE_AT
-from flagsched.database.tables import environments, flags, history, is_pending, schedules
+from flagsched.database.tables import environments, flags, history, is_pending, overrides, schedules
 from flagsched.database.types import Json
 from flagsched.domain.history import STATE_CHANGES, Action
 from flagsched.domain.schedules import MAX_BATCH, Status
@@ -21,6 +21,7 @@ ENDINGS = {
     Status.CANCELLED: Action.SCHEDULE_CANCELLED,
     Status.FAILED: Action.SCHEDULE_FAILED,
 }
+OVERRIDE_TOLD = ("override_type", "reason", "created_by", "created_at")
 TRUE = ("true", "1")  # As PostgreSQL and SQLite write it.
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
 
@@ -253,6 +254,33 @@ def _revisions_reached() -> Query:
     return sa.select(_named()).outerjoin(environments, of_environment).where(reached.is_not(True))
 
 
+def _last_told_of_users() -> sa.Subquery:
+    """The last entry about each user of each flag; it has no override_type if he is not set apart any more."""
+    after, before = history.c.after, history.c.before
+    user = sa.func.coalesce(after["userId"].as_string(), before["userId"].as_string())
+    newest_first = sa.func.row_number().over(partition_by=(history.c.flag_id, user), order_by=history.c.id.desc())
+    told = sa.select(
+        history.c.flag_id,
+        user.label("user_id"),
+        (history.c.environment + "/" + history.c.flag_key + " user " + user).label("named"),
+        after["override"].as_string().label("override_type"),
+        after["reason"].as_string().label("reason"),
+        history.c.actor.label("created_by"),
+        history.c.effective_at.label("created_at"),
+        newest_first.label("place"),
+    ).where(history.c.action.in_((Action.OVERRIDE_SET, Action.OVERRIDE_REMOVED)))
+    return sa.select(told.subquery()).where(sa.column("place") == 1).subquery()
+
+
+def _overrides_as_told() -> Query:
+    told = _last_told_of_users()
+    of_user = sa.and_(*(told.c[name] == overrides.c[name] for name in ("flag_id", "user_id")))
+    as_told = sa.and_(*(told.c[name] == overrides.c[name] for name in OVERRIDE_TOLD))
+    stored = sa.select(_named() + " user " + overrides.c.user_id).join_from(overrides, flags).outerjoin(told, of_user)
+    lost = sa.select(told.c.named).where(told.c.override_type.is_not(None), ~sa.exists().where(of_user))
+    return sa.union_all(stored.where(as_told.is_not(True)), lost)
+
+
 INVARIANTS = {
     "each schedule was created by one entry of the history": _created_once(),
     "each ended schedule was ended by one entry, in the version that it made": _ended_once(),
@@ -267,4 +295,5 @@ INVARIANTS = {
     "each flag knows its birth and its last schedule": _numbered_and_born(),
     "archived flags plan nothing": _archived_plan_nothing(),
     "no flag is ahead of its environment's revision": _revisions_reached(),
+    "each override is what its last change made it": _overrides_as_told(),
 }

@@ -3,7 +3,7 @@
 from flagsched.domain.errors import OverrideMissing, TooManyOverrides
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import Actor, override_entry
-from flagsched.domain.overrides import MOST, NewOverride, Override
+from flagsched.domain.overrides import MOST, NewOverride, Override, refuse_unnameable
 from flagsched.ports import OverrideQuery, Page, Store
 from flagsched.usecases.deciding import decided
 from flagsched.usecases.flags import find_flag
@@ -34,6 +34,7 @@ def set_override(
 @decided
 def remove_override(name: FlagName, user_id: str, *, by: Actor, store: Store) -> None:
     """Treat a user of a flag like all others again; FlagMissing, FlagBusy, OverrideMissing."""
+    refuse_unnameable(user_id, name.key)
     with store.writing() as work:
         flag, clock = lock_current(work, name)
         before = work.overrides.find(flag, user_id)
@@ -53,6 +54,7 @@ def list_overrides(name: FlagName, query: OverrideQuery, *, store: Store) -> Pag
 
 def read_override(name: FlagName, user_id: str, *, store: Store) -> Override:
     """That of one user; FlagMissing, OverrideMissing."""
+    refuse_unnameable(user_id, name.key)
     with store.reading() as work:
         found = work.overrides.find(find_flag(work, name), user_id)
     if found is None:

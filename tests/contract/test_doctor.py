@@ -9,11 +9,13 @@ import sqlalchemy as sa
 from flagsched.database.invariants import INVARIANTS
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.overrides import NewOverride, OverrideType
 from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.usecases.doctor import Finding, examine, repair
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
 from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.overrides import remove_override, set_override
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
 from tests.rows import the_flag
@@ -30,6 +32,9 @@ def _a_life(store: SqlStore, clock: ManualClock) -> None:
     clock.at = after(25)
     materialise_due(store, Setbacks(lambda: 0.0))
     edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)
+    for user, kind in [("ben", OverrideType.INCLUDE), ("ben", OverrideType.EXCLUDE), ("eve", OverrideType.INCLUDE)]:
+        set_override(CHECKOUT, NewOverride(user, kind, 'says "é"'), by=ADMIN, store=store)
+    remove_override(CHECKOUT, "eve", by=ADMIN, store=store)
 
 
 def run(engine: sa.Engine, *statements: str) -> None:
@@ -52,6 +57,7 @@ def wrong(store: SqlStore, clock: ManualClock) -> dict[str, Finding]:
 def test_all_is_well_with_a_life_of_everything(store: SqlStore, clock: ManualClock) -> None:
     gone = FlagName("production", "gone")
     create_flag(a_new_flag("gone"), by=ADMIN, store=store)
+    set_override(gone, NewOverride("ben", OverrideType.INCLUDE), by=ADMIN, store=store)
     plan_schedules(gone, [a_change(after(70))], batch=False, by=ADMIN, store=store)
     archive_flag(gone, by=ADMIN, store=store)
 
@@ -124,7 +130,7 @@ BROKEN: dict[str, tuple[str, str]] = {
         "what was applied is what was planned",
     ),
     "flag lost": (
-        "DELETE FROM feature_flag_schedules; DELETE FROM feature_flags",
+        "DELETE FROM feature_flag_schedules; DELETE FROM feature_flag_overrides; DELETE FROM feature_flags",
         "each entry of the history tells of a flag",
     ),
     "numbers lost": (
@@ -143,6 +149,26 @@ BROKEN: dict[str, tuple[str, str]] = {
     "archived by hand": (
         "UPDATE feature_flags SET archived_at = created_at, next_due_at = NULL",
         "archived flags plan nothing",
+    ),
+    "override by hand": (
+        "UPDATE feature_flag_overrides SET override_type = 'include'",
+        "each override is what its last change made it",
+    ),
+    "reason by hand": (
+        "UPDATE feature_flag_overrides SET reason = ''",
+        "each override is what its last change made it",
+    ),
+    "override lost": (
+        "DELETE FROM feature_flag_overrides",
+        "each override is what its last change made it",
+    ),
+    "override entry lost": (
+        "DELETE FROM feature_flag_history WHERE action = 'override.removed'",
+        "each override is what its last change made it",
+    ),
+    "override without a word": (
+        "DELETE FROM feature_flag_history WHERE action = 'override.set'",
+        "each override is what its last change made it",
     ),
     "revision lost": (
         "DELETE FROM feature_flag_environments",

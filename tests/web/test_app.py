@@ -42,7 +42,8 @@ def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
 
 
 def address(rule: Rule) -> str:
-    return rule.rule.replace("<flag_key>", "new-checkout").replace("<schedule_id>", "0" * 32)
+    path = rule.rule.replace("<flag_key>", "new-checkout").replace("<schedule_id>", "0" * 32)
+    return path.replace("<path:user_id>", "eve")
 
 
 def test_every_route_but_the_public_ones_is_for_admins_only(

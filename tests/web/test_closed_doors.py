@@ -19,6 +19,7 @@ SCHEDULE = f"{FLAG}/schedule"
 BULK = f"{SCHEDULE}/bulk"
 PREVIEW = f"{SCHEDULE}/preview"
 TIMELINE = f"{FLAG}/timeline"
+USERS = f"{FLAG}/users"
 HISTORY = "/api/admin/history"
 PLANS = "/api/admin/schedules"
 CONFIG = "/api/config/flags"
@@ -52,6 +53,10 @@ def updates(**changed: Any) -> dict[str, Any]:
 
 def raw_updates(text: str) -> bytes:
     return f'{{"scheduledAt": "{AHEAD}", "updates": {text}}}'.encode()
+
+
+def user(**changed: Any) -> dict[str, Any]:
+    return {"userId": "eve", "override": "include"} | changed
 
 
 def made_up(place: Any) -> str:
@@ -117,6 +122,8 @@ QUERIES = [
     f"{HISTORY}?action=x", f"{HISTORY}?action=", f"{HISTORY}?flagKey=", f"{HISTORY}?flagKey=a%20b", f"{HISTORY}?actor=%00", f"{HISTORY}?limit=0",
     f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsLTFd", f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsMS41XQ==",
     f"{HISTORY}?from=1", f"{FLAG}/history?from={NOW}", f"{FLAG}/history?cursor=x",
+    *(f"{USERS}?cursor={made_up(place)}" for place in [[], [7], [None], [[]], ["a", "b"], ["\x00"], ["\ud800"], [""], ["/"], {}, "x"]),
+    f"{USERS}?limit=0", f"{USERS}?limit=501", f"{USERS}?userId=eve", f"{USERS}/eve?x=1", f"{USERS}/eve?environment=",
     f"{CONFIG}?environment=%F0%9F%9A%80", f"{CONFIG}?user=1", f"{CONFIG}/new-checkout?environment=", f"{CONFIG}?environment=x&x=y",
 ]  # fmt: skip
 
@@ -147,6 +154,16 @@ REFUSED: dict[str, Request] = {
        for value in ["", "a b", "é", "x" * 256, "a\tb"]},
     **{f"preview of {name}": post(400, PREVIEW, body) for name, body in BODIES},
     **{f"preview of {bad!r}": post(400, PREVIEW, {"schedules": [single(), bad]}) for bad in ITEMS},
+    **{f"user {value!r}"[:40]: post(400, USERS, user(userId=value))
+       for value in ["", "a\n", "\x00", "\x7f", "\x85", "\ud800", "x" * 257, "/a", ".", "..", 7, True, None, [], {}]},
+    **{f"override {value!r}": post(400, USERS, user(override=value)) for value in ["", "Include", "both", True, 1, None, [], {}]},
+    **{f"reason {value!r}"[:40]: post(400, USERS, user(reason=value)) for value in ["\x00", "\ud800", "x" * 1001, 7, None, []]},
+    **{f"user body {bad!r}": post(400, USERS, bad) for bad in [*ITEMS, {"userId": "eve"}, {"override": "include"}, user(until="then")]},
+    **{f"user with key {value!r}"[:40]: post(400, USERS, user(), headers={"Idempotency-Key": value}) for value in ["", "a b"]},
+    "user of none": post(404, f"{FLAGS}/none/users", user()),
+    **{f"user missing {method} {name}"[:60]: Request(404, method, f"{USERS}/{name}")
+       for method in ["GET", "DELETE"]
+       for name in ["eve", "", "%00", "%0A", "%2F", "%2Fa", "/a", ".", "%2E%2E", "%ff", "%ed%a0%80", "x" * 3000, "a%2Fb", "a/b"]},
     "preview of the past": post(400, PREVIEW, {"schedules": [single(scheduledAt=NOW)]}),
     "preview of twins": post(400, PREVIEW, {"schedules": [single(), single()]}),
     "preview of 51": post(400, PREVIEW, {"schedules": [{}] * 51}),
@@ -164,7 +181,7 @@ REFUSED: dict[str, Request] = {
        for method, path in [
            ("PUT", FLAGS), ("DELETE", FLAGS), ("PATCH", FLAGS), ("OPTIONS", FLAGS), ("TRACE", FLAGS), ("PUT", FLAG), ("PUT", SCHEDULE),
            ("PUT", BULK), ("GET", PREVIEW), ("PUT", PREVIEW), ("POST", TIMELINE), ("DELETE", HISTORY), ("PATCH", HISTORY), ("POST", PLANS), ("POST", CONFIG), ("DELETE", CONFIG), ("OPTIONS", CONFIG),
-           ("POST", "/healthz"), ("BREW", FLAGS),
+           ("POST", "/healthz"), ("BREW", FLAGS), ("PUT", USERS), ("DELETE", USERS), ("PUT", f"{USERS}/eve"), ("POST", f"{USERS}/eve"),
        ]},
 }  # fmt: skip
 # Under a flag's schedules, `bulk` reads like the id of one that does not exist.

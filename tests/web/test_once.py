@@ -33,10 +33,11 @@ CREATING = [
     (FLAGS, {"key": "another", "description": "é \u2028"}, "feature_flags"),
     (SCHEDULE, item(60), "feature_flag_schedules"),
     (BULK, {"schedules": [item(60), item(70)]}, "feature_flag_schedules"),
+    (f"{FLAG}/users", {"userId": "eve", "override": "include"}, "feature_flag_overrides"),
 ]
 
 
-@pytest.mark.parametrize(("path", "body", "table"), CREATING, ids=["flag", "single", "bulk"])
+@pytest.mark.parametrize(("path", "body", "table"), CREATING, ids=["flag", "single", "bulk", "user"])
 def test_a_repeated_request_is_answered_as_before_and_has_no_other_effect(
     admin: FlaskClient, engine: sa.Engine, clock: ManualClock, path: str, body: object, table: str
 ) -> None:
@@ -55,7 +56,7 @@ def test_a_repeated_request_is_answered_as_before_and_has_no_other_effect(
     assert [count(engine, table), count(engine, "feature_flag_history")] == rows
 
 
-@pytest.mark.parametrize(("path", "body", "table"), CREATING, ids=["flag", "single", "bulk"])
+@pytest.mark.parametrize(("path", "body", "table"), CREATING, ids=["flag", "single", "bulk", "user"])
 def test_the_answer_with_a_key_is_the_answer_without(
     admin: FlaskClient, path: str, body: dict[str, Any], table: str
 ) -> None:

@@ -18,7 +18,7 @@ from flagsched.domain.updates import Updates
 from flagsched.web.auth import make_token
 from tests.builders import after
 from tests.conftest import web_settings
-from tests.openapi import UNDESCRIBED, Contract
+from tests.openapi import UNDESCRIBED, Contract, described
 
 
 @pytest.fixture
@@ -36,17 +36,15 @@ def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
 
 def test_every_route_is_described(app: Flask, document: dict[str, Any]) -> None:
     routes = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        (described(rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.endpoint not in UNDESCRIBED and not rule.rule.startswith("/ofrep/")  # It has a document of its own.
     }
 
-    described = {
-        (path, method) for path, item in document["paths"].items() for method in item if method != "parameters"
-    }
+    found = {(path, method) for path, item in document["paths"].items() for method in item if method != "parameters"}
 
-    assert described == routes
+    assert found == routes
 
 
 def test_the_bodies_have_the_names_that_clients_know(document: dict[str, Any]) -> None:

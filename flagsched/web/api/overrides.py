@@ -43,7 +43,7 @@ def list_overrides(query: tuple[str, OverrideQuery], flag_key: str) -> dict[str,
     return {"users": page.items, "next_cursor": cursor(page.items[-1].user_id) if page.more else None}
 
 
-@blueprint.get("/flags/<flag_key>/users/<user_id>")
+@blueprint.get("/flags/<flag_key>/users/<path:user_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, OverrideView)
 def read_override(query: dict[str, str], flag_key: str, user_id: str) -> Override:
@@ -51,7 +51,7 @@ def read_override(query: dict[str, str], flag_key: str, user_id: str) -> Overrid
     return overrides.read_override(named(query, flag_key), user_id, store=store())
 
 
-@blueprint.delete("/flags/<flag_key>/users/<user_id>")
+@blueprint.delete("/flags/<flag_key>/users/<path:user_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def remove_override(query: dict[str, str], flag_key: str, user_id: str) -> Response:

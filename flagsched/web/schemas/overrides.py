@@ -10,7 +10,7 @@ from flagsched.web.schemas.fields import EXPECTED, Cursor, Instant, Limit, Name,
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.strict import Body, View
 
-USER_EXPECTED = "must be 1 to 256 printable characters"
+USER_EXPECTED = "must be 1 to 256 printable characters, not beginning with '/', and not '.' or '..'"
 KINDS = [kind.value for kind in OverrideType]
 
 
