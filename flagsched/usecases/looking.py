@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.5
 OLDEST_SECONDS = 1.0
 """No answer rests on an older look, unless the database is away."""
 AT_ONCE_SECONDS = 0.05
-"""How long an answer waits for a look of its own."""
+"""How long an answer at an instant waits for a look from past it; one that is late for other reasons, LOOK_SECONDS."""
 FIRST_SECONDS = 4.8
 HEAR_SECONDS = 0.02
 WHOLE_SECONDS = (240.0, 300.0)
@@ -118,7 +118,7 @@ class Looking:
 
     def _next(self, environment: str) -> Moment:
         asked_at = self._monotonic()
-        if not self._look_now(AT_ONCE_SECONDS):
+        if not self._look_now(AT_ONCE_SECONDS if self.age_seconds < OLDEST_SECONDS else LOOK_SECONDS):
             self._away = True
         with self._publishing:
             current = self._current[environment]
