@@ -1,0 +1,64 @@
+"""Applications that ask over OFREP: what they are told of all flags at once, and between which instants."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from threading import Event
+from urllib.parse import urlsplit
+
+import orjson
+
+ASKED = b'{"context":{"targetingKey":"ada"}}'
+HEADERS = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The versions of all flags in one answer; when it was asked for and had come, by this host's clock."""
+
+    asked_at: datetime
+    answered_at: datetime
+    versions: dict[str, int]
+
+
+@contextmanager
+def connected(address: str) -> Iterator[HTTPConnection]:
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=10)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def ask_all(connection: HTTPConnection) -> Told:
+    asked_at = datetime.now(UTC)
+    connection.request("POST", "/ofrep/v1/evaluate/flags", ASKED, HEADERS)
+    answer = connection.getresponse()
+    body = answer.read()
+    answered_at = datetime.now(UTC)
+    assert answer.status == 200, body
+    return Told(asked_at, answered_at, {one["key"]: one["metadata"]["version"] for one in orjson.loads(body)["flags"]})
+
+
+@contextmanager
+def asking(*addresses: str, at_once: int = 1) -> Iterator[list[Told]]:
+    """Ask each address in so many tight loops as long as the block runs; gives what they are told."""
+    told: list[Told] = []
+    over = Event()
+
+    def ask(address: str) -> None:
+        with connected(address) as connection:
+            while not over.is_set():
+                told.append(ask_all(connection))
+
+    with ThreadPoolExecutor(len(addresses) * at_once) as threads:
+        loops = [threads.submit(ask, address) for address in addresses * at_once]
+        try:
+            yield told
+        finally:
+            over.set()
+    for loop in loops:
+        loop.result()
