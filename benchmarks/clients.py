@@ -1,25 +1,35 @@
-"""Clients that keep a connection and know their requests before they send them, so that they cost little themselves."""
+"""Clients that keep connections and know their requests before they send them, so that they cost little themselves."""
 
 import random
 import socket
 from concurrent.futures import ProcessPoolExecutor
+from select import EPOLLIN, epoll
 from time import monotonic, sleep
 from typing import Self
 
 HEAD_START_SECONDS = 0.1
+CREATED = b"201"
+OK = b"200"
+NOT_MODIFIED = b"304"
 
 
 class Clients:
-    """So many processes, one for each client."""
+    """So many processes, each with so many connections."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, connections: int = 1) -> None:
         self.number = number
+        self.connections = connections
         self._pool = ProcessPoolExecutor(number)
 
-    def requests_per_second(self, port: int, requests: list[bytes], seconds: float) -> float:
-        """Have all of them post requests for so long, each one after the other."""
+    def requests_per_second(
+        self, port: int, requests: list[bytes], seconds: float, *, expected: bytes = CREATED
+    ) -> float:
+        """Have all connections post requests for so long, each one after the other; RuntimeError for other answers."""
         begin_at = monotonic() + HEAD_START_SECONDS  # The same clock for all processes.
-        running = [self._pool.submit(_ask, port, requests, begin_at, seconds) for _ in range(self.number)]
+        running = [
+            self._pool.submit(_ask, port, self.connections, requests, expected, begin_at, seconds)
+            for _ in range(self.number)
+        ]
         return sum(client.result() for client in running)
 
     def __enter__(self) -> Self:
@@ -36,33 +46,73 @@ def post(path: str, headers: dict[str, str], body: bytes) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def _ask(port: int, requests: list[bytes], begin_at: float, seconds: float) -> float:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        order = random.sample(requests, len(requests))  # So that clients seldom meet at one flag.
+def ask(port: int, request: bytes, expected: bytes = OK) -> bytes:
+    """The whole answer to one request."""
+    with _Connection(port, expected) as connection:
+        connection.send(request)
+        while (answer := connection.receive()) is None:
+            pass
+        return answer
+
+
+class _Connection:
+    """A connection that is kept, with the answer that comes in on it."""
+
+    def __init__(self, port: int, expected: bytes) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._begins = b"HTTP/1.1 " + expected
+        self._answer = b""
+
+    def send(self, request: bytes) -> None:
+        self.socket.sendall(request)
+
+    def receive(self) -> bytes | None:
+        """What comes next; the answer, once there is all of it."""
+        if not (received := self.socket.recv(65536)):
+            raise RuntimeError("the server closed the connection")
+        answer = self._answer = self._answer + received
+        if (head_ends := answer.find(b"\r\n\r\n")) < 0:
+            return None
+        if not answer.startswith(self._begins):
+            raise RuntimeError(answer.decode())
+        if len(answer) < head_ends + 4 + _length(answer[:head_ends]):
+            return None
+        self._answer = b""
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+def _length(head: bytes) -> int:
+    """Of the body."""
+    _, named, rest = head.lower().partition(b"content-length:")
+    return int(rest.partition(b"\r\n")[0]) if named else 0
+
+
+def _ask(port: int, connections: int, requests: list[bytes], expected: bytes, begin_at: float, seconds: float) -> float:
+    order = random.sample(requests, len(requests))  # So that clients seldom meet at one flag.
+    kept = {connection.socket.fileno(): connection for connection in _open(port, connections, expected)}
+    with epoll() as ready:
+        for number in kept:
+            ready.register(number, EPOLLIN)
         sleep(max(0.0, begin_at - monotonic()))
         answered, began = 0, monotonic()
+        for asked, connection in enumerate(kept.values()):
+            connection.send(order[asked % len(order)])
         while (now := monotonic()) < began + seconds:
-            connection.sendall(order[answered % len(order)])
-            _read_created(connection)
-            answered += 1
+            for number, _ in ready.poll(1):
+                if kept[number].receive() is not None:
+                    answered += 1
+                    kept[number].send(order[(answered + connections - 1) % len(order)])
+    for connection in kept.values():
+        connection.socket.close()
     return answered / (now - began)
 
 
-def _read_created(connection: socket.socket) -> None:
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        answer += _received(connection)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 201"):
-        raise RuntimeError(answer.decode())
-    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-    left = length - len(body)
-    while left > 0:
-        left -= len(_received(connection))
-
-
-def _received(connection: socket.socket) -> bytes:
-    if not (received := connection.recv(65536)):
-        raise RuntimeError("the server closed the connection")
-    return received
+def _open(port: int, connections: int, expected: bytes) -> list[_Connection]:
+    return [_Connection(port, expected) for _ in range(connections)]

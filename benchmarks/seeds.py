@@ -80,6 +80,21 @@ def idle(engine: sa.Engine, *, flags: int) -> None:
     _seed(engine, flags=flags, each=0, due="NULL::timestamptz")
 
 
+def evaluated(engine: sa.Engine, *, percentages: int, constant: int = 0) -> None:
+    """Leave only so many flags that are on for half of the users, and so many for all of them, on PostgreSQL."""
+    idle(engine, flags=percentages + constant)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE feature_flags SET enabled = true, rollout_percentage ="
+            f" CASE WHEN substr(key, 6)::int <= {percentages} THEN 50 ELSE 100 END"
+        )
+
+
+def planned(engine: sa.Engine, *, flags: int, each: int) -> None:
+    """Leave only so many flags, with so many changes each from tomorrow on, on PostgreSQL."""
+    _seed(engine, flags=flags, each=each, due="now() + interval '1 day'")
+
+
 def plan(engine: sa.Engine, instants: Sequence[datetime]) -> None:
     """Plan a change at each of these instants, on one flag after the other, on PostgreSQL."""
     driver: Any = engine.raw_connection()

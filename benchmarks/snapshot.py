@@ -1,0 +1,143 @@
+"""A large snapshot: how long one change takes to be read and published, and how much memory all of it takes."""
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from itertools import count
+from time import perf_counter
+from typing import Any
+
+import sqlalchemy as sa
+
+from benchmarks import databases, seeds
+from benchmarks.driver import connect
+from benchmarks.figures import Figure, interleaved
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.looking import Looking
+
+FLAGS, EACH = 10_000, 2
+ENVIRONMENT = "production"
+CHANGES = 5
+ROUNDS = 9
+MEGABYTE = 1e6
+EDIT = """
+    UPDATE feature_flag_environments SET revision = revision + 1 WHERE name = 'production';
+    UPDATE feature_flags SET enabled = NOT enabled, version = version + 1, changed_at = now(),
+           revision = (SELECT revision FROM feature_flag_environments WHERE name = 'production')
+    WHERE key = %(key)s;
+"""
+CHANGED = "SELECT * FROM feature_flags WHERE environment = 'production' AND revision > %(revision)s"
+PLANNED = "SELECT flag_id, seq, scheduled_at, updates FROM feature_flag_schedules WHERE flag_id = %(id)s"
+ROWS = """
+    SELECT id, key, enabled, rollout_percentage, description, version, revision, changed_at, created_at
+    FROM feature_flags
+"""
+PLANNED_ROWS = "SELECT flag_id, seq, scheduled_at, updates FROM feature_flag_schedules"
+
+
+class Looked(Looking):
+    """Looks when it is told to, in the thread that tells it."""
+
+    def know(self) -> None:
+        """Look at an environment that was asked for."""
+        self._asked_for.add(ENVIRONMENT)
+        self._look()
+
+    @property
+    def revision(self) -> int:
+        """Of what is known."""
+        return self._current[ENVIRONMENT].moment.snapshot.revision
+
+
+def measure() -> list[Figure]:
+    """Milliseconds and megabytes."""
+    with databases.postgresql() as server:
+        engine = databases.fresh(server)
+        seeds.planned(engine, flags=FLAGS, each=EACH)
+        driver = connect(engine.url)
+        driver.autocommit = True
+        figures = [_reload(engine, driver), _memory(engine, driver)]
+        driver.close()
+        engine.dispose()
+    return figures
+
+
+def _reload(engine: sa.Engine, driver: Any) -> Figure:
+    looking = Looked(SqlStore(engine))
+    looking.know()
+    flags = count(1)
+
+    def look() -> None:
+        before = looking.revision
+        looking.know()
+        assert looking.revision == before + 1
+
+    def ours() -> float:
+        looking.know()  # What was changed for the ceiling.
+        return _milliseconds(driver, flags, look)
+
+    return interleaved(
+        f"reload of one change, {FLAGS:,} flags with {FLAGS * EACH:,} schedules",
+        "ms",
+        ours,
+        lambda: _milliseconds(driver, flags, lambda: _read_changed(driver)),
+        "at most 5 ms",
+        ROUNDS,
+    )
+
+
+def _milliseconds(driver: Any, flags: "count[int]", look: Callable[[], None]) -> float:
+    """Of one look, each after an edit of another flag."""
+    spent = 0.0
+    for _ in range(CHANGES):
+        with driver.cursor() as cursor:
+            cursor.execute(EDIT, {"key": f"flag-{next(flags)}"})
+        began = perf_counter()
+        look()
+        spent += perf_counter() - began
+    return spent * 1000 / CHANGES
+
+
+def _read_changed(driver: Any) -> None:
+    """What the edit has changed, and nothing made of it."""
+    with driver.cursor() as cursor:
+        cursor.execute("SELECT name, revision FROM feature_flag_environments")
+        cursor.execute(CHANGED, {"revision": cursor.fetchone()[1] - 1})
+        cursor.execute(PLANNED, {"id": cursor.fetchone()[0]})
+        cursor.fetchall()
+
+
+def _memory(engine: sa.Engine, driver: Any) -> Figure:
+    ours = _megabytes(lambda: _looked(engine))
+    rows = _megabytes(lambda: _rows(driver))
+    name = f"memory of a snapshot, {FLAGS:,} flags with {FLAGS * EACH:,} schedules"
+    return Figure(name, "MB", ours, rows, ours / rows, "at most 60 MB")
+
+
+def _megabytes(make: Callable[[], object]) -> float:
+    """What is left of a call as long as its value is kept; the first call is for what only a first one needs."""
+    make()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept = make()
+        gc.collect()
+        size = tracemalloc.get_traced_memory()[0]
+        del kept
+    finally:
+        tracemalloc.stop()
+    return size / MEGABYTE
+
+
+def _looked(engine: sa.Engine) -> Looked:
+    looking = Looked(SqlStore(engine))
+    looking.know()
+    return looking
+
+
+def _rows(driver: Any) -> list[list[tuple[Any, ...]]]:
+    with driver.cursor() as cursor:
+        cursor.execute(ROWS)
+        flags = cursor.fetchall()
+        cursor.execute(PLANNED_ROWS)
+        return [flags, cursor.fetchall()]
