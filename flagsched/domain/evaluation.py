@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from mmh3 import hash as murmur3
@@ -60,32 +59,19 @@ def _bucket(prefix: str, targeting_key: str) -> int:
 class Evaluator:
     """A flag from one change to the next: what it is, and for whom it is on."""
 
-    __slots__ = ("_below", "_constant", "_overrides", "_prefix", "effective", "key")
+    __slots__ = ("_below", "_constant", "_overrides", "_prefix", "effective", "key", "next_change_at", "version")
 
     def __init__(self, effective: EffectiveFlag, overrides: Mapping[str, bool]) -> None:
         """`overrides` says who is included (True) and excluded (False), by targeting key."""
         state = effective.state
         self.effective = effective
         self.key = effective.flag.name.key
+        self.version = state.version
+        self.next_change_at = effective.next_change_at
         self._prefix = f"{self.key}/"
         self._below = state.rollout_percentage * PER_CENT
         self._constant = STATIC.get(state.rollout_percentage) if state.enabled else DISABLED
         self._overrides = overrides if state.enabled else {}
-
-    @property
-    def constant(self) -> Evaluation | None:
-        """The evaluation for everybody, if it is the same for all."""
-        return None if self._overrides else self._constant
-
-    @property
-    def version(self) -> int:
-        """The flag's."""
-        return self.effective.state.version
-
-    @property
-    def next_change_at(self) -> datetime | None:
-        """When the plan changes it next."""
-        return self.effective.next_change_at
 
     def evaluate(self, targeting_key: str | None) -> Evaluation:
         """Is it on for `targeting_key`, or for a caller of whom nothing is known, and why?"""

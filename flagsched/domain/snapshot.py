@@ -35,16 +35,23 @@ class Snapshot:
 
     def updated(self, changed: Collection[FlagPlan], revision: int) -> Self:
         """The snapshot after these flags have changed; archived ones are left out."""
-        ids = {plan.flag.id for plan in changed}
-        kept = {key: plan for key, plan in self.plans.items() if plan.flag.id not in ids}
-        added = {plan.flag.name.key: plan for plan in changed if plan.flag.archived_at is None}
-        plans = self.plans | added if kept.keys() | added.keys() == self.plans.keys() else _sorted(kept | added)
-        return type(self)(self.environment, revision, plans)
+        live = {plan.flag.name.key: plan for plan in changed if plan.flag.archived_at is None}
+        plans = self.plans | live
+        for plan in changed:
+            # Another flag may have its key by now.
+            if plan.flag.archived_at is not None and _has(plans, plan.flag):
+                del plans[plan.flag.name.key]
+        return type(self)(self.environment, revision, plans if plans.keys() <= self.plans.keys() else _sorted(plans))
 
 
 def snapshot_of(environment: str, revision: int, plans: Iterable[FlagPlan]) -> Snapshot:
     """All of an environment."""
     return Snapshot(environment).updated(list(plans), revision)
+
+
+def _has(plans: Mapping[str, FlagPlan], flag: Flag) -> bool:
+    known = plans.get(flag.name.key)
+    return known is not None and known.flag.id == flag.id
 
 
 def _sorted(plans: dict[str, FlagPlan]) -> dict[str, FlagPlan]:
@@ -61,7 +68,7 @@ class Moment:
 
     snapshot: Snapshot
     at: datetime
-    flags: Mapping[str, Evaluator]
+    flags: dict[str, Evaluator]
     until: datetime | None
     versions: int
     memo: dict[Any, Any] = field(default_factory=dict, compare=False)
@@ -79,15 +86,23 @@ class Moment:
 
 def moment(snapshot: Snapshot, at: datetime, before: Moment | None = None) -> Moment:
     """What `snapshot` is at `at`; what has not changed since the moment `before` is taken from there."""
-    known = before.flags if before else {}
-    plans = before.snapshot.plans if before else {}
-    flags = {
-        key: known[key] if plans.get(key) is plan and _lasts(known[key], at) else plan.at(at)
+    if before is None or before.snapshot.plans.keys() != snapshot.plans.keys():
+        flags = {key: plan.at(at) for key, plan in snapshot.plans.items()}
+        return Moment(snapshot, at, flags, _until(flags), sum(flag.version for flag in flags.values()))
+    known, over = before.snapshot.plans, before.is_over(at)
+    changed = {
+        key: plan.at(at)
         for key, plan in snapshot.plans.items()
+        if known[key] is not plan or (over and not _lasts(before.flags[key], at))
     }
-    ahead = (flag.next_change_at for flag in flags.values())
-    until = min((instant for instant in ahead if instant is not None), default=None)
-    return Moment(snapshot, at, flags, until, sum(flag.version for flag in flags.values()))
+    flags = before.flags | changed
+    more = sum(flag.version - before.flags[key].version for key, flag in changed.items())
+    return Moment(snapshot, at, flags, _until(flags), before.versions + more)
+
+
+def _until(flags: Mapping[str, Evaluator]) -> datetime | None:
+    ahead = (flag.next_change_at for flag in flags.values() if flag.next_change_at is not None)
+    return min(ahead, default=None)
 
 
 def _lasts(flag: Evaluator, at: datetime) -> bool:
