@@ -9,10 +9,7 @@ from openfeature.provider import AbstractProvider, Metadata
 
 from flagsched.domain.errors import FlagMissing
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
-from flagsched.domain.instants import rfc3339
 from flagsched.usecases.evaluation import Evaluated
-
-VARIANTS = {True: "on", False: "off"}
 
 
 class Evaluating(Protocol):
@@ -46,13 +43,12 @@ class FlagSchedProvider(AbstractProvider):
             evaluated = self._flags.evaluate(flag_key, user, environment=self._environment)
         except FlagMissing as error:
             raise FlagNotFoundError(error.message) from error
-        value, reason = evaluated.evaluation.value, evaluated.evaluation.reason
-        if reason is None:
+        told = evaluated.evaluation
+        if told.reason is None:
             raise TargetingKeyMissingError(f"flag {flag_key!r} is on for a percentage of users")
-        metadata: dict[str, bool | int | float | str] = {"version": evaluated.flag.version}
-        if evaluated.flag.next_change_at is not None:
-            metadata["nextChangeAt"] = rfc3339(evaluated.flag.next_change_at)
-        return FlagResolutionDetails(value=value, variant=VARIANTS[value], reason=reason.value, flag_metadata=metadata)
+        return FlagResolutionDetails(
+            value=told.value, variant=told.variant, reason=told.reason.value, flag_metadata=evaluated.flag.metadata
+        )
 
     def resolve_string_details(self, flag_key: str, *_: Any, **__: Any) -> NoReturn:
         """TypeMismatchError: a flag is on or off."""

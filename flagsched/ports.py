@@ -95,9 +95,6 @@ class FlagReader(Protocol):
     def page(self, query: FlagQuery) -> Page[Flag]:
         """Flags by key."""
 
-    def all_in(self, environment: str) -> list[Flag]:
-        """All flags of an environment, by key."""
-
     def among(self, flag_ids: Collection[UUID]) -> Mapping[UUID, Flag]:
         """The flags of these ids, archived or not, by id."""
 

@@ -116,10 +116,6 @@ class Flags:
         found = self._all(wanted.order_by(flags.c.key).limit(query.limit + 1))
         return Page(found[: query.limit], more=len(found) > query.limit)
 
-    def all_in(self, environment: str) -> list[Flag]:
-        """See `ports.FlagReader`."""
-        return self._all(SELECTED.where(LIVE, flags.c.environment == environment).order_by(flags.c.key))
-
     def among(self, flag_ids: Collection[UUID]) -> Mapping[UUID, Flag]:
         """See `ports.FlagReader`."""
         return {flag.id: flag for flag in self._all(SELECTED.where(flags.c.id.in_(flag_ids)))}

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from mmh3 import hash as murmur3
 
+from flagsched.domain.instants import rfc3339
 from flagsched.domain.timeline import EffectiveFlag
 
 BUCKETS = 10_000
@@ -27,6 +28,11 @@ class Evaluation:
 
     value: bool
     reason: Reason | None
+
+    @property
+    def variant(self) -> str:
+        """What OpenFeature calls the value."""
+        return "on" if self.value else "off"
 
 
 DISABLED = Evaluation(value=False, reason=Reason.DISABLED)
@@ -72,6 +78,14 @@ class Evaluator:
         self._below = state.rollout_percentage * PER_CENT
         self._constant = STATIC.get(state.rollout_percentage) if state.enabled else DISABLED
         self._overrides = overrides if state.enabled else {}
+
+    @property
+    def metadata(self) -> dict[str, bool | int | float | str]:
+        """What OpenFeature clients are told besides: flat, and without nulls."""
+        told: dict[str, bool | int | float | str] = {"version": self.version}
+        if self.next_change_at is not None:
+            told["nextChangeAt"] = rfc3339(self.next_change_at)
+        return told
 
     def evaluate(self, targeting_key: str | None) -> Evaluation:
         """Is it on for `targeting_key`, or for a caller of whom nothing is known, and why?"""

@@ -20,7 +20,6 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.evaluation import Evaluation, Evaluator
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
-from flagsched.domain.instants import rfc3339
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
@@ -34,7 +33,6 @@ JSON = "application/json"
 OK, BAD_REQUEST = HTTPStatus.OK.value, HTTPStatus.BAD_REQUEST.value
 NOT_TO_BE_GUESSED = ("X-Content-Type-Options", "nosniff")
 NOT_TO_BE_KEPT = ("Cache-Control", "no-store")
-VARIANTS = {True: "on", False: "off"}
 ALLOWED_HEADERS = "Authorization, X-API-Key, Content-Type, If-None-Match"
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-Id, Flagsched-Snapshot-Age"
 LONG = len("99999") + 1
@@ -136,15 +134,12 @@ def _one(told: Moment, flag: Evaluator, evaluation: Evaluation) -> bytes:
 def _evaluated(flag: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.reason is None:
         return {"key": flag.key} | KEY_MISSING
-    metadata: dict[str, Any] = {"version": flag.version}
-    if flag.next_change_at is not None:
-        metadata["nextChangeAt"] = rfc3339(flag.next_change_at)
     return {
         "key": flag.key,
         "value": evaluation.value,
         "reason": evaluation.reason.value,
-        "variant": VARIANTS[evaluation.value],
-        "metadata": metadata,
+        "variant": evaluation.variant,
+        "metadata": flag.metadata,
     }
 
 
