@@ -15,7 +15,7 @@ from flagsched.usecases.evaluation import Evaluated
 class Evaluating(Protocol):
     """`flagsched.FlagSched`, or whatever else evaluates like it."""
 
-    def evaluate(self, flag_key: str, user_id: str | None = None, *, environment: str = ...) -> Evaluated:
+    def evaluate(self, flag_key: str, user_id: str | None = None, environment: str = ...) -> Evaluated:
         """The flag, and its value for a user; FlagMissing."""
 
 

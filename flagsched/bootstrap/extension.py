@@ -86,7 +86,6 @@ class FlagSched:
         self,
         flag_key: str,
         user_id: str | None = None,
-        *,
         environment: str = DEFAULT_ENVIRONMENT,
         default: bool = False,
     ) -> bool:
@@ -94,12 +93,10 @@ class FlagSched:
 
         Answers from memory, in any thread. Raises DatabaseUnavailable if nothing was ever heard of the database.
         """
-        flag = self._looking.at_once(environment).flags.get(flag_key)
-        return default if flag is None else flag.evaluate(user_id).value
+        flags = self._looking.at_once(environment).flags
+        return flags[flag_key].evaluate(user_id).value if flag_key in flags else default
 
-    def evaluate(
-        self, flag_key: str, user_id: str | None = None, *, environment: str = DEFAULT_ENVIRONMENT
-    ) -> Evaluated:
+    def evaluate(self, flag_key: str, user_id: str | None = None, environment: str = DEFAULT_ENVIRONMENT) -> Evaluated:
         """The flag as it is now, and its value for this user with the reason; FlagMissing, DatabaseUnavailable."""
         return evaluate_flag(environment, flag_key, user_id, looking=self._looking)
 

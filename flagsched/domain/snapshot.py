@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from flagsched.domain.evaluation import Evaluator
+from flagsched.domain.evaluation import DIGEST_BYTES, Evaluator
 from flagsched.domain.flags import Flag
 from flagsched.domain.schedules import Planned
 from flagsched.domain.timeline import effective_flag
+
+DIGESTS = 256**DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,15 @@ def _sorted(plans: dict[str, FlagPlan]) -> dict[str, FlagPlan]:
 class Moment:
     """An environment from an instant on until something changes by itself: an answer from one is of one instant.
 
-    `until` is that change's instant; `versions` the sum of the flags' versions, which with the revision names what is
-    told: for a revision, time only adds to it.
+    `until` is that change's instant; `digest` names all that is told: it follows from that alone, so two processes that
+    tell the same have the same, whatever they have read, and whoever wrote it.
     """
 
     snapshot: Snapshot
     at: datetime
     flags: dict[str, Evaluator]
     until: datetime | None
-    versions: int
+    digest: int
     memo: dict[Any, Any] = field(default_factory=dict, compare=False)
     """For whoever answers: what follows from this moment alone, and may be kept with it."""
 
@@ -81,14 +83,14 @@ class Moment:
     @property
     def tag(self) -> str:
         """What is told, in few letters."""
-        return f"{self.snapshot.revision}.{self.versions}"
+        return f"{self.digest:x}"
 
 
 def moment(snapshot: Snapshot, at: datetime, before: Moment | None = None) -> Moment:
     """What `snapshot` is at `at`; what has not changed since the moment `before` is taken from there."""
     if before is None or before.snapshot.plans.keys() != snapshot.plans.keys():
         flags = {key: plan.at(at) for key, plan in snapshot.plans.items()}
-        return Moment(snapshot, at, flags, _until(flags), sum(flag.version for flag in flags.values()))
+        return Moment(snapshot, at, flags, _until(flags), sum(flag.digest for flag in flags.values()) % DIGESTS)
     known, over = before.snapshot.plans, before.is_over(at)
     changed = {
         key: plan.at(at)
@@ -96,8 +98,8 @@ def moment(snapshot: Snapshot, at: datetime, before: Moment | None = None) -> Mo
         if known[key] is not plan or (over and not _lasts(before.flags[key], at))
     }
     flags = before.flags | changed
-    more = sum(flag.version - before.flags[key].version for key, flag in changed.items())
-    return Moment(snapshot, at, flags, _until(flags), before.versions + more)
+    more = sum(flag.digest - before.flags[key].digest for key, flag in changed.items())
+    return Moment(snapshot, at, flags, _until(flags), (before.digest + more) % DIGESTS)
 
 
 def _until(flags: Mapping[str, Evaluator]) -> datetime | None:

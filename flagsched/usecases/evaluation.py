@@ -19,7 +19,8 @@ class Evaluated(NamedTuple):
 def evaluate_flag(environment: str, flag_key: str, targeting_key: str | None, *, looking: Looking) -> Evaluated:
     """One flag; FlagMissing, DatabaseUnavailable if nothing is known yet."""
     moment = looking.at_once(environment)
-    flag = moment.flags.get(flag_key)
-    if flag is None:
-        raise FlagMissing(environment, flag_key)
+    try:
+        flag = moment.flags[flag_key]
+    except KeyError:
+        raise FlagMissing(environment, flag_key) from None
     return Evaluated(moment, flag, flag.evaluate(targeting_key))

@@ -4,10 +4,10 @@ import os
 import random
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Condition, Event, Lock, Thread
 from time import monotonic
-from typing import NamedTuple
 
 from flagsched.domain.errors import DatabaseUnavailable, Unavailable
 from flagsched.domain.snapshot import Moment, Snapshot, moment, snapshot_of
@@ -31,7 +31,8 @@ Listen = Callable[[Callable[[object], None], Event], None]
 """Calls a function whenever something may have changed, until the event is set."""
 
 
-class Current(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Current:
     """A moment, until when it may be told, and when all of it is read anew, by the process's own monotonic clock."""
 
     moment: Moment
@@ -73,10 +74,11 @@ class Looking:
 
     def at_once(self, environment: str) -> Moment:
         """What an environment is now; empty if there is none. DatabaseUnavailable if nothing is known yet."""
-        current = self._current.get(environment)
-        if current is not None and self._monotonic() < current.ends_at:
-            return current.moment
-        return self._first(environment) if current is None else self._next(environment)
+        try:
+            current = self._current[environment]
+        except KeyError:
+            return self._first(environment)
+        return current.moment if self._monotonic() < current.ends_at else self._next(environment)
 
     @property
     def age_seconds(self) -> float:

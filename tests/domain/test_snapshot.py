@@ -9,8 +9,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagsched.domain.flags import FlagEdit
-from flagsched.domain.schedules import PlannedChange, plan_batch
+from flagsched.domain.evaluation import Evaluator
+from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.schedules import Planned, PlannedChange, plan_batch
 from flagsched.domain.snapshot import FlagPlan, Moment, Snapshot, moment, snapshot_of
 from flagsched.domain.timeline import replay
 from flagsched.domain.updates import Updates
@@ -106,9 +107,15 @@ def steps(draw: st.DrawFn) -> list[tuple[Moment, Moment]]:
     return told
 
 
+def shown(flag: Evaluator) -> tuple[object, ...]:
+    """What applications are told of a flag as it is."""
+    state = flag.effective.state
+    return (flag.effective.flag.description, state.enabled, state.rollout_percentage, state.version)
+
+
 def described(told: Moment) -> list[Any]:
     return [
-        (key, flag.key, flag.effective.state, flag.next_change_at, [flag.evaluate(who) for who in PEOPLE])
+        (key, flag.key, shown(flag), flag.next_change_at, [flag.evaluate(who) for who in PEOPLE])
         for key, flag in told.flags.items()
     ]
 
@@ -139,15 +146,44 @@ def test_nothing_changes_until_the_instant_that_a_moment_names_and_then_somethin
 
 
 @given(steps())
-def test_of_one_revision_two_moments_tell_the_same_if_and_only_if_their_tags_are_the_same(
-    told: list[tuple[Moment, Moment]],
-) -> None:
-    for kept, afresh in told:
-        moments = [later(one, kept.at + timedelta(seconds=s)) for s in range(10) for one in (kept, afresh)]
+def test_moments_tell_the_same_if_and_only_if_their_tags_are_the_same(told: list[tuple[Moment, Moment]]) -> None:
+    moments = [
+        later(one, kept.at + timedelta(seconds=s)) for kept, afresh in told for s in range(10) for one in (kept, afresh)
+    ]
 
-        for one, next_one in pairwise(moments):
-            assert one.versions <= next_one.versions
-            assert (described(one) == described(next_one)) == (one.tag == next_one.tag)
+    for one, another in [*pairwise(moments), *zip(moments, reversed(moments), strict=True)]:
+        assert (described(one) == described(another)) == (one.tag == another.tag)
+
+
+PLAIN = a_new_flag("a", enabled=True, rollout_percentage=50).born(UUID(int=1), NOON)
+PLANNED = Planned(1, NOON + timedelta(hours=1), Updates(enabled=False))
+OTHERS = {
+    "key": FlagPlan(replace(PLAIN, name=FlagName("production", "b"))),
+    "description": FlagPlan(replace(PLAIN, description="another")),
+    "enabled": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, enabled=False))),
+    "percentage": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, rollout_percentage=51))),
+    "version": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, version=2))),
+    "next change": FlagPlan(PLAIN, [PLANNED]),
+    "included": FlagPlan(PLAIN, overrides={"ada": True}),
+    "excluded": FlagPlan(PLAIN, overrides={"ada": False}),
+    "another included": FlagPlan(PLAIN, overrides={"bob": True}),
+}
+
+
+def test_all_that_may_be_told_of_a_flag_is_in_the_tag_whoever_wrote_it() -> None:
+    tags = {name: moment(snapshot_of("production", 1, [plan]), NOON).tag for name, plan in OTHERS.items()}
+    tags["as it was"] = moment(snapshot_of("production", 1, [FlagPlan(PLAIN)]), NOON).tag
+
+    assert len(set(tags.values())) == len(tags), tags
+
+
+def test_what_is_not_told_is_not_in_the_tag() -> None:
+    plain = moment(snapshot_of("production", 1, [FlagPlan(PLAIN)]), NOON)
+    written_anew = FlagPlan(replace(PLAIN, id=UUID(int=2), last_seq=9, state=replace(PLAIN.state, changed_at=NOON)))
+
+    other = moment(snapshot_of("production", 2, [written_anew]), NOON)
+
+    assert other.tag == plain.tag
 
 
 def test_an_archived_flag_leaves_and_a_new_one_of_its_key_comes() -> None:
