@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from flask import Flask, Response, request
 
 from flagsched.bootstrap.logs import use_host_logging
@@ -12,6 +13,7 @@ from flagsched.config import RateSettings
 from flagsched.database.engine import Limits, database_url, open_engine, timeouts
 from flagsched.database.notices import listen
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
@@ -35,6 +37,7 @@ BLUEPRINTS = (
 )
 
 DRIVERS = ("psycopg2", "pysqlite")
+log = structlog.get_logger("flagsched.snapshot")
 
 
 class FlagSched:
@@ -48,6 +51,8 @@ class FlagSched:
     ask through OFREP, under `/ofrep`.
 
     The app keeps its extensions, error handlers and settings; errors are answered for flagsched's own routes alone.
+
+    The first question in a process begins a thread (on PostgreSQL two, and a connection for LISTEN); `close` ends them.
     """
 
     def __init__(
@@ -62,8 +67,10 @@ class FlagSched:
         evaluation: EvaluationRules = DEFAULT_RULES,
         url_prefix: str = "",
     ) -> None:
-        self._store, own = _open(url, engine)
-        self._looking = open_looking(self._store, own)
+        use_host_logging()
+        self._store, used = _open(url, engine)
+        self._own = None if used is engine else used
+        self._looking = open_looking(self._store, used)
         self._evaluation = evaluation
         self._claims = claims
         self._limits = limits
@@ -76,7 +83,6 @@ class FlagSched:
 
     def init_app(self, app: Flask) -> None:
         """Register the routes on `app`."""
-        use_host_logging()
         serve(app, Service(self._store, self._claims, self._looking, self._limits, self._rates, self._evaluation))
         app.after_request(self._answer_unrouted)
         for blueprint, prefix in self._prefixes.items():
@@ -100,6 +106,15 @@ class FlagSched:
         """The flag as it is now, and its value for this user with the reason; FlagMissing, DatabaseUnavailable."""
         return evaluate_flag(environment, flag_key, user_id, looking=self._looking)
 
+    def close(self) -> None:
+        """End its threads and its own connections, that of LISTEN within a second: for whoever makes many in a process.
+
+        `is_enabled` and `evaluate` go on with what was known then.
+        """
+        self._looking.close()
+        if self._own is not None:
+            self._own.dispose()
+
     def _answer_unrouted(self, answer: Response) -> Response:
         # What no route matches belongs to no blueprint; under our prefixes it is answered as all of ours.
         if request.routing_exception is None:
@@ -116,7 +131,18 @@ def open_rates(settings: RateSettings) -> Rates:
 
 def open_looking(store: Store, engine: sa.Engine) -> Looking:
     """Snapshots of what is stored, hastened by what PostgreSQL tells."""
-    return Looking(store, listen=partial(listen, engine) if engine.dialect.name == "postgresql" else None)
+    hears = partial(listen, engine) if engine.dialect.name == "postgresql" else None
+    return Looking(store, listen=hears, tell=log_looks)
+
+
+def log_looks(trouble: Exception | None) -> None:
+    """Say that looks at the database begin to fail, or succeed again."""
+    if trouble is None:
+        log.info("database looked at again")
+    elif isinstance(trouble, Unavailable):
+        log.warning("database away, answering from memory", error=trouble.code, cause=trouble.cause)
+    else:
+        log.error("database unreadable, answering from memory", exc_info=trouble)
 
 
 def _open(url: str | None, given: sa.Engine | None) -> tuple[Store, sa.Engine]:

@@ -25,10 +25,13 @@ WHOLE_SECONDS = (240.0, 300.0)
 """How often everything is read anew, since rows can be changed by hand."""
 NEVER = float("-inf")
 UNKNOWN = "the database does not answer, and nothing of it is known yet"
+UNREADABLE = "what is in the database can't be read, and nothing of it is known yet"
 
 
 Listen = Callable[[Callable[[object], None], Event], None]
 """Calls a function whenever something may have changed, until the event is set."""
+Tell = Callable[[Exception | None], None]
+"""Is told why looks begin to fail, and None when they succeed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,18 @@ class Looking:
     """
 
     def __init__(
-        self, store: Store, *, monotonic: Callable[[], float] = monotonic, listen: Listen | None = None
+        self,
+        store: Store,
+        *,
+        monotonic: Callable[[], float] = monotonic,
+        listen: Listen | None = None,
+        tell: Tell = lambda _: None,
     ) -> None:
         """`listen` hastens a look when something has changed; without it, each half second is soon enough."""
         self._store = store
         self._monotonic = monotonic
         self._listen = listen
+        self._tell = tell
         self.begin()
         EVERY.add(self)
 
@@ -63,7 +72,7 @@ class Looking:
         self._asked_for: set[str] = set()
         self._revisions: Mapping[str, int] = {}
         self._good_at = NEVER
-        self._away = False
+        self._away = self._failing = False
         self._trouble: Unavailable = DatabaseUnavailable(UNKNOWN)
         self._publishing = Lock()
         self._looks = Condition()
@@ -101,9 +110,11 @@ class Looking:
             self._looks.notify_all()
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more, and know from then on what was known then. Waits for the end of a look that has begun."""
         self._stopped.set()
         self.wake()
+        if self._thread is not None:
+            self._thread.join()
 
     def _first(self, environment: str) -> Moment:
         recent = self._away or self.age_seconds < OLDEST_SECONDS
@@ -132,6 +143,8 @@ class Looking:
     def _look_now(self, seconds: float) -> bool:
         """Wait for a look that begins from here on; has it come?"""
         with self._looks:
+            if self._stopped.is_set():
+                return False
             self._begin_thread()
             awaited = self._begun + 1
             self._wanted = True
@@ -163,17 +176,29 @@ class Looking:
                 self._looks.notify_all()
 
     def _look(self) -> None:
-        began_at = self._monotonic()
         try:
-            with self._store.reading() as work:
-                asked_at = self._monotonic()
-                told = work.now()
-                arrived_at = self._monotonic()
-                revisions = work.snapshots.revisions()
-                read = [self._read(work, name, revisions[name]) for name in list(self._asked_for) if name in revisions]
-        except Unavailable as error:
-            self._away, self._trouble = True, error
-            return
+            self._take_in()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the database or with a row, answers go on
+            self._away = True
+            self._trouble = error if isinstance(error, Unavailable) else DatabaseUnavailable(UNREADABLE, str(error))
+            if not self._failing:
+                self._tell(error)
+            self._failing = True
+        else:
+            if self._failing:
+                self._tell(None)
+            self._failing = False
+
+    def _take_in(self) -> None:
+        began_at = self._monotonic()
+        with self._store.reading() as work:
+            asked_at = self._monotonic()
+            told = work.now()
+            arrived_at = self._monotonic()
+            revisions = work.snapshots.revisions()
+            # One that is known, and has no revision any more, was removed by hand.
+            names = [name for name in list(self._asked_for) if name in revisions or name in self._current]
+            read = [self._read(work, name, revisions.get(name, 0)) for name in names]
         with self._publishing:
             self._present.note(asked_at, told, arrived_at)
             self._revisions, self._good_at, self._away = revisions, began_at, False

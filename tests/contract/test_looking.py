@@ -2,11 +2,10 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
 from threading import Barrier
 
 import psutil
@@ -22,7 +21,6 @@ from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
 from flagsched.usecases.schedules import cancel_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
-from tests.databases import administer
 from tests.processes import until
 from tests.recorder import recorded
 
@@ -40,30 +38,6 @@ def _flag(store: SqlStore) -> None:
     create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
 
 
-@pytest.fixture
-def away(request: pytest.FixtureRequest, url: sa.URL, engine: sa.Engine) -> Away:
-    """For the length of a block nobody can connect, and whoever was connected is no more."""
-
-    @contextmanager
-    def sqlite() -> Iterator[None]:
-        file = Path(str(url.database))
-        engine.dispose()
-        aside = file.rename(file.with_suffix(".aside"))
-        file.mkdir()
-        yield
-        file.rmdir()
-        aside.rename(file)
-
-    @contextmanager
-    def postgresql() -> Iterator[None]:
-        server: sa.URL = request.getfixturevalue("postgresql")
-        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false", TERMINATE.format(url.database))
-        yield
-        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
-
-    return {"sqlite": sqlite, "postgresql": postgresql}[engine.dialect.name]
-
-
 def plan_off(store: SqlStore, seconds: float) -> Callable[[], object]:
     """Plan to switch the flag off; gives what cancels it."""
     changes = [a_change(after(seconds), enabled=False)]
@@ -77,42 +51,6 @@ def looks(statements: list[str]) -> int:
 
 def enabled(looking: Looking) -> bool:
     return looking.at_once("production").flags["new-checkout"].effective.state.enabled
-
-
-@pytest.mark.usefixtures("_flag")
-def test_while_the_database_is_away_answers_go_on_with_what_is_planned_and_say_how_old_they_are(
-    store: SqlStore, clock: ManualClock, anyone: FlaskClient, away: Away
-) -> None:
-    plan_off(store, 10)
-    before = anyone.post(ONE, json=ADA)
-
-    with away():
-        clock.advance(seconds=9)
-        planned = anyone.post(ONE, json=ADA)
-        clock.advance(seconds=1)
-        changed = anyone.post(ALL, json=ADA)
-        ready = anyone.get("/readyz")
-    edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)
-    until(lambda: "Flagsched-Snapshot-Age" not in anyone.post(ONE, json=ADA).headers, what="fresh again")
-    fresh = anyone.post(ONE, json=ADA)
-
-    assert (before.get_json()["value"], before.headers.get("Flagsched-Snapshot-Age")) == (True, None)
-    assert (planned.get_json()["value"], planned.headers["Flagsched-Snapshot-Age"]) == (True, "9")
-    assert (changed.get_json()["flags"][0]["value"], changed.headers["Flagsched-Snapshot-Age"]) == (False, "10")
-    assert (ready.status_code, ready.json) == (200, {"status": "ready", "degraded": True, "snapshotAgeSeconds": 10})
-    assert (fresh.get_json()["value"], fresh.get_json()["metadata"]["version"]) == (True, 3)
-    assert anyone.get("/readyz").json == {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0}
-
-
-@pytest.mark.usefixtures("_flag")
-def test_if_nothing_is_known_yet_it_is_told_so_until_the_database_is_there(anyone: FlaskClient, away: Away) -> None:
-    with away():
-        refused = [anyone.post(path, json=ADA) for path in (ONE, ALL)]
-        unready = anyone.get("/readyz")
-
-    assert [answer.status_code for answer in [*refused, unready]] == [503, 503, 503]
-    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
-    until(lambda: anyone.post(ONE, json=ADA).status_code == 200, seconds=5, what="answers")
 
 
 @pytest.mark.usefixtures("_flag")
@@ -138,19 +76,6 @@ def test_names_that_somebody_invents_are_not_remembered(
     assert [one for one in statements if "FROM feature_flags" in one] == []
     clock.advance(seconds=2)
     assert [list(looking.at_once(name).flags) for name in invented] == [["new-checkout"]] * 10
-
-
-@pytest.mark.usefixtures("_flag")
-def test_a_row_that_is_changed_by_hand_is_seen_when_all_is_read_anew(
-    engine: sa.Engine, clock: ManualClock, looking: Looking
-) -> None:
-    assert enabled(looking)
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE feature_flags SET enabled = false"))
-
-    clock.advance(seconds=301)
-
-    until(lambda: not enabled(looking), seconds=5, what="seen")
 
 
 @pytest.mark.usefixtures("_flag")

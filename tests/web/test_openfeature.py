@@ -2,25 +2,31 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from psutil import Process
 
 from flagsched import FlagSched
+from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.openfeature import FlagSchedProvider
 from tests.clients import USERS, assert_turned_on_at, between_looks, client_of, those_within, told, user, watch
+from tests.processes import until
 
 CLAIMS = {"sub": "ada", "role": "admin"}
 ADMIN = "/api/admin/flags"
 
 
 @pytest.fixture
-def flags(url: sa.URL) -> FlagSched:
+def flags(url: sa.URL) -> Iterator[FlagSched]:
     """What an application has in a process that serves no routes."""
-    return FlagSched(url=url.render_as_string(hide_password=False))
+    flags = FlagSched(url=url.render_as_string(hide_password=False))
+    yield flags
+    flags.close()
 
 
 @pytest.fixture
@@ -80,3 +86,46 @@ def test_a_process_without_routes_sees_a_change_at_its_instant(flags: FlagSched,
 
     assert_turned_on_at(instant, seen)
     assert flags.is_enabled("dark")
+
+
+def threads() -> list[str]:
+    return [one.name for one in enumerate_threads() if one.name in {"looking", "listening"}]
+
+
+def connections(engine: sa.Engine) -> int:
+    """How many others have to the database; SQLite opens the log of writes once for each."""
+    if engine.dialect.name == "sqlite":
+        return [one.path for one in Process().open_files()].count(f"{engine.url.database}-wal")
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(query).scalar_one())
+
+
+@pytest.mark.usefixtures("admin")
+def test_what_is_closed_leaves_no_thread_and_no_connection(url: sa.URL, engine: sa.Engine) -> None:
+    until(lambda: not threads(), seconds=5, what="those before have ended")
+    before = threads(), connections(engine)
+    several = [FlagSched(url=url.render_as_string(hide_password=False)) for _ in range(3)]
+    assert all(flags.is_enabled("steady") for flags in several)
+    assert threads().count("looking") == 3
+    assert connections(engine) >= before[1] + 3
+
+    for flags in several:
+        flags.close()
+
+    until(lambda: (threads(), connections(engine)) == before, seconds=5, what="nothing is left")
+    assert all(flags.is_enabled("steady") for flags in several)
+    assert (threads(), connections(engine)) == before
+
+
+def test_a_database_that_is_away_is_told_to_the_hosts_log_and_not_printed(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = FlagSched(url="postgresql://nobody@127.0.0.1:1/none")
+
+    with pytest.raises(DatabaseUnavailable):
+        flags.is_enabled("steady")
+    flags.close()
+
+    assert "database away, answering from memory" in caplog.text
+    assert capfd.readouterr().out == ""

@@ -1,0 +1,187 @@
+"""What is told while the database is away, or a hand has been in it, and what the log says of that."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import DatabaseUnavailable
+from flagsched.domain.flags import FlagEdit
+from flagsched.domain.updates import Updates
+from flagsched.usecases.flags import create_flag, edit_flag
+from flagsched.usecases.looking import Looking
+from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
+from tests.contract.test_looking import ADA, ALL, OFF, ONE, enabled, plan_off
+from tests.databases import administer
+from tests.processes import until
+
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+UNREADABLE = {"sqlite": "'soon'", "postgresql": "'20000-01-01'"}
+Away = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def _flag(store: SqlStore) -> None:
+    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
+
+
+@pytest.fixture
+def away(request: pytest.FixtureRequest, url: sa.URL, engine: sa.Engine) -> Away:
+    """For the length of a block nobody can connect, and whoever was connected is no more."""
+
+    @contextmanager
+    def sqlite() -> Iterator[None]:
+        file = Path(str(url.database))
+        engine.dispose()
+        aside = file.rename(file.with_suffix(".aside"))
+        file.mkdir()
+        yield
+        file.rmdir()
+        aside.rename(file)
+
+    @contextmanager
+    def postgresql() -> Iterator[None]:
+        server: sa.URL = request.getfixturevalue("postgresql")
+        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false", TERMINATE.format(url.database))
+        yield
+        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
+
+    return {"sqlite": sqlite, "postgresql": postgresql}[engine.dialect.name]
+
+
+@pytest.fixture
+def told() -> list[Exception | None]:
+    """What `looking` tells of its looks."""
+    return []
+
+
+@pytest.fixture
+def looking(store: SqlStore, clock: ManualClock, told: list[Exception | None]) -> Iterator[Looking]:
+    """As everywhere, but it tells how its looks go."""
+    looking = Looking(store, monotonic=lambda: clock().timestamp(), tell=told.append)
+    yield looking
+    looking.close()
+
+
+@pytest.mark.usefixtures("_flag")
+def test_while_the_database_is_away_answers_go_on_with_what_is_planned_and_say_how_old_they_are(
+    store: SqlStore, clock: ManualClock, anyone: FlaskClient, away: Away
+) -> None:
+    plan_off(store, 10)
+    before = anyone.post(ONE, json=ADA)
+
+    with away():
+        clock.advance(seconds=9)
+        planned = anyone.post(ONE, json=ADA)
+        clock.advance(seconds=1)
+        changed = anyone.post(ALL, json=ADA)
+        ready = anyone.get("/readyz")
+    edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)
+    until(lambda: "Flagsched-Snapshot-Age" not in anyone.post(ONE, json=ADA).headers, what="fresh again")
+    fresh = anyone.post(ONE, json=ADA)
+
+    assert (before.get_json()["value"], before.headers.get("Flagsched-Snapshot-Age")) == (True, None)
+    assert (planned.get_json()["value"], planned.headers["Flagsched-Snapshot-Age"]) == (True, "9")
+    assert (changed.get_json()["flags"][0]["value"], changed.headers["Flagsched-Snapshot-Age"]) == (False, "10")
+    assert (ready.status_code, ready.json) == (200, {"status": "ready", "degraded": True, "snapshotAgeSeconds": 10})
+    assert (fresh.get_json()["value"], fresh.get_json()["metadata"]["version"]) == (True, 3)
+    assert anyone.get("/readyz").json == {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0}
+
+
+@pytest.mark.usefixtures("_flag")
+def test_if_nothing_is_known_yet_it_is_told_so_until_the_database_is_there(anyone: FlaskClient, away: Away) -> None:
+    with away():
+        refused = [anyone.post(path, json=ADA) for path in (ONE, ALL)]
+        unready = anyone.get("/readyz")
+
+    assert [answer.status_code for answer in [*refused, unready]] == [503, 503, 503]
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+    until(lambda: anyone.post(ONE, json=ADA).status_code == 200, seconds=5, what="answers")
+
+
+@pytest.mark.usefixtures("_flag")
+def test_it_is_told_once_that_the_database_is_away_and_once_that_it_is_back(
+    clock: ManualClock, looking: Looking, told: list[Exception | None], away: Away
+) -> None:
+    assert enabled(looking)
+    well = list(told)
+
+    with away():
+        for _ in range(3):
+            clock.advance(seconds=2)
+            assert enabled(looking)
+    until(lambda: len(told) == 2, seconds=5, what="told that it is back")
+
+    assert well == []
+    assert isinstance(told[0], DatabaseUnavailable)
+    assert told[1] is None
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_row_that_is_changed_by_hand_is_seen_when_all_is_read_anew(
+    engine: sa.Engine, clock: ManualClock, looking: Looking
+) -> None:
+    assert enabled(looking)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE feature_flags SET enabled = false"))
+
+    clock.advance(seconds=301)
+
+    until(lambda: not enabled(looking), seconds=5, what="seen")
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_row_that_cannot_be_read_stops_no_answer(
+    engine: sa.Engine, store: SqlStore, clock: ManualClock, looking: Looking, told: list[Exception | None]
+) -> None:
+    plan_off(store, 1000)
+    assert enabled(looking)
+    ruined = f"UPDATE feature_flag_schedules SET scheduled_at = {UNREADABLE[engine.dialect.name]}"
+    mended = sa.text("UPDATE feature_flag_schedules SET scheduled_at = (SELECT next_due_at FROM feature_flags)")
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql(ruined)
+    clock.advance(seconds=301)
+    until(lambda: enabled(looking) and looking.stale and told, seconds=5, what="the row is met")
+    with engine.begin() as connection:
+        connection.execute(mended)
+    until(lambda: enabled(looking) and not looking.stale, seconds=5, what="fresh again")
+
+    assert len(told) == 2
+    assert told[0] is not None
+    assert told[1] is None
+
+
+@pytest.mark.usefixtures("_flag")
+def test_flags_whose_environment_was_removed_by_hand_go_on_as_planned(
+    engine: sa.Engine, store: SqlStore, clock: ManualClock, looking: Looking
+) -> None:
+    plan_off(store, 10)
+    assert enabled(looking)
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM feature_flag_environments")
+    clock.advance(seconds=10)
+
+    assert not enabled(looking)
+    edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)
+    until(lambda: enabled(looking), seconds=5, what="the edit is seen")
+
+
+@pytest.mark.usefixtures("_flag")
+def test_once_closed_nobody_looks_any_more_and_nobody_waits_for_it(
+    store: SqlStore, clock: ManualClock, looking: Looking
+) -> None:
+    assert enabled(looking)
+
+    looking.close()
+    edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
+    clock.advance(seconds=5)
+    answers = [enabled(looking) for _ in range(100)]
+
+    assert answers == [True] * 100
+    assert looking.stale
