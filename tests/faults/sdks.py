@@ -17,11 +17,12 @@ HEADERS = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The versions of all flags in one answer; when it was asked for and had come, by this host's clock."""
+    """One answer: the versions of all flags, the first change ahead, and when it was asked for and had come here."""
 
     asked_at: datetime
     answered_at: datetime
     versions: dict[str, int]
+    next_change_at: datetime | None
 
 
 @contextmanager
@@ -40,7 +41,9 @@ def ask_all(connection: HTTPConnection) -> Told:
     body = answer.read()
     answered_at = datetime.now(UTC)
     assert answer.status == 200, body
-    return Told(asked_at, answered_at, {one["key"]: one["metadata"]["version"] for one in orjson.loads(body)["flags"]})
+    told = {one["key"]: one["metadata"] for one in orjson.loads(body)["flags"]}
+    ahead = (datetime.fromisoformat(one["nextChangeAt"]) for one in told.values() if "nextChangeAt" in one)
+    return Told(asked_at, answered_at, {key: one["version"] for key, one in told.items()}, min(ahead, default=None))
 
 
 @contextmanager
