@@ -70,12 +70,18 @@ def read_body(req: Request) -> bytes:
 def read_json(body: bytes) -> Any:
     """Parse a body as UTF-8 JSON without duplicate names or values that JSON has not; ValidationFailed."""
     try:
-        text = body.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+        return JSON.decode(_text(body))
     except RecursionError as error:
         raise ValidationFailed({"_schema": ["is nested too deep"]}, "The body is not valid JSON") from error
     except ValueError as error:
         raise ValidationFailed({"_schema": [f"is not JSON: {error}"[:300]]}, "The body is not valid JSON") from error
+
+
+def _text(body: bytes) -> str:
+    text = body.decode("utf-8")
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark")
+    return text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,3 +104,6 @@ def _float(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:40]} is too large")
     return number
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)

@@ -314,7 +314,7 @@ def test_a_flag_is_planned_in_its_environment(admin: FlaskClient) -> None:
         (b'{"schedules": [], "schedules": []}', "stands twice"),
         (b"\xff\xfe", "is not JSON"),
         ('{"schedules": []}'.encode("utf-16"), "is not JSON"),
-        (b'\xef\xbb\xbf{"schedules": []}', "is not JSON"),
+        (b'\xef\xbb\xbf{"schedules": []}', "is not JSON: it begins with a byte order mark"),
         (b"[" * 5000 + b"]" * 5000, "is nested too deep"),
         (b"9" * 5000, "is not JSON"),
     ],
