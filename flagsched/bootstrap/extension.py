@@ -99,11 +99,18 @@ class FlagSched:
 
         Answers from memory, in any thread. Raises DatabaseUnavailable if nothing was ever heard of the database.
         """
+        if type(user_id) is not str:
+            refuse_odd(user_id)
         flags = self._looking.at_once(environment).flags
-        return flags[flag_key].evaluate(user_id).value if flag_key in flags else default
+        try:
+            flag = flags[flag_key]
+        except KeyError:
+            return default
+        return flag.evaluate(user_id).value
 
     def evaluate(self, flag_key: str, user_id: str | None = None, environment: str = DEFAULT_ENVIRONMENT) -> Evaluated:
         """The flag as it is now, and its value for this user with the reason; FlagMissing, DatabaseUnavailable."""
+        refuse_odd(user_id)
         return evaluate_flag(environment, flag_key, user_id, looking=self._looking)
 
     def close(self) -> None:
@@ -122,6 +129,12 @@ class FlagSched:
         path = request.path.replace("//", "/") + "/"
         ours = any(path.startswith(f"{prefix}/") for prefix in self._prefixes.values())
         return answer_unrouted(request.routing_exception) if ours else answer
+
+
+def refuse_odd(user_id: object) -> None:
+    """TypeError for a user's id that is no str, whatever the flag's percentage is."""
+    if not (user_id is None or isinstance(user_id, str)):
+        raise TypeError(f"user_id must be a str, or None for nobody in particular, not {type(user_id).__name__}")
 
 
 def open_rates(settings: RateSettings) -> Rates:

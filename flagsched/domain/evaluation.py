@@ -51,9 +51,10 @@ STATIC = {0: NOBODY, 100: EVERYBODY}
 def bucket(flag_key: str, targeting_key: str) -> int:
     """Where a user stands among those of a flag, from 0 to 9999.
 
-    Murmur3 (x86, 32 bits, seed 0, unsigned) of the UTF-8 of `flag_key/targeting_key`, modulo 10,000.
+    Murmur3 (x86, 32 bits, seed 0, unsigned) of the UTF-8 of `flag_key/targeting_key`, modulo 10,000; a lone surrogate
+    counts as its three bytes.
     """
-    # A lone surrogate, which no UTF-8 has, counts as its three bytes; callers over HTTP can't send one.
+    # As bytes: a str with a lone surrogate, which no UTF-8 has, would crash the library (mmh3 5.3) and the process.
     return murmur3(f"{flag_key}/{targeting_key}".encode("utf-8", "surrogatepass"), 0, False) % BUCKETS
 
 
@@ -63,6 +64,7 @@ class Evaluator:
     __slots__ = (
         "_below",
         "_constant",
+        "_only_split",
         "_overrides",
         "_prefix",
         "digest",
@@ -83,6 +85,7 @@ class Evaluator:
         self._below = state.rollout_percentage * PER_CENT
         self._constant = STATIC.get(state.rollout_percentage) if state.enabled else DISABLED
         self._overrides = overrides if state.enabled else {}
+        self._only_split = self._constant is None and not overrides
         self.digest = self._digest()
 
     @property
@@ -102,15 +105,13 @@ class Evaluator:
 
     def evaluate(self, targeting_key: str | None) -> Evaluation:
         """Is it on for `targeting_key`, or for a caller of whom nothing is known, and why?"""
+        if self._only_split and targeting_key and targeting_key.isascii():
+            # As below, in half the time.
+            return INSIDE if murmur3(self._prefix + targeting_key, 0, False) % BUCKETS < self._below else OUTSIDE
         if self._overrides and (included := self._overrides.get(targeting_key or "")) is not None:
             return INCLUDED if included else EXCLUDED
         if self._constant is not None:
             return self._constant
         if not targeting_key:
             return NO_KEY
-        try:
-            # As `bucket` says it, but a third sooner.
-            stands_at = murmur3(self._prefix + targeting_key, 0, False) % BUCKETS
-        except UnicodeEncodeError:
-            stands_at = bucket(self.key, targeting_key)
-        return INSIDE if stands_at < self._below else OUTSIDE
+        return INSIDE if bucket(self.key, targeting_key) < self._below else OUTSIDE
