@@ -2,10 +2,11 @@
 
 import logging
 import os
-import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -15,7 +16,7 @@ from marshmallow import ValidationError
 from marshmallow.validate import OneOf, Range, Regexp
 
 from flagsched.database.engine import Limits, database_url
-from flagsched.web.rules import DEFAULT_RULES, Access, EvaluationRules
+from flagsched.web.rules import DEFAULT_RULES, Access, EvaluationRules, refuse_bad_origins, refuse_weak_keys
 
 __all__ = ["BadSettings", "RateSettings", "Settings", "WebSettings", "WorkerSettings"]
 
@@ -25,8 +26,6 @@ BadSettings = EnvError
 INSTANCE = Path("instance")
 DEFAULT_DATABASE_URL = f"sqlite:///{INSTANCE / 'flagsched.db'}"
 SHORTEST_SECRET = 32
-SHORTEST_KEY = 16
-ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 SHORTEST_RSA_BITS = 2048
 FEWEST_DISTINCT = 10
 EXAMPLES = ("change", "example", "replace", "secret", "your-")
@@ -82,7 +81,7 @@ def read_settings() -> Settings:
         _make_instance_folder()
     level = env.str("FLAGSCHED_LOG_LEVEL", "INFO", validate=OneOf(LEVELS))
     return Settings(
-        database_url=database_url(env.str("DATABASE_URL", DEFAULT_DATABASE_URL, validate=_refuse_bad_url)),
+        database_url=database_url(env.str("DATABASE_URL", DEFAULT_DATABASE_URL, validate=_refused_by(database_url))),
         limits=Limits(pool_size=env.int("FLAGSCHED_POOL_SIZE", 5, validate=Range(1, 1000))),
         log_level=logging.getLevelNamesMapping()[level],
     )
@@ -107,13 +106,13 @@ def _read_evaluation(env: Env) -> EvaluationRules:
     access = Access(
         env.str("FLAGSCHED_EVALUATION_ACCESS", Access.PUBLIC.value, validate=OneOf([a.value for a in Access]))
     )
-    keys: frozenset[str] = frozenset(env.list("FLAGSCHED_EVALUATION_KEYS", [], validate=_refuse_weak_keys))
+    keys: frozenset[str] = frozenset(env.list("FLAGSCHED_EVALUATION_KEYS", [], validate=_refused_by(refuse_weak_keys)))
     if access is Access.KEY and not keys:
         raise BadSettings('Environment variable "FLAGSCHED_EVALUATION_KEYS" not set: the access is by key')
     return EvaluationRules(
         access,
         keys,
-        origins=frozenset(env.list("FLAGSCHED_CORS_ORIGINS", [], validate=_refuse_bad_origins)),
+        origins=frozenset(env.list("FLAGSCHED_CORS_ORIGINS", [], validate=_refused_by(refuse_bad_origins))),
         max_age_seconds=env.int("FLAGSCHED_EVALUATION_MAX_AGE", 1, validate=Range(0, 1)),
     )
 
@@ -158,21 +157,16 @@ def _make_instance_folder() -> None:
         raise BadSettings(f"DATABASE_URL is not set, and the folder for SQLite can't be made: {error}") from error
 
 
-def _refuse_weak_keys(keys: list[str]) -> None:
-    if any(len(key) < SHORTEST_KEY or not key.isprintable() for key in keys):
-        raise ValidationError(f"must be keys of at least {SHORTEST_KEY} printable characters, with commas between them")
+def _refused_by(refuse: Callable[[Any], object]) -> Callable[[Any], None]:
+    """The same judgement, so that the variable's name is told with it."""
 
+    def validate(given: Any) -> None:
+        try:
+            refuse(given)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
 
-def _refuse_bad_origins(origins: list[str]) -> None:
-    if bad := [origin for origin in origins if not ORIGIN.fullmatch(origin)]:
-        raise ValidationError(f"must be '*' or origins like https://app.example, not {bad[0]!r}")
-
-
-def _refuse_bad_url(text: str) -> None:
-    try:
-        database_url(text)
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
+    return validate
 
 
 def _refuse_weak_secret(secret: str) -> None:

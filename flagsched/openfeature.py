@@ -38,11 +38,7 @@ class FlagSchedProvider(AbstractProvider):
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[bool]:
         """The value with its reason; FlagNotFoundError, TargetingKeyMissingError."""
-        user = evaluation_context.targeting_key if evaluation_context else None
-        try:
-            evaluated = self._flags.evaluate(flag_key, user, environment=self._environment)
-        except FlagMissing as error:
-            raise FlagNotFoundError(error.message) from error
+        evaluated = self._evaluated(flag_key, evaluation_context)
         told = evaluated.evaluation
         if told.reason is None:
             raise TargetingKeyMissingError(f"flag {flag_key!r} is on for a percentage of users")
@@ -50,8 +46,21 @@ class FlagSchedProvider(AbstractProvider):
             value=told.value, variant=told.variant, reason=told.reason.value, flag_metadata=evaluated.flag.metadata
         )
 
-    def resolve_string_details(self, flag_key: str, *_: Any, **__: Any) -> NoReturn:
-        """TypeMismatchError: a flag is on or off."""
+    def resolve_string_details(
+        self,
+        flag_key: str,
+        default_value: Any,  # noqa: ARG002 - the SDK answers it when we raise
+        evaluation_context: EvaluationContext | None = None,
+    ) -> NoReturn:
+        """TypeMismatchError: a flag is on or off; FlagNotFoundError."""
+        self._evaluated(flag_key, evaluation_context)
         raise TypeMismatchError(f"flag {flag_key!r} is a boolean")
 
     resolve_integer_details = resolve_float_details = resolve_object_details = resolve_string_details
+
+    def _evaluated(self, flag_key: str, context: EvaluationContext | None) -> Evaluated:
+        user = context.targeting_key if context else None
+        try:
+            return self._flags.evaluate(flag_key, user, environment=self._environment)
+        except FlagMissing as error:
+            raise FlagNotFoundError(error.message) from error

@@ -49,8 +49,9 @@ ALL_FAILURE: dict[str, Any] = {
 }
 GENERAL = {"type": "object", "required": ["errorDetails"], "properties": {"errorDetails": {"type": "string"}}}
 # The media type and the database's absence have no schema there: they are told like the error nearest to them.
-ONE_FLAG = {200: SUCCESS, 400: FAILURE, 404: NOT_FOUND, 405: GENERAL, 415: FAILURE, 500: GENERAL, 503: GENERAL}
-ALL_FLAGS = {200: ALL, 400: ALL_FAILURE, 405: GENERAL, 415: ALL_FAILURE, 500: GENERAL, 503: GENERAL}
+ONE_FLAG = {200: SUCCESS, 400: FAILURE, 404: NOT_FOUND, 405: GENERAL, 415: FAILURE, 503: GENERAL}
+ALL_FLAGS = {200: ALL, 400: ALL_FAILURE, 405: GENERAL, 415: ALL_FAILURE, 503: GENERAL}
+SCHEMAS: dict[str, dict[int, dict[str, Any]]] = {"flags/{key}": ONE_FLAG, "flags": ALL_FLAGS, "": {404: GENERAL}}
 BODILESS = {204, 304, 401, 403, 429}
 
 
@@ -58,7 +59,7 @@ def breach(path: str, status: int, body: bytes) -> str | None:
     """What is wrong with an answer, if something is."""
     if status in BODILESS:
         return "a body, and there should be none" if body else None
-    schemas: dict[int, dict[str, Any]] = ONE_FLAG if "key" in path else ALL_FLAGS
+    schemas = next((schemas for end, schemas in SCHEMAS.items() if path.endswith(end)), {})
     if status not in schemas:
         return "OFREP has no such status"
     errors = Draft202012Validator(schemas[status]).iter_errors(json.loads(body))

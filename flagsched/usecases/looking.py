@@ -95,9 +95,14 @@ class Looking:
         return self._monotonic() - self._good_at
 
     @property
+    def knows(self) -> bool:
+        """Can it answer without the database?"""
+        return bool(self._current)
+
+    @property
     def stale(self) -> bool:
-        """Is it older than it should be, since the database is away?"""
-        return bool(self._current) and self.age_seconds > OLDEST_SECONDS
+        """Is what it knows older than it should be, since the database is away?"""
+        return self.knows and self.age_seconds > OLDEST_SECONDS
 
     def seconds_left(self, told: Moment) -> float:
         """For how long what was told still is so, as far as it is known now."""
@@ -117,6 +122,9 @@ class Looking:
             self._thread.join()
 
     def _first(self, environment: str) -> Moment:
+        if self._failing and self._good_at == NEVER:
+            # The thread tries again by itself: nobody else need wait for it.
+            raise self._trouble
         recent = self._away or self.age_seconds < OLDEST_SECONDS
         if not (recent and self._revisions and environment not in self._revisions):
             self._asked_for.add(environment)

@@ -57,10 +57,15 @@ def require_evaluation_access(serving: Service) -> None:
 
 
 def _show_key(keys: Collection[str]) -> None:
-    shown = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+    shown = request.headers.get("X-API-Key") or _bearer(request.headers.get("Authorization", ""))
     # Each of them, in the same time whatever was shown.
     if not sum(hmac.compare_digest(shown.encode(), key.encode()) for key in keys):
         raise Unauthenticated("an API key is needed: X-API-Key, or Authorization: Bearer")
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, shown = authorization.partition(" ")
+    return shown.strip() if scheme.lower() == "bearer" else ""
 
 
 def _signed_in() -> tuple[Mapping[str, Any], str]:

@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 from flask import Response
 from flask.sansio.scaffold import Scaffold
-from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from flagsched.domain.errors import (
@@ -53,6 +52,8 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     FlagschedError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+# As they were before Python 3.13 gave them other names.
+NAMES = {413: "REQUEST_ENTITY_TOO_LARGE", 414: "REQUEST_URI_TOO_LONG", 422: "UNPROCESSABLE_ENTITY"}
 RAISED = (400, 404, 405, 413, 415)
 KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
 
@@ -65,13 +66,17 @@ def answer_errors(scaffold: Scaffold) -> None:
     for status in RAISED:
         # By code too: an app's handler for a code comes before a blueprint's for all of them.
         scaffold.register_error_handler(status, answer_http_exception)
-    scaffold.register_error_handler(ParseException, answer_unreadable)
     scaffold.register_error_handler(Exception, answer_fault)
 
 
 def status_of(error: FlagschedError) -> HTTPStatus:
     """The status that says what kind of error it is."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def code_of(status: HTTPStatus) -> str:
+    """The error code of what is refused by its status alone: the same under every Python."""
+    return NAMES.get(status, status.name)
 
 
 def answer_refusal(error: FlagschedError) -> Response:
@@ -92,18 +97,12 @@ def answer_http_exception(error: HTTPException) -> Response:
     """The answer to what Flask and Werkzeug refuse: routes, methods, media types, sizes."""
     status = HTTPStatus(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
-    return _answer(status, status.name, error.description or status.phrase, None, headers)
+    return _answer(status, code_of(status), error.description or status.phrase, None, headers)
 
 
 def answer_unrouted(error: HTTPException) -> Response:
     """The whole answer to a request that no route matches, where no blueprint is there to finish it."""
     return finish(answer_http_exception(error if isinstance(error, (NotFound, MethodNotAllowed)) else NotFound()))
-
-
-def answer_unreadable(error: ParseException) -> Response:
-    """The answer to a chunked body that breaks off or is framed wrongly, which gunicorn finds while it is read."""
-    log.info("body unreadable", cause=str(error))
-    return _answer(HTTPStatus.BAD_REQUEST, ValidationFailed.code, "The body is not sent as it says", None, {})
 
 
 def answer_fault(error: Exception) -> Response:

@@ -23,9 +23,16 @@ def healthz() -> dict[str, str]:
 def readyz() -> dict[str, Any]:
     """Tell whether the process can serve: from a database that answers and fits, or at least from a snapshot."""
     looking = service().looking
+    # Once it is known to be away, nobody waits to hear it again.
+    degraded = looking.stale or not _database_answers(can_do_without=looking.knows)
+    return {"status": "ready", "degraded": degraded, "age": round(looking.age_seconds) if degraded else 0}
+
+
+def _database_answers(*, can_do_without: bool) -> bool:
     try:
         store().check()
     except DatabaseUnavailable:
-        if not looking.stale:
+        if not can_do_without:
             raise
-    return {"status": "ready", "degraded": looking.stale, "age": round(looking.age_seconds) if looking.stale else 0}
+        return False
+    return True

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import orjson
 import structlog
 from flask import Blueprint, Request, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from flagsched.domain.errors import (
     FlagMissing,
@@ -31,13 +31,17 @@ from flagsched.web.parsing import read_body, read_json
 log = structlog.get_logger("flagsched.web")
 JSON = "application/json"
 OK, BAD_REQUEST = HTTPStatus.OK.value, HTTPStatus.BAD_REQUEST.value
+ASKED_BY = ("OPTIONS", "POST")
+NOT_ASKED_BY = ("DELETE", "GET", "HEAD", "PATCH", "PUT")
 NOT_TO_BE_GUESSED = ("X-Content-Type-Options", "nosniff")
 NOT_TO_BE_KEPT = ("Cache-Control", "no-store")
 ALLOWED_HEADERS = "Authorization, X-API-Key, Content-Type, If-None-Match"
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-Id, Flagsched-Snapshot-Age"
-LONG = len("99999") + 1
 PREFLIGHT_SECONDS = "600"
 SURROGATES = re.compile("[\ud800-\udfff]")
+BAD_ENVIRONMENT = (
+    "the environment must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit"
+)
 KEY_MISSING = {
     "errorCode": "TARGETING_KEY_MISSING",
     "errorDetails": "a percentage of users needs a context.targetingKey",
@@ -94,7 +98,23 @@ def evaluate_all() -> Response:
 def preflight(key: str = "") -> Response:
     """What a browser asks before it asks."""
     del key
-    return _without_body(HTTPStatus.NO_CONTENT, [("Allow", "POST, OPTIONS")])
+    return _without_body(HTTPStatus.NO_CONTENT, [("Allow", ", ".join(ASKED_BY))])
+
+
+@blueprint.route("/v1/evaluate/flags", methods=NOT_ASKED_BY, provide_automatic_options=False)
+@blueprint.route("/v1/evaluate/flags/<path:key>", methods=NOT_ASKED_BY, provide_automatic_options=False)
+def refuse_method(key: str = "") -> NoReturn:
+    """Whoever asks otherwise is told so in OFREP's words, where a page may read them."""
+    del key
+    raise MethodNotAllowed(ASKED_BY)
+
+
+@blueprint.route("/", defaults={"path": ""}, methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
+@blueprint.route("/<path:path>", methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
+def refuse_path(path: str) -> NoReturn:
+    """Likewise for whatever else may be under /ofrep, in later versions of the protocol."""
+    del path
+    raise NotFound("OFREP 0.3 has POST v1/evaluate/flags/{key} and POST v1/evaluate/flags")
 
 
 @blueprint.after_request
@@ -152,7 +172,7 @@ def _context(asked: Request) -> Context:
     if asked.environ.get("CONTENT_TYPE") != JSON and asked.mimetype != JSON:
         raise BadContext("PARSE_ERROR", "the body must be sent as Content-Type: application/json", 415)
     try:
-        body = read_json(_read(asked))
+        body = read_json(read_body(asked))
     except RequestEntityTooLarge as error:
         raise BadContext("PARSE_ERROR", str(error.description)) from error
     except ValidationFailed as error:
@@ -163,21 +183,12 @@ def _context(asked: Request) -> Context:
     return Context(_targeting_key(context), _environment(asked, context))
 
 
-def _read(asked: Request) -> bytes:
-    # A small body that says its length, as nearly all do, needs none of the library's care for the others.
-    length = asked.environ.get("CONTENT_LENGTH", "")
-    if length.isdecimal() and len(length) < LONG:
-        read: bytes = asked.environ["wsgi.input"].read(int(length))
-        if len(read) == int(length):
-            return read
-        raise BadContext("PARSE_ERROR", "the body ends before its Content-Length")
-    return read_body(asked)
-
-
 def _targeting_key(context: dict[str, Any]) -> str | None:
     key = context.get("targetingKey", "")
-    if not isinstance(key, str) or SURROGATES.search(key):
-        raise BadContext("INVALID_CONTEXT", "context.targetingKey must be a string without lone surrogates")
+    if not isinstance(key, str):
+        raise BadContext("INVALID_CONTEXT", "context.targetingKey must be a string")
+    if SURROGATES.search(key):
+        raise BadContext("INVALID_CONTEXT", "context.targetingKey has a lone surrogate, which is no character")
     return key or None
 
 
@@ -186,7 +197,7 @@ def _environment(asked: Request, context: dict[str, Any]) -> str:
     if asked.query_string:
         named = asked.args.get("environment", named)
     if not (isinstance(named, str) and ENVIRONMENT.fullmatch(named)):
-        raise BadContext("INVALID_CONTEXT", "the environment must be 1 to 64 lower-case letters, digits, '.', '_', '-'")
+        raise BadContext("INVALID_CONTEXT", BAD_ENVIRONMENT)
     return named
 
 
@@ -232,8 +243,10 @@ def answer_refusal(error: FlagschedError) -> Response:
 
 
 @blueprint.errorhandler(HTTPException)
+@blueprint.errorhandler(HTTPStatus.NOT_FOUND)
+@blueprint.errorhandler(HTTPStatus.METHOD_NOT_ALLOWED)
 def answer_http_exception(error: HTTPException) -> Response:
-    """A method that is not there, and the like."""
+    """A path or a method that is not there. By code too: an app's handler for one comes before ours for all."""
     allowed = [(name, value) for name, value in error.get_headers() if name == "Allow"]
     return _failure(error.code or 500, {"errorDetails": error.description or ""}, *allowed)
 

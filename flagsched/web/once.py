@@ -9,6 +9,7 @@ from flask import Response, jsonify, request
 from flagsched.domain.idempotency import Answer, RequestKey
 from flagsched.usecases.repeating import Once, Repeated
 from flagsched.web.context import caller
+from flagsched.web.parsing import read_body
 
 Made = TypeVar("Made")
 Headers = Callable[[Made], Mapping[str, str]]
@@ -24,7 +25,7 @@ def once(key: str | None, dump: Callable[[Made], Any], headers: Headers[Made] = 
     """This request as one to have effect once, if it carries a key; what it makes is answered as `dump` gives it."""
     if key is None:
         return None
-    said = (request.method.encode(), request.path.encode(), request.query_string, request.get_data())
+    said = (request.method.encode(), request.path.encode(), request.query_string, read_body(request))
 
     def answer(made: Made) -> Answer:
         body = jsonify(dump(made)).get_data(as_text=True)

@@ -1,7 +1,14 @@
 """Who may ask for evaluations, from which pages, and how long answers are kept. Without Flask, for the settings."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
+
+KEY = re.compile(r"[\x21-\x7e]{16,}")
+HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Access(StrEnum):
@@ -14,12 +21,46 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRules:
-    """`keys` are what X-API-Key may say; `origins` those of web pages, `*` any; `max_age_seconds` of Cache-Control."""
+    """`keys` are what X-API-Key may say; `origins` those of web pages, `*` any; `max_age_seconds` of Cache-Control.
+
+    Raises ValueError for an access that is none, and for keys or origins that nobody could show.
+    """
 
     access: Access = Access.PUBLIC
     keys: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     max_age_seconds: int = 1
+
+    def __post_init__(self) -> None:
+        # Also its name: what is no Access would be open to all.
+        object.__setattr__(self, "access", Access(self.access))
+        refuse_weak_keys(self.keys)
+        refuse_bad_origins(self.origins)
+        if self.access is Access.KEY and not self.keys:
+            raise ValueError("the access is by key, and there is none")
+
+
+def refuse_weak_keys(keys: Collection[str]) -> None:
+    """ValueError for keys that could be guessed, or not be sent in a header."""
+    if not all(KEY.fullmatch(key) for key in keys):
+        raise ValueError("must be keys of at least 16 visible ASCII characters, with commas and no spaces between them")
+
+
+def refuse_bad_origins(origins: Collection[str]) -> None:
+    """ValueError for what no browser would send as an Origin. Source: RFC 6454, section 6.2."""
+    if bad := [origin for origin in origins if origin != "*" and not _is_origin(origin)]:
+        raise ValueError(f"must be '*' or origins as browsers send them, like https://app.example, not {bad[0]!r}")
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        scheme, authority, *_ = urlsplit(text)
+        port = urlsplit(text).port
+    except ValueError:
+        return False
+    host = authority.removesuffix(f":{port}")
+    sendable = port is None or port != DEFAULT_PORTS.get(scheme)
+    return text == f"{scheme}://{authority}" and scheme in DEFAULT_PORTS and bool(HOST.fullmatch(host)) and sendable
 
 
 DEFAULT_RULES = EvaluationRules()

@@ -12,6 +12,7 @@ from gunicorn.http import wsgi
 from gunicorn.workers.gthread import ThreadWorker
 
 from flagsched.web.context import HEADERS
+from flagsched.web.errors import code_of
 
 SERVER = "flagsched"
 READ_SECONDS = 10
@@ -42,7 +43,12 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
         status, reason = HTTPStatus.BAD_REQUEST.value, HTTPStatus.BAD_REQUEST.phrase
     http_status = HTTPStatus(status)
     body = json.dumps(
-        {"error": http_status.name, "message": http_status.phrase, "details": None, "requestId": (made := uuid4().hex)}
+        {
+            "error": code_of(http_status),
+            "message": http_status.phrase,
+            "details": None,
+            "requestId": (made := uuid4().hex),
+        }
     )
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"

@@ -104,6 +104,21 @@ def test_if_nothing_is_known_yet_it_is_told_so_until_the_database_is_there(anyon
 
 
 @pytest.mark.usefixtures("_flag")
+def test_a_process_that_can_answer_is_ready_from_the_first_moment_without_a_database(
+    clock: ManualClock, anyone: FlaskClient, away: Away
+) -> None:
+    anyone.post(ONE, json=ADA)
+
+    with away():
+        ready = anyone.get("/readyz")
+        clock.advance(seconds=2)
+        later = anyone.get("/readyz")
+
+    assert (ready.status_code, ready.json) == (200, {"status": "ready", "degraded": True, "snapshotAgeSeconds": 0})
+    assert (later.status_code, later.json) == (200, {"status": "ready", "degraded": True, "snapshotAgeSeconds": 2})
+
+
+@pytest.mark.usefixtures("_flag")
 def test_it_is_told_once_that_the_database_is_away_and_once_that_it_is_back(
     clock: ManualClock, looking: Looking, told: list[Exception | None], away: Away
 ) -> None:

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from tests.e2e.test_bodies import exchange
 from tests.processes import ROOT, environment, free_port, started, until, web, worker
 
 
@@ -117,46 +117,6 @@ def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path)
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert not (tmp_path / "instance").exists()
-
-
-def exchange(address: str, request: bytes) -> bytes:
-    """What a server answers to these very bytes."""
-    host, _, port = address.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(request)
-        with suppress(ConnectionError):
-            return connection.makefile("rb").read()
-    return b""
-
-
-def chunked(address: str, token: str, body: bytes) -> bytes:
-    """What a server answers to a chunked body, sent as it is."""
-    head = (
-        f"POST /api/admin/flags HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nConnection: close\r\n"
-        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    )
-    return exchange(address, head.encode() + body)
-
-
-def chunk(body: bytes) -> bytes:
-    return f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (chunk(b'{"key": "small"}'), 201),
-        (chunk(b'{"key": "padded"}' + b" " * 300_000), 413),
-        (chunk(b"a" * 300_000), 413),
-        (b"zz\r\n{}\r\n0\r\n\r\n", 400),
-        (b"2\r\n{}XX0\r\n\r\n", 400),
-    ],
-    ids=["small", "padded", "large", "no-number", "no-end"],
-)
-def test_a_chunked_body_is_held_to_the_same_limit(sqlite_url: sa.URL, tmp_path: Path, body: bytes, status: int) -> None:
-    token = run_flagsched(sqlite_url, "token", "--subject", "ada").stdout.strip()
-    with web(sqlite_url, tmp_path / "web.log") as address:
-        assert chunked(address, f"Bearer {token}", body).split()[1:2] == [str(status).encode()]
 
 
 def get(path: bytes = b"/healthz", *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:

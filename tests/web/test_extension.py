@@ -113,6 +113,23 @@ def test_the_host_keeps_its_own_behaviour(host: Host, client: FlaskClient) -> No
     assert len(host.after) == 7
 
 
+@pytest.mark.parametrize("moment", ["before_request", "after_request"])
+def test_the_host_may_read_bodies_itself(host: Host, client: FlaskClient, moment: str) -> None:
+    read: list[bytes] = []
+
+    def note(answer: Any = None) -> Any:
+        read.append(request.get_data())
+        return answer
+
+    getattr(host.app, moment)(note)
+
+    created = client.post(ADMIN, json={"key": "x", "enabled": True}, headers=host.token() | {"Idempotency-Key": "k"})
+    told = client.post("/switches/ofrep/v1/evaluate/flags", json={"context": {}})
+
+    assert (created.status_code, told.status_code, len(told.json["flags"])) == (201, 200, 1)
+    assert read == [b'{"enabled": true, "key": "x"}', b'{"context": {}}']
+
+
 def test_the_host_plans_through_the_blueprint(host: Host, client: FlaskClient, engine: sa.Engine) -> None:
     created = client.post(ADMIN, json={"key": "x"}, headers=host.token())
     assert created.status_code == 201

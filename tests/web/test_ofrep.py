@@ -124,8 +124,14 @@ def test_another_media_type_a_missing_flag_and_another_method_are_told_as_json(a
     for key in ("nowhere", "a/b", "-", "%00"):
         missing = anyone.post(f"{ALL}/{key}", json=ADA)
         assert (missing.status_code, missing.json["errorCode"]) == (404, "FLAG_NOT_FOUND")
-    refused = anyone.get(ONE)
-    assert (refused.status_code, set(refused.headers["Allow"].split(", "))) == (405, {"OPTIONS", "POST"})
+    for path in (ONE, ALL):
+        for method in ("GET", "PUT", "PATCH", "DELETE"):
+            refused = anyone.open(path, method=method)
+            assert (refused.status_code, set(refused.headers["Allow"].split(", "))) == (405, {"OPTIONS", "POST"})
+            assert refused.json.keys() == {"errorDetails"}
+    for path in (f"{ALL}/", f"{ALL}//on", "/ofrep/", "/ofrep/v1/configuration", "/ofrep/v2/evaluate/flags"):
+        unknown = anyone.post(path, json=ADA)
+        assert (unknown.status_code, unknown.json.keys()) == (404, {"errorDetails"})
 
 
 def again(anyone: FlaskClient, answer: TestResponse, body: dict[str, Any] = ADA) -> TestResponse:

@@ -53,4 +53,5 @@ def _answer(moment: Moment, caller: str | None, told: Any, flag_key: str | None 
     answer = Response(status=HTTPStatus.NOT_MODIFIED) if is_known(etag, request) else jsonify(told)
     answer.headers.extend(may_be_kept(service().looking, moment, service().evaluation.max_age_seconds))
     answer.headers["ETag"] = etag
+    answer.vary.add("Authorization")
     return answer
