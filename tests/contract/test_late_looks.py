@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from threading import Event, Timer
+from threading import enumerate as enumerate_threads
 from time import monotonic
 
 import pytest
@@ -268,3 +269,15 @@ def test_notices_that_come_all_the_time_are_heard_fifty_times_a_second_at_most(s
     looking.close()
 
     assert 2 <= len(heard) <= 26
+
+
+def test_what_is_closed_looks_no_more(store: SqlStore) -> None:
+    others = set(enumerate_threads())
+    looking = Looking(store)
+    looking.at_once("production")
+    begun = [one for one in set(enumerate_threads()) - others if one.name == "looking"]
+
+    looking.close()
+
+    assert len(begun) == 1
+    until(lambda: not begun[0].is_alive(), seconds=5, what="its thread has ended")

@@ -44,13 +44,11 @@ def test_a_change_is_known_long_before_a_look_would_find_it(store: SqlStore, eng
 def test_whoever_was_deaf_is_told_that_something_may_have_changed(postgresql_url: sa.URL, engine: sa.Engine) -> None:
     heard: list[Notices | None] = []
     stopped = Event()
-    listening = Thread(target=listen, args=(engine, heard.append, stopped))
-    listening.start()
+    Thread(target=listen, args=(engine, heard.append, stopped), daemon=True).start()
     until(lambda: heard == [None], what="it listens")
 
     administer(postgresql_url, f"SELECT pg_terminate_backend(pid) {LISTENING}")
     until(lambda: len(heard) > 1, what="it listens again")
     stopped.set()
-    listening.join()
 
     assert heard == [None, None]
