@@ -49,8 +49,8 @@ def looks(statements: list[str]) -> int:
     return sum(statement.startswith(REVISIONS) for statement in statements)
 
 
-def enabled(looking: Looking) -> bool:
-    return looking.at_once("production").flags["new-checkout"].effective.state.enabled
+def enabled(looking: Looking, environment: str = "production") -> bool:
+    return looking.at_once(environment).flags["new-checkout"].effective.state.enabled
 
 
 @pytest.mark.usefixtures("_flag")
@@ -76,6 +76,48 @@ def test_names_that_somebody_invents_are_not_remembered(
     assert [one for one in statements if "FROM feature_flags" in one] == []
     clock.advance(seconds=2)
     assert [list(looking.at_once(name).flags) for name in invented] == [["new-checkout"]] * 10
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_database_that_has_gone_back_is_read_anew_at_once(
+    looking: Looking, engine: sa.Engine, clock: ManualClock
+) -> None:
+    assert enabled(looking)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE feature_flag_environments SET revision = revision - 1"))
+        connection.execute(sa.text("UPDATE feature_flags SET enabled = false, revision = revision - 1"))
+
+    clock.advance(seconds=1.5)
+
+    assert not enabled(looking)
+
+
+@pytest.mark.usefixtures("_flag")
+def test_only_what_has_changed_is_read(looking: Looking, engine: sa.Engine, clock: ManualClock) -> None:
+    assert enabled(looking)
+
+    with recorded(engine) as statements:
+        clock.advance(seconds=200)
+        assert enabled(looking)
+
+    assert [one for one in statements if "FROM feature_flags WHERE" in one] == []
+
+
+@pytest.mark.usefixtures("_flag")
+def test_not_all_is_read_anew_at_one_time(
+    looking: Looking, engine: sa.Engine, store: SqlStore, clock: ManualClock
+) -> None:
+    names = [f"environment-{n}" for n in range(20)]
+    for name in names:
+        create_flag(a_new_flag(environment=name, enabled=True), by=ADMIN, store=store)
+    clock.advance(seconds=2)
+    assert all(enabled(looking, name) for name in names)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE feature_flags SET enabled = false"))
+
+    clock.advance(seconds=270)
+
+    assert {enabled(looking, name) for name in names} == {True, False}
 
 
 @pytest.mark.usefixtures("_flag")

@@ -87,6 +87,17 @@ def test_a_clock_that_is_set_back_is_followed_at_the_next_look(
     assert -ROUNDING <= world.behind <= timedelta(seconds=0.001) + ROUNDING
 
 
+def test_a_clock_that_is_set_back_by_less_than_a_look_takes_is_followed_after_some() -> None:
+    world = World()
+    world.look(0.001, 0.001)
+
+    world.ahead -= 0.5
+    for _ in range(10):
+        world.look(1, 1)
+
+    assert -ROUNDING <= world.behind <= timedelta(seconds=1) + ROUNDING
+
+
 def test_a_clock_that_is_set_forward_is_followed_at_the_next_look() -> None:
     world = World()
     world.look(0.001, 0.001)

@@ -1,0 +1,283 @@
+"""Looks that fail, hang or come late, and a clock that is set back: who waits for them, and what is told meanwhile."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from threading import Event, Timer
+from threading import enumerate as enumerate_threads
+from time import monotonic
+
+import pytest
+import sqlalchemy as sa
+
+from flagsched.database.clock import HostClock
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import DatabaseUnavailable
+from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.updates import Updates
+from flagsched.usecases.flags import create_flag, edit_flag
+from flagsched.usecases.looking import Looking
+from flagsched.usecases.schedules import cancel_schedule, plan_schedules
+from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
+from tests.processes import PATIENCE_SECONDS, until
+
+OFF = FlagEdit(Updates(enabled=False))
+
+
+class Hindered(HostClock):
+    """The clock of a database that can be away, hang, be set, or have something happen after a look's snapshot."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(lambda: clock() + self.ahead)
+        self.ahead = timedelta(0)
+        self.begun = 0
+        self.away = False
+        self.answers = Event()
+        self.answers.set()
+        self.meanwhile: list[Callable[[], object]] = []
+
+    def at_begin(self, connection: sa.Connection) -> datetime:
+        self.begun += 1
+        if self.away:
+            raise DatabaseUnavailable("away")
+        self.answers.wait(PATIENCE_SECONDS)
+        at = super().at_begin(connection)
+        connection.execute(sa.text("SELECT count(*) FROM feature_flags"))
+        return at
+
+    def exactly(self, connection: sa.Connection) -> datetime:
+        while self.meanwhile:
+            self.meanwhile.pop(0)()
+        return super().exactly(connection)
+
+
+@pytest.fixture
+def database(clock: ManualClock) -> Iterator[Hindered]:
+    database = Hindered(clock)
+    yield database
+    database.answers.set()
+
+
+@pytest.fixture
+def late(engine: sa.Engine, store: SqlStore, clock: ManualClock, database: Hindered) -> Iterator[Looking]:
+    """It knows a flag that is on."""
+    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
+    looking = Looking(SqlStore(engine, database), monotonic=lambda: clock().timestamp())
+    assert enabled(looking)
+    yield looking
+    looking.close()
+
+
+def enabled(looking: Looking, environment: str = "production") -> bool:
+    return looking.at_once(environment).flags["new-checkout"].effective.state.enabled
+
+
+def switch_off(store: SqlStore, environment: str = "production") -> None:
+    edit_flag(FlagName(environment, "new-checkout"), OFF, by=ADMIN, store=store)
+
+
+def plan_off(store: SqlStore, seconds: float) -> Callable[[], object]:
+    """Plan to switch the flag off; gives what cancels it."""
+    changes = [a_change(after(seconds), enabled=False)]
+    (made,) = plan_schedules(CHECKOUT, changes, batch=False, by=ADMIN, store=store)
+    return lambda: cancel_schedule(CHECKOUT, made.schedule.id, by=ADMIN, store=store)
+
+
+def seconds_of(ask: Callable[[], object]) -> float:
+    """How long the answer takes, by a real clock."""
+    began_at = monotonic()
+    ask()
+    return monotonic() - began_at
+
+
+def test_no_answer_rests_on_a_look_that_is_older_than_a_second(
+    late: Looking, store: SqlStore, clock: ManualClock
+) -> None:
+    switch_off(store)
+
+    clock.advance(seconds=1.5)
+
+    assert not enabled(late)
+
+
+def test_nor_does_it_once_the_database_was_away_and_is_back(
+    late: Looking, store: SqlStore, clock: ManualClock, database: Hindered
+) -> None:
+    database.away = True
+    clock.advance(seconds=2)
+    assert enabled(late)
+    database.away = False
+    until(lambda: not late.stale, seconds=5, what="back")
+    switch_off(store)
+
+    clock.advance(seconds=1.5)
+
+    assert not enabled(late)
+
+
+def test_a_late_look_is_waited_for(late: Looking, store: SqlStore, clock: ManualClock, database: Hindered) -> None:
+    database.answers.clear()
+    switch_off(store)
+    clock.advance(seconds=2)
+    release = Timer(0.2, database.answers.set)
+    release.start()
+
+    told = enabled(late)
+    release.join()
+
+    assert told is False
+
+
+def test_at_an_instant_a_look_that_hangs_is_not_waited_for_any_longer(
+    late: Looking, store: SqlStore, clock: ManualClock, database: Hindered
+) -> None:
+    plan_off(store, 10)
+    clock.advance(seconds=9.5)
+    assert enabled(late)
+    database.answers.clear()
+
+    clock.advance(seconds=0.5)
+    took = seconds_of(lambda: enabled(late))
+
+    assert not enabled(late)
+    assert took < 0.3
+
+
+def test_only_the_first_waits_for_a_look_that_hangs(late: Looking, clock: ManualClock, database: Hindered) -> None:
+    database.answers.clear()
+    clock.advance(seconds=2)
+
+    first = seconds_of(lambda: enabled(late))
+    others = seconds_of(lambda: [enabled(late) for _ in range(5)])
+
+    assert first >= 0.4
+    assert others < 0.4
+
+
+def test_while_the_database_is_away_no_answer_asks_it(late: Looking, clock: ManualClock, database: Hindered) -> None:
+    database.away = True
+    clock.advance(seconds=2)
+    assert enabled(late)
+    before = database.begun
+
+    assert all(enabled(late) for _ in range(200))
+
+    assert database.begun <= before + 3
+
+
+def test_while_the_database_is_away_nobody_waits_for_an_environment_that_was_not_there(
+    late: Looking, clock: ManualClock, database: Hindered
+) -> None:
+    database.answers.clear()
+    clock.advance(seconds=2)
+    assert enabled(late)
+
+    took = seconds_of(lambda: late.at_once("invented"))
+
+    assert late.at_once("invented").flags == {}
+    assert took < 1
+
+
+def test_while_the_database_is_away_an_environment_that_is_there_but_not_known_is_not_told_as_empty(
+    late: Looking, store: SqlStore, clock: ManualClock, database: Hindered
+) -> None:
+    create_flag(a_new_flag(environment="staging", enabled=True), by=ADMIN, store=store)
+    clock.advance(seconds=2)
+    assert enabled(late)
+    database.away = True
+
+    with pytest.raises(DatabaseUnavailable):
+        late.at_once("staging")
+    database.away = False
+
+    assert enabled(late, "staging")
+
+
+def test_whoever_asks_first_once_the_database_is_there_is_answered(
+    engine: sa.Engine, store: SqlStore, clock: ManualClock, database: Hindered
+) -> None:
+    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
+    database.away = True
+    new = Looking(SqlStore(engine, database), monotonic=lambda: clock().timestamp())
+    with pytest.raises(DatabaseUnavailable):
+        new.at_once("production")
+
+    database.away = False
+    told = enabled(new)
+    new.close()
+
+    assert told
+
+
+def test_what_is_known_is_as_old_as_the_beginning_of_its_look(
+    engine: sa.Engine, clock: ManualClock, database: Hindered
+) -> None:
+    slow = Looking(SqlStore(engine, database), monotonic=lambda: clock().timestamp())
+    database.meanwhile.append(lambda: clock.advance(seconds=2))
+
+    slow.at_once("production")
+    age_seconds = slow.age_seconds
+    slow.close()
+
+    assert age_seconds == 2
+
+
+def test_of_two_instants_that_a_look_began_between_it_tells_the_first_alone(
+    late: Looking, store: SqlStore, clock: ManualClock, database: Hindered
+) -> None:
+    cancel = plan_off(store, 10.1)
+    plan_schedules(CHECKOUT, [a_change(after(10), rollout_percentage=7)], batch=False, by=ADMIN, store=store)
+    clock.advance(seconds=8)
+    assert enabled(late)
+    database.meanwhile += [cancel, lambda: clock.advance(seconds=0.2)]
+
+    clock.advance(seconds=2)
+    told = enabled(late)
+
+    assert clock() == after(10.2)
+    assert told is True
+
+
+def test_what_was_told_is_not_taken_back_when_the_clock_is_set_back(
+    engine: sa.Engine, late: Looking, store: SqlStore, clock: ManualClock, database: Hindered
+) -> None:
+    plan_off(store, 10)
+    clock.advance(seconds=11)
+    assert not enabled(late)
+
+    database.ahead = timedelta(seconds=-5)
+    plan_off(SqlStore(engine, database), 100)
+    clock.advance(seconds=2)
+
+    assert late.at_once("production").flags["new-checkout"].next_change_at == after(100)
+    assert not enabled(late)
+
+
+def test_notices_that_come_all_the_time_are_heard_fifty_times_a_second_at_most(store: SqlStore) -> None:
+    heard: list[float] = []
+    done = Event()
+
+    def notify(hear: Callable[[object], None], stopped: Event) -> None:
+        began_at = monotonic()
+        while monotonic() < began_at + 0.5 and not stopped.is_set():
+            hear(None)
+            heard.append(monotonic())
+        done.set()
+
+    looking = Looking(store, listen=notify)
+    looking.at_once("production")
+    assert done.wait(PATIENCE_SECONDS)
+    looking.close()
+
+    assert 2 <= len(heard) <= 26
+
+
+def test_what_is_closed_looks_no_more(store: SqlStore) -> None:
+    others = set(enumerate_threads())
+    looking = Looking(store)
+    looking.at_once("production")
+    begun = [one for one in set(enumerate_threads()) - others if one.name == "looking"]
+
+    looking.close()
+
+    assert len(begun) == 1
+    until(lambda: not begun[0].is_alive(), seconds=5, what="its thread has ended")
