@@ -4,7 +4,7 @@ import gc
 import tracemalloc
 from collections.abc import Callable
 from itertools import count
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from benchmarks import databases, seeds
 from benchmarks.driver import connect
 from benchmarks.figures import Figure, interleaved
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.looking import Looking
+from flagsched.usecases.known import Known
 
 FLAGS, EACH = 10_000, 2
 ENVIRONMENT = "production"
@@ -35,18 +35,22 @@ ROWS = """
 PLANNED_ROWS = "SELECT flag_id, seq, scheduled_at, updates FROM feature_flag_schedules"
 
 
-class Looked(Looking):
-    """Looks when it is told to, in the thread that tells it."""
+class Looked:
+    """What is known of an environment, after looks in the thread that asks for them."""
 
-    def know(self) -> None:
-        """Look at an environment that was asked for."""
-        self._asked_for.add(ENVIRONMENT)
-        self._look()
+    def __init__(self, engine: sa.Engine) -> None:
+        self._known = Known(SqlStore(engine), monotonic)
+
+    def look(self) -> None:
+        """Take in what has changed."""
+        self._known.look([ENVIRONMENT])
+        if self._known.problem:
+            raise self._known.problem
 
     @property
     def revision(self) -> int:
         """Of what is known."""
-        return self._current[ENVIRONMENT].moment.snapshot.revision
+        return self._known.current[ENVIRONMENT].moment.snapshot.revision
 
 
 def measure() -> list[Figure]:
@@ -63,17 +67,16 @@ def measure() -> list[Figure]:
 
 
 def _reload(engine: sa.Engine, driver: Any) -> Figure:
-    looking = Looked(SqlStore(engine))
-    looking.know()
+    looked = _looked(engine)
     flags = count(1)
 
     def look() -> None:
-        before = looking.revision
-        looking.know()
-        assert looking.revision == before + 1
+        before = looked.revision
+        looked.look()
+        assert looked.revision == before + 1
 
     def ours() -> float:
-        looking.know()  # What was changed for the ceiling.
+        looked.look()  # What was changed for the ceiling.
         return _milliseconds(driver, flags, look)
 
     return interleaved(
@@ -130,9 +133,9 @@ def _megabytes(make: Callable[[], object]) -> float:
 
 
 def _looked(engine: sa.Engine) -> Looked:
-    looking = Looked(SqlStore(engine))
-    looking.know()
-    return looking
+    looked = Looked(engine)
+    looked.look()
+    return looked
 
 
 def _rows(driver: Any) -> list[list[tuple[Any, ...]]]:

@@ -64,8 +64,10 @@ def _connect(engine: sa.Engine) -> Any:
 
 
 def _hear_from(connection: Any, hear: Callable[[Notices | None], None], stopped: Event) -> None:
+    heard = select.poll()  # It takes any number of a socket, which select.select does not.
+    heard.register(connection, select.POLLIN)
     while not stopped.is_set():
-        select.select([connection], [], [], LOOK_SECONDS)
+        heard.poll(LOOK_SECONDS * 1000)
         connection.poll()
         notices, connection.notifies[:] = list(connection.notifies), []
         if notices:
@@ -76,7 +78,7 @@ def _hear_from(connection: Any, hear: Callable[[Notices | None], None], stopped:
 def _wake_at(payload: str) -> datetime | None:
     # Anybody may notify on our channel: what is not a plan of ours is passed over.
     try:
-        notice = json.loads(payload)
-        return datetime.fromisoformat(notice["wakeAt"])
-    except (KeyError, TypeError, ValueError):
+        wake_at = datetime.fromisoformat(json.loads(payload)["wakeAt"])
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
+    return wake_at if wake_at.tzinfo else None

@@ -12,7 +12,7 @@ from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
-from flagsched.database.engine import READING, set_for_transaction
+from flagsched.database.engine import READING, leave_to_parents, set_for_transaction
 from flagsched.database.errors import AWAY, translate
 from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
@@ -93,6 +93,7 @@ class SqlStore:
 
         `timeouts` are PostgreSQL's own, to be set for each transaction where the connections have others.
         """
+        leave_to_parents(engine)
         self._seconds = seconds
         self._timeouts = timeouts
         on_sqlite = engine.dialect.name == "sqlite"

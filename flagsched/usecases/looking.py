@@ -1,52 +1,34 @@
-"""Snapshots that are kept up to date: one thread of each process looks whether something has changed."""
+"""What is known, kept up to date: one thread of each process looks whether something has changed."""
 
 import os
-import random
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from threading import Condition, Event, Lock, Thread
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition, Event, Thread
 from time import monotonic
 
-from flagsched.domain.errors import DatabaseUnavailable, Unavailable
-from flagsched.domain.snapshot import Moment, Snapshot, moment, snapshot_of
-from flagsched.ports import Reading, Store
-from flagsched.usecases.present import Present
+from flagsched.domain.snapshot import Moment, Snapshot, moment
+from flagsched.ports import Store
+from flagsched.usecases.known import NEVER, OLDEST_SECONDS, Known
 
 LOOK_SECONDS = 0.5
-OLDEST_SECONDS = 1.0
-"""No answer rests on an older look, unless the database is away."""
 AT_ONCE_SECONDS = 0.05
 """How long an answer at an instant waits for a look from past it; one that is late for other reasons, LOOK_SECONDS."""
 FIRST_SECONDS = 4.8
 HEAR_SECONDS = 0.02
-WHOLE_SECONDS = (240.0, 300.0)
-"""How often everything is read anew, since rows can be changed by hand."""
-NEVER = float("-inf")
-UNKNOWN = "the database does not answer, and nothing of it is known yet"
-UNREADABLE = "what is in the database can't be read, and nothing of it is known yet"
-
 
 Listen = Callable[[Callable[[object], None], Event], None]
 """Calls a function whenever something may have changed, until the event is set."""
 Tell = Callable[[Exception | None], None]
-"""Is told why looks begin to fail, and None when they succeed again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """A moment, until when it may be told, and when all of it is read anew, by the process's own monotonic clock."""
-
-    moment: Moment
-    ends_at: float
-    whole_at: float
+"""Is told what is wrong when looks begin to fail, and None when all is well again."""
 
 
 class Looking:
     """What is known of each environment that was asked for.
 
-    The first question in a process, forked or not, begins a thread, which goes on by itself.
+    The first question in a process, forked or not, begins a thread, which goes on by itself until `close`, or until
+    nobody has a use for it any more.
     """
 
     def __init__(
@@ -67,19 +49,14 @@ class Looking:
 
     def begin(self) -> None:
         """Know nothing yet, in a process that has none of its parent's threads."""
-        self._present = Present(self._monotonic)
-        self._current: dict[str, Current] = {}
-        self._asked_for: set[str] = set()
-        self._revisions: Mapping[str, int] = {}
-        self._good_at = NEVER
-        self._away = self._failing = False
-        self._trouble: Unavailable = DatabaseUnavailable(UNKNOWN)
-        self._publishing = Lock()
+        self._known = Known(self._store, self._monotonic)
+        self._current = self._known.current
+        self._waiting: Counter[str] = Counter()
         self._looks = Condition()
         self._begun = self._over = 0
-        self._wanted = False
-        self._stopped = Event()
+        self._wanted, self._stopped = Event(), Event()
         self._thread: Thread | None = None
+        weakref.finalize(self, _stop, self._stopped, self._wanted)
 
     def at_once(self, environment: str) -> Moment:
         """What an environment is now; empty if there is none. DatabaseUnavailable if nothing is known yet."""
@@ -92,7 +69,7 @@ class Looking:
     @property
     def age_seconds(self) -> float:
         """How old what is known is: infinite if nothing is."""
-        return self._monotonic() - self._good_at
+        return self._known.age_seconds
 
     @property
     def knows(self) -> bool:
@@ -101,146 +78,137 @@ class Looking:
 
     @property
     def stale(self) -> bool:
-        """Is what it knows older than it should be, since the database is away?"""
+        """Is what it knows older than it should be, since the database is away or can't be read?"""
         return self.knows and self.age_seconds > OLDEST_SECONDS
 
     def seconds_left(self, told: Moment) -> float:
         """For how long what was told still is so, as far as it is known now."""
-        return self._present.passes(told.until) - self._monotonic()
+        return self._known.present.passes(told.until) - self._monotonic()
 
     def wake(self) -> None:
         """Look soon: something may have changed."""
-        with self._looks:
-            self._wanted = True
-            self._looks.notify_all()
+        self._wanted.set()
 
     def close(self) -> None:
         """Look no more, and know from then on what was known then. Waits for the end of a look that has begun."""
-        self._stopped.set()
-        self.wake()
+        _stop(self._stopped, self._wanted)
         if self._thread is not None:
             self._thread.join()
 
     def _first(self, environment: str) -> Moment:
-        if self._failing and self._good_at == NEVER:
-            # The thread tries again by itself: nobody else need wait for it.
-            raise self._trouble
-        recent = self._away or self.age_seconds < OLDEST_SECONDS
-        if not (recent and self._revisions and environment not in self._revisions):
-            self._asked_for.add(environment)
-            self._look_now(FIRST_SECONDS)
-        if (current := self._current.get(environment)) is not None:
-            return current.moment
-        if self._good_at == NEVER or environment in self._revisions:
-            raise self._trouble
+        known, asked_at = self._known, self._monotonic()
+        if not self._is_missing(environment):
+            with self._named(environment):
+                # Of a database that does not answer all have heard by now: nobody waits for it as long as the first.
+                self._look_now(LOOK_SECONDS if known.problem else FIRST_SECONDS)
+                with known.publishing:
+                    current = self._current.get(environment)
+                    missing = known.reached_at >= asked_at and environment not in known.revisions
+            if current is not None:
+                return current.moment
+            if not missing:
+                raise known.refusal()
         # Whoever invents names must not make us remember them.
-        self._asked_for.discard(environment)
-        return moment(Snapshot(environment), self._present.now())
+        return moment(Snapshot(environment), known.present.now())
+
+    def _is_missing(self, environment: str) -> bool:
+        """Is it known well enough that there is none? While the database is away, as of then."""
+        known = self._known
+        return known.reached_at != NEVER and (known.away or known.is_recent) and environment not in known.revisions
+
+    @contextmanager
+    def _named(self, environment: str) -> Iterator[None]:
+        """Have each look find out about an environment, as long as somebody waits for that."""
+        with self._looks:
+            self._waiting[environment] += 1
+        try:
+            yield
+        finally:
+            with self._looks:
+                self._waiting -= Counter([environment])
 
     def _next(self, environment: str) -> Moment:
-        asked_at = self._monotonic()
-        if not self._look_now(AT_ONCE_SECONDS if self.age_seconds < OLDEST_SECONDS else LOOK_SECONDS):
-            self._away = True
-        with self._publishing:
+        known, asked_at = self._known, self._monotonic()
+        if not self._has_looked(environment):
+            known.away = True
+        with known.publishing:
             current = self._current[environment]
             # A look that began since is an answer, though another instant has come meanwhile.
-            if self._good_at < asked_at and self._monotonic() >= current.ends_at:
-                self._publish(current.moment.snapshot, current.whole_at, self._present.now())
+            if known.reached_at < asked_at and self._monotonic() >= current.ends_at:
+                known.publish(current.moment.snapshot, current.whole_at, known.present.now())
             return self._current[environment].moment
 
-    def _look_now(self, seconds: float) -> bool:
-        """Wait for a look that begins from here on; has it come?"""
+    def _has_looked(self, environment: str) -> bool:
+        """Wait for a look that will do, but not for long; has it come?"""
+        seconds = AT_ONCE_SECONDS if self._known.is_recent else LOOK_SECONDS
+        if not self._current[environment].moment.is_over(self._known.present.now()):
+            # What is known is only too old: a look that is under way is younger.
+            if not self._look_now(seconds, under_way=True):
+                return False
+            if self._monotonic() < self._current[environment].ends_at:
+                return True
+        return self._look_now(seconds)
+
+    def _look_now(self, seconds: float, *, under_way: bool = False) -> bool:
+        """Wait for a look that begins from here on, or one that is under way; has it come?"""
         with self._looks:
             if self._stopped.is_set():
                 return False
-            self._begin_thread()
-            awaited = self._begun + 1
-            self._wanted = True
-            self._looks.notify_all()
+            awaited = self._begun if under_way and self._begun > self._over else self._begun + 1
+            self._wanted.set()
+            self._begin_threads()
             return self._looks.wait_for(lambda: self._over >= awaited, seconds)
 
-    def _begin_thread(self) -> None:
-        if self._thread is None and self._listen is not None:
-            Thread(target=self._listen, args=(self._hear, self._stopped), daemon=True, name="listening").start()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=self._go_on, daemon=True, name="looking")
-            self._thread.start()
+    def _begin_threads(self) -> None:
+        if self._thread is None:
+            wanted, stopped = self._wanted, self._stopped
+            self._thread = _begin(_go_on, weakref.ref(self), wanted, stopped, name="looking")
+            if self._listen is not None:
+                _begin(self._listen, lambda _: _hear(wanted, stopped), stopped, name="listening")
 
-    def _hear(self, heard: object) -> None:
-        del heard
-        self.wake()
-        # What comes in the next moment is seen by one look.
-        self._stopped.wait(HEAR_SECONDS)
-
-    def _go_on(self) -> None:
-        while not self._stopped.is_set():
-            with self._looks:
-                self._looks.wait_for(lambda: self._wanted, LOOK_SECONDS)
-                self._wanted = False
-                self._begun += 1
-            self._look()
-            with self._looks:
-                self._over = self._begun
-                self._looks.notify_all()
-
-    def _look(self) -> None:
-        try:
-            self._take_in()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the database or with a row, answers go on
-            self._away = True
-            self._trouble = error if isinstance(error, Unavailable) else DatabaseUnavailable(UNREADABLE, str(error))
-            if not self._failing:
-                self._tell(error)
-            self._failing = True
-        else:
-            if self._failing:
-                self._tell(None)
-            self._failing = False
-
-    def _take_in(self) -> None:
-        began_at = self._monotonic()
-        with self._store.reading() as work:
-            asked_at = self._monotonic()
-            told = work.now()
-            arrived_at = self._monotonic()
-            revisions = work.snapshots.revisions()
-            # One that is known, and has no revision any more, was removed by hand.
-            names = [name for name in list(self._asked_for) if name in revisions or name in self._current]
-            read = [self._read(work, name, revisions.get(name, 0)) for name in names]
-        with self._publishing:
-            self._present.note(asked_at, told, arrived_at)
-            self._revisions, self._good_at, self._away = revisions, began_at, False
-            for snapshot, whole_at in read:
-                # Not later than it was when this look began: the first answer past an instant wants one from past it.
-                self._publish(snapshot, whole_at, work.at)
-
-    def _read(self, work: Reading, environment: str, revision: int) -> tuple[Snapshot, float]:
-        current = self._current.get(environment)
-        now = self._monotonic()
-        if current is None or now > current.whole_at or revision < current.moment.snapshot.revision:
-            whole = snapshot_of(environment, revision, work.snapshots.whole(environment))
-            return whole, now + random.uniform(*WHOLE_SECONDS)  # noqa: S311 - a jitter
-        known = current.moment.snapshot
-        if revision == known.revision:
-            return known, current.whole_at
-        return known.updated(work.snapshots.changed_since(environment, known.revision), revision), current.whole_at
-
-    def _publish(self, snapshot: Snapshot, whole_at: float, at: datetime) -> None:
-        known = self._current.get(snapshot.environment)
-        told = _told(snapshot, at, known.moment if known else None)
-        ends_at = self._present.passes(told.until)
-        if not self._away:
-            ends_at = min(ends_at, self._good_at + OLDEST_SECONDS)
-        self._current[snapshot.environment] = Current(told, ends_at, whole_at)
+    def look(self) -> None:
+        """In the one thread that looks."""
+        before = self._known.problem
+        with self._looks:
+            self._begun += 1
+            names = list(self._waiting)
+        self._known.look(names)
+        if (self._known.problem is None) != (before is None):
+            self._tell(self._known.problem)
+        with self._looks:
+            self._over = self._begun
+            self._looks.notify_all()
 
 
-def _told(snapshot: Snapshot, at: datetime, before: Moment | None) -> Moment:
-    if before is None:
-        return moment(snapshot, at)
-    if before.snapshot is snapshot and not before.is_over(at):
-        return before
-    # Time never goes backward for whoever asks.
-    return moment(snapshot, max(at, before.at), before)
+def _begin(work: Callable[..., None], *given: object, name: str) -> Thread:
+    thread = Thread(target=work, args=given, daemon=True, name=name)
+    thread.start()
+    return thread
+
+
+def _stop(stopped: Event, wanted: Event) -> None:
+    stopped.set()
+    wanted.set()
+
+
+def _hear(wanted: Event, stopped: Event) -> None:
+    wanted.set()
+    # What comes in the next moment is seen by one look.
+    stopped.wait(HEAR_SECONDS)
+
+
+def _go_on(ref: "weakref.ref[Looking]", wanted: Event, stopped: Event) -> None:
+    """Look each half second, and when it is wanted, as long as somebody else has a use for it."""
+    began_at = NEVER
+    while True:
+        wanted.wait(max(0.0, began_at + LOOK_SECONDS - monotonic()))
+        wanted.clear()
+        looking = ref()
+        if looking is None or stopped.is_set():
+            return
+        began_at = monotonic()
+        looking.look()
+        del looking
 
 
 EVERY: "weakref.WeakSet[Looking]" = weakref.WeakSet()

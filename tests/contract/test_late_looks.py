@@ -51,10 +51,8 @@ class Hindered(HostClock):
 
 
 @pytest.fixture
-def database(clock: ManualClock) -> Iterator[Hindered]:
-    database = Hindered(clock)
-    yield database
-    database.answers.set()
+def database(clock: ManualClock) -> Hindered:
+    return Hindered(clock)
 
 
 @pytest.fixture
@@ -64,6 +62,7 @@ def late(engine: sa.Engine, store: SqlStore, clock: ManualClock, database: Hinde
     looking = Looking(SqlStore(engine, database), monotonic=lambda: clock().timestamp())
     assert enabled(looking)
     yield looking
+    database.answers.set()
     looking.close()
 
 

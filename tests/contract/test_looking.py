@@ -21,7 +21,6 @@ from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
 from flagsched.usecases.schedules import cancel_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
-from tests.processes import until
 from tests.recorder import recorded
 
 ALL = "/ofrep/v1/evaluate/flags"
@@ -121,23 +120,38 @@ def test_not_all_is_read_anew_at_one_time(
 
 
 @pytest.mark.usefixtures("_flag")
-def test_a_forked_process_knows_nothing_of_its_parent_and_looks_by_itself(
-    engine: sa.Engine, store: SqlStore, looking: Looking
+def test_forked_processes_know_nothing_of_their_parent_and_look_by_themselves(
+    store: SqlStore, looking: Looking, clock: ManualClock
 ) -> None:
     assert enabled(looking)
     edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
-    engine.dispose()
 
-    child = os.fork()
-    if child == 0:
-        engine.dispose(close=False)
-        answer = enabled(looking)
-        its_own = [thread.name for thread in threading.enumerate()].count("looking")
-        os._exit(0 if (answer, its_own) == (False, 1) else 1)
+    def looks_by_itself() -> bool:
+        answers = set()
+        for _ in range(20):
+            answers.add(enabled(looking))
+            clock.advance(seconds=2)
+        return answers == {False} and [one.name for one in threading.enumerate()].count("looking") == 1
 
-    ended = psutil.Process(child).wait(timeout=5)
-    assert ended == 0
-    until(lambda: not enabled(looking), seconds=5, what="the parent looks on")
+    # All at once, beside their parent: whoever shared a connection with another would read his answers.
+    children = [in_a_fork(looks_by_itself) for _ in range(6)]
+    for _ in range(20):
+        clock.advance(seconds=2)
+        looking.at_once("production")
+    ended = [psutil.Process(child).wait(timeout=20) for child in children]
+
+    assert ended == [0] * 6
+    assert not enabled(looking)
+
+
+def in_a_fork(succeeds: Callable[[], bool]) -> int:
+    """Have a child of this process do something, and end with 0 if it succeeds; gives its id."""
+    if child := os.fork():
+        return child
+    try:
+        os._exit(0 if succeeds() else 1)
+    finally:
+        os._exit(2)
 
 
 @pytest.mark.usefixtures("_flag")
