@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from threading import Event, Timer
 from threading import enumerate as enumerate_threads
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 import sqlalchemy as sa
@@ -268,6 +268,27 @@ def test_notices_that_come_all_the_time_are_heard_fifty_times_a_second_at_most(s
     looking.close()
 
     assert 2 <= len(heard) <= 26
+
+
+class Far(HostClock):
+    """The clock of a database that takes long to answer, by a real clock."""
+
+    def at_begin(self, connection: sa.Connection) -> datetime:
+        sleep(0.3)
+        return super().at_begin(connection)
+
+
+def test_over_a_slow_connection_nobody_waits_for_a_look_but_the_first(engine: sa.Engine) -> None:
+    far = Looking(SqlStore(engine, Far()))
+    far.at_once("production")
+    began_at = monotonic()
+    took = []
+
+    while monotonic() < began_at + 3:
+        took.append(seconds_of(lambda: far.at_once("production")))
+    far.close()
+
+    assert max(took) < 0.15
 
 
 def test_what_is_closed_looks_no_more(store: SqlStore) -> None:

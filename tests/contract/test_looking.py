@@ -1,5 +1,6 @@
 """One thread looks for all who ask: how often, how late, and what is told while the database is away."""
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from flask.testing import FlaskClient
 
 from flagsched.database.clock import HostClock
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.domain.flags import FlagEdit
+from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
 from flagsched.usecases.schedules import cancel_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
+from tests.processes import until
 from tests.recorder import recorded
 
 ALL = "/ofrep/v1/evaluate/flags"
@@ -228,3 +230,42 @@ def test_a_cancel_that_comes_between_a_looks_snapshot_and_its_clock_is_honoured(
 
     assert clock() == after(10.1)
     assert first is True
+
+
+@pytest.mark.usefixtures("_flag")
+def test_an_environment_is_known_to_all_who_ask_for_it_while_it_is_created(store: SqlStore) -> None:
+    looking = Looking(store)
+    names = [f"environment-{n}" for n in range(4)]
+
+    def ask(name: str) -> bool:
+        while not (flags := looking.at_once(name).flags):
+            pass
+        return flags["new-checkout"].effective.state.enabled
+
+    for name in names:
+        with ThreadPoolExecutor(8) as threads:
+            told = [threads.submit(ask, name) for _ in range(8)]
+            create_flag(a_new_flag(environment=name, enabled=True), by=ADMIN, store=store)
+        assert [one.result() for one in told] == [True] * 8
+    for name in names:
+        edit_flag(FlagName(name, "new-checkout"), OFF, by=ADMIN, store=store)
+
+    until(lambda: not any(enabled(looking, name) for name in names), seconds=5, what="all changes are known")
+    looking.close()
+
+
+@pytest.mark.usefixtures("_flag")
+def test_what_nobody_has_a_use_for_any_more_looks_no_more(store: SqlStore) -> None:
+    others = set(threading.enumerate())
+
+    def listen(_: object, stopped: threading.Event) -> None:
+        stopped.wait()
+
+    looking = Looking(store, listen=listen)
+    assert enabled(looking)
+    begun = {one for one in set(threading.enumerate()) - others if one.name in {"looking", "listening"}}
+
+    del looking
+
+    assert len(begun) == 2
+    until(lambda: gc.collect() >= 0 and not any(one.is_alive() for one in begun), seconds=5, what="both have ended")

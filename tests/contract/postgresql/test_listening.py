@@ -1,5 +1,6 @@
 """Hearing of changes at once, and again after a time of deafness."""
 
+from datetime import UTC, datetime
 from statistics import median
 from threading import Event, Thread
 from time import monotonic
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 
 from flagsched.bootstrap.extension import open_looking
 from flagsched.database.notices import Notices, listen
+from flagsched.database.revisions import CHANNEL
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.updates import Updates
@@ -52,3 +54,23 @@ def test_whoever_was_deaf_is_told_that_something_may_have_changed(postgresql_url
     stopped.set()
 
     assert heard == [None, None]
+
+
+NONSENSE = ["''", "repeat('[', 7999)", """'{"wakeAt": "2096-06-01T12:00:00"}'""", """'{"wakeAt": 7}'""", "'[]'"]
+PLANNED = datetime(2096, 6, 1, 12, tzinfo=UTC)
+
+
+def test_notices_that_say_nothing_end_no_listening(engine: sa.Engine) -> None:
+    heard: list[Notices | None] = []
+    stopped = Event()
+    Thread(target=listen, args=(engine, heard.append, stopped), daemon=True).start()
+    until(lambda: heard == [None], what="it listens")
+
+    with engine.begin() as connection:
+        # In one transaction, so that they come together.
+        for payload in [*NONSENSE, f"""'{{"wakeAt": "{PLANNED.isoformat()}"}}'"""]:
+            connection.exec_driver_sql(f"SELECT pg_notify('{CHANNEL}', {payload})")
+    until(lambda: len(heard) > 1, what="heard")
+    stopped.set()
+
+    assert heard == [None, Notices(PLANNED)]
