@@ -36,7 +36,7 @@ class Guard:
     beside: Sequence[str] = (READ, RECORD)
 
 
-GUARDS = [
+RECORDING_GUARDS = [
     Guard(
         "the claim locks no key",
         [f"{LOCKS}an_open_foreign_key_check_does_not_hide_a_flag_from_the_worker"],

