@@ -1,6 +1,6 @@
 """OpenFeature clients, and what they see of a change at its instant."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import sleep
@@ -39,9 +39,10 @@ def told(client: OpenFeatureClient, key: str, targeting_key: str | None = "ada")
     return details.value, details.reason, details.variant, details.error_code
 
 
-def those_within(key: str, percentage: int) -> list[str]:
+def those_within(key: str, percentage: int, users: Sequence[str] = USERS) -> list[str]:
     """The users whom a percentage holds, as docs/evaluation.md says."""
-    return [one for one in USERS if murmur3(f"{key}/{one}", 0, signed=False) % 10000 < percentage * 100]
+    named = {one: f"{key}/{one}".encode("utf-8", "surrogatepass") for one in users}
+    return [one for one in users if murmur3(named[one], 0, signed=False) % 10000 < percentage * 100]
 
 
 def between_looks(*, seconds: int = 2) -> datetime:

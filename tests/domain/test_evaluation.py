@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from mmh3 import hash as murmur3
 
 from flagsched.domain.evaluation import Evaluation, Evaluator, Reason, bucket
 from flagsched.domain.flags import FlagName
@@ -13,7 +14,10 @@ from flagsched.domain.timeline import EffectiveFlag
 from tests.builders import a_flag, a_state
 from tests.processes import ROOT
 
-keys = st.text(max_size=20)
+# st.text() alone makes lone surrogates nearly never, whatever its alphabet.
+odd_texts = st.lists(st.characters() | st.characters(categories=["Cs"]), max_size=20).map("".join)
+texts = st.text(st.characters(codec="ascii"), max_size=20) | st.text(max_size=20) | odd_texts
+users = texts.filter(len)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 
 
@@ -27,6 +31,11 @@ def an_evaluator(
     state = a_state(enabled=enabled, percentage=percentage)
     flag = a_flag(state=state, name=FlagName("production", key))
     return Evaluator(EffectiveFlag(flag, state, None, materialized=True), overrides or {})
+
+
+def expected_bucket(key: str, user: str) -> int:
+    """As docs/evaluation.md says, by bytes: the library would crash the process on a lone surrogate."""
+    return int(murmur3(f"{key}/{user}".encode("utf-8", "surrogatepass"), 0, signed=False) % 10_000)
 
 
 APART = {"ada": True, "bob": False}
@@ -50,14 +59,34 @@ def test_the_value_and_its_reason(enabled: bool, percentage: int, user: str | No
     assert an_evaluator(enabled=enabled, percentage=percentage, overrides=APART).evaluate(user) == expected
 
 
-@given(key=names, user=st.text(min_size=1, max_size=20), percentage=st.integers(1, 99))
-def test_a_percentage_is_of_the_buckets_below_it(key: str, user: str, percentage: int) -> None:
-    told = an_evaluator(key=key, percentage=percentage).evaluate(user)
+@given(key=texts, user=texts)
+@example(key="new-checkout", user="\ud800")
+def test_whatever_is_asked_of_has_a_bucket(key: str, user: str) -> None:
+    assert bucket(key, user) == expected_bucket(key, user)
 
-    assert told == Evaluation(value=bucket(key, user) < percentage * 100, reason=Reason.SPLIT)
+
+@given(key=names, user=users, percentage=st.integers(1, 99), overrides=st.sampled_from([{}, {"u" * 21: True}]))
+@example(key="new-checkout", user="\ud800", percentage=50, overrides={})
+def test_a_percentage_is_of_the_buckets_below_it(
+    key: str, user: str, percentage: int, overrides: dict[str, bool]
+) -> None:
+    told = an_evaluator(key=key, percentage=percentage, overrides=overrides).evaluate(user)
+
+    assert told == Evaluation(value=expected_bucket(key, user) < percentage * 100, reason=Reason.SPLIT)
 
 
-@given(key=names, user=st.text(min_size=1, max_size=20), low=st.integers(0, 100), more=st.integers(0, 100))
+@pytest.mark.parametrize("overrides", [{}, APART], ids=["nobody set apart", "some set apart"])
+@pytest.mark.parametrize("user", ["user-{}", "üser-{}"])
+def test_a_percentage_ends_between_two_buckets(user: str, overrides: dict[str, bool]) -> None:
+    flag = an_evaluator(percentage=30, overrides=overrides)
+    by_bucket = {expected_bucket(flag.key, one): one for one in map(user.format, range(100_000))}
+
+    told = [flag.evaluate(by_bucket[number]).value for number in (0, 2999, 3000, 9999)]
+
+    assert told == [True, True, False, False]
+
+
+@given(key=names, user=users, low=st.integers(0, 100), more=st.integers(0, 100))
 def test_raising_a_percentage_takes_the_flag_from_nobody(key: str, user: str, low: int, more: int) -> None:
     before = an_evaluator(key=key, percentage=low).evaluate(user).value
     after = an_evaluator(key=key, percentage=min(low + more, 100)).evaluate(user).value

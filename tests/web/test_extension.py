@@ -153,6 +153,17 @@ def test_the_host_plans_through_the_blueprint(host: Host, client: FlaskClient, e
     assert host.after == [201, 201, *[200] * (len(host.after) - 2)]
 
 
+def test_the_host_answers_openfeature_too(host: Host, client: FlaskClient) -> None:
+    client.post(ADMIN, json={"key": "x", "enabled": True}, headers=host.token())
+    ofrep, asked = "/switches/ofrep/v1/evaluate/flags", {"context": {"targetingKey": "ada"}}
+
+    one, every, none = (client.post(f"{ofrep}{path}", json=asked).json for path in ("/x", "", "/none"))
+
+    assert (one["key"], one["value"], one["reason"]) == ("x", True, "STATIC")
+    assert every == {"flags": [one]}
+    assert none["errorCode"] == "FLAG_NOT_FOUND"
+
+
 def test_a_host_that_answers_before_us_has_its_answer_kept(host: Host, client: FlaskClient) -> None:
     structlog.contextvars.bind_contextvars(request_id="the host's", tenant="seven")
     host.app.before_request(lambda: ("closed for the night", 403) if request.path.startswith("/switches") else None)

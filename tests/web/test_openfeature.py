@@ -79,6 +79,29 @@ def test_a_flag_that_is_missing_is_as_the_application_says(flags: FlagSched) -> 
     assert [one for one in USERS if flags.is_enabled("some", one)] == those_within("some", 30)
 
 
+@pytest.mark.usefixtures("admin")
+def test_a_user_may_be_any_text(flags: FlagSched) -> None:
+    odd = [f"\ud800{n}\udfff" for n in range(40)]
+
+    enabled = [one for one in odd if flags.is_enabled("some", one)]
+    evaluated = [one for one in odd if flags.evaluate("some", one).evaluation.value]
+
+    assert enabled == evaluated == those_within("some", 30, odd)
+    assert 0 < len(enabled) < len(odd)
+
+
+@pytest.mark.parametrize("percentage", [0, 50, 100])
+def test_a_user_that_is_no_text_is_refused_whatever_the_percentage(
+    flags: FlagSched, admin: FlaskClient, percentage: int
+) -> None:
+    create(admin, key="half", enabled=True, rolloutPercentage=percentage)
+    number: Any = 42
+
+    for ask in (flags.is_enabled, flags.evaluate):
+        with pytest.raises(TypeError, match="user_id must be a str"):
+            ask("half", number)
+
+
 def test_a_process_without_routes_sees_a_change_at_its_instant(flags: FlagSched, admin: FlaskClient) -> None:
     instant = between_looks()
     plan = {"scheduledAt": instant.isoformat(), "updates": {"enabled": True}}
