@@ -30,7 +30,7 @@ FlagschedError
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 # A tree that mirrors the request: field names and list indices at the nodes, lists of reasons at the leaves.
@@ -242,6 +242,12 @@ class Unavailable(FlagschedError):
     def __init__(self, message: str, cause: str = "") -> None:
         super().__init__(message)
         self.cause = cause or message
+
+    def again(self) -> Self:
+        """The same for somebody else, without the traceback of whom it was raised for."""
+        same = type(self).__new__(type(self), *self.args)
+        vars(same).update(vars(self))
+        return same
 
 
 class FlagBusy(Unavailable):

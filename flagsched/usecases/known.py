@@ -1,7 +1,6 @@
 """What a process knows of its environments: the snapshots of its looks at the database, each as a moment."""
 
 from collections.abc import Callable, Collection, Mapping
-from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from random import uniform
@@ -65,7 +64,7 @@ class Known:
     def refusal(self) -> Unavailable:
         """Why somebody can't be answered; a new one for each, who adds his own traceback."""
         if isinstance(self.problem, Unavailable):
-            return copy(self.problem)
+            return self.problem.again()
         return DatabaseUnavailable(UNREADABLE, str(self.problem)) if self.problem else DatabaseUnavailable(UNKNOWN)
 
     def look(self, names: Collection[str]) -> None:
