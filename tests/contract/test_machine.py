@@ -329,7 +329,6 @@ def test_whatever_is_done_in_whatever_order_it_is_as_the_plain_model_says(
         settings=settings(
             max_examples=30,
             stateful_step_count=40,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
