@@ -1,6 +1,7 @@
 """Feature-flag changes planned ahead: on time, in order, exactly once, and all of it recorded.
 
-`FlagSched` brings it into a Flask app; `create_app` makes the standalone web app; `__version__` is this release.
+`FlagSched` brings it into a Flask app, with `EvaluationRules` for who may ask through OFREP; `create_app` makes the
+standalone web app; `__version__` is this release.
 """
 
 from importlib import import_module
@@ -11,11 +12,16 @@ from flagsched.version import __version__
 if TYPE_CHECKING:
     from flagsched.bootstrap.extension import FlagSched
     from flagsched.bootstrap.web import create_app
+    from flagsched.web.rules import EvaluationRules
 
-__all__ = ["FlagSched", "__version__", "create_app"]
+__all__ = ["EvaluationRules", "FlagSched", "__version__", "create_app"]
 
 # Looked up when first asked for, so that the worker, which needs none of it, imports no Flask.
-OFFERED = {"FlagSched": "flagsched.bootstrap.extension", "create_app": "flagsched.bootstrap.web"}
+OFFERED = {
+    "EvaluationRules": "flagsched.web.rules",
+    "FlagSched": "flagsched.bootstrap.extension",
+    "create_app": "flagsched.bootstrap.web",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import context
 from flask import current_app, has_app_context
 
+from flagsched.database.engine import make_file
 from flagsched.database.migrations import configure_arguments
 
 
@@ -21,7 +22,9 @@ given = context.config.attributes.get("connection")
 if given is not None:
     migrate_on(given)
 elif has_app_context():
-    with current_app.extensions["migrate"].db.engine.begin() as connection:
+    engine = current_app.extensions["migrate"].db.engine
+    make_file(engine)
+    with engine.begin() as connection:
         migrate_on(connection)
 else:
     raise RuntimeError("run 'flagsched db upgrade' or 'flask --app wsgi db upgrade'")

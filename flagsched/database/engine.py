@@ -113,6 +113,7 @@ def _postgresql_arguments(limits: Limits) -> dict[str, Any]:
 def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
     """Have SQLite begin transactions as we say, and PostgreSQL's connections looked at before they are used."""
     if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "do_connect", _refuse_missing)
         sa.event.listen(engine, "connect", _open_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     else:
@@ -202,6 +203,21 @@ def _limit_behind_a_pooler(timeouts: Mapping[str, str], connection: sa.Connectio
     # What was asked for at the start did not reach the connection that this transaction has.
     if connection.info[POOLED]:
         set_for_transaction(connection, timeouts)
+
+
+def make_file(engine: sa.Engine) -> None:
+    """Make SQLite's file, empty, if there is none: for whoever then makes the tables."""
+    if engine.dialect.name == "sqlite":
+        Path(str(engine.url.database)).touch()
+
+
+def _refuse_missing(dialect: sa.Dialect, record: object, arguments: list[Any], named: dict[str, Any]) -> None:
+    # SQLite would make an empty database where a path is misspelt, or its file was moved.
+    del dialect, record, named
+    if not Path(arguments[0]).exists():
+        error = sqlite3.OperationalError(f"there is no file {arguments[0]}; 'flagsched db upgrade' makes it")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
 
 
 def _open_sqlite(connection: sqlite3.Connection, record: object) -> None:

@@ -9,6 +9,7 @@ from alembic import command
 from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 
+from flagsched.database.engine import make_file
 from flagsched.database.schema import VERSION_TABLE
 from flagsched.database.tables import metadata
 from flagsched.database.types import StoredUpdates, UTCDateTime
@@ -34,6 +35,7 @@ def migrations_folder() -> Path:
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Bring the schema up to `revision`."""
+    make_file(engine)
     _run(engine, lambda config: command.upgrade(config, revision))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flagsched.domain.errors import FlagschedError
+from flagsched.domain.errors import Unavailable
 from flagsched.domain.instants import rfc3339
 from flagsched.ports import Overdue, Page, Reading, Store
 
@@ -35,8 +35,9 @@ def examine(store: Store, host_now: datetime) -> list[Finding]:
                 _overdue(work),
                 *_invariants(work),
             ]
-    except FlagschedError as error:
-        return [Finding("schema", ok=False, message=error.message)]
+    except Unavailable as error:
+        causes = [] if error.cause == error.message else error.cause.splitlines()
+        return [Finding("schema", ok=False, message=error.message, examples=causes)]
 
 
 def repair(store: Store) -> list[str]:

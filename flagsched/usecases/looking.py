@@ -27,8 +27,8 @@ Tell = Callable[[Exception | None], None]
 class Looking:
     """What is known of each environment that was asked for.
 
-    The first question in a process, forked or not, begins a thread, which goes on by itself until `close`, or until
-    nobody has a use for it any more.
+    The first question in a process, forked or not, or `expect`, begins a thread, which goes on by itself until
+    `close`, or until nobody has a use for it any more.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Looking:
         self._known = Known(self._store, self._monotonic)
         self._current = self._known.current
         self._waiting: Counter[str] = Counter()
+        self._expected: set[str] = set()
         self._looks = Condition()
         self._begun = self._over = 0
         self._wanted, self._stopped = Event(), Event()
@@ -66,10 +67,22 @@ class Looking:
             return self._first(environment)
         return current.moment if self._monotonic() < current.ends_at else self._next(environment)
 
+    def expect(self, environment: str) -> None:
+        """Know an environment from the next look on, before anybody asks for it. Waits for nothing."""
+        with self._looks:
+            self._expected.add(environment)
+            self._wanted.set()
+            self._begin_threads()
+
     @property
     def age_seconds(self) -> float:
         """How old what is known is: infinite if nothing is."""
         return self._known.age_seconds
+
+    @property
+    def problem(self) -> Exception | None:
+        """What was wrong with the last look."""
+        return self._known.problem
 
     @property
     def knows(self) -> bool:
@@ -168,13 +181,13 @@ class Looking:
 
     def look(self) -> None:
         """In the one thread that looks."""
-        before = self._known.problem
+        before = self.problem
         with self._looks:
             self._begun += 1
-            names = list(self._waiting)
+            names = self._expected | self._waiting.keys()
         self._known.look(names)
-        if (self._known.problem is None) != (before is None):
-            self._tell(self._known.problem)
+        if (self.problem is None) != (before is None):
+            self._tell(self.problem)
         with self._looks:
             self._over = self._begun
             self._looks.notify_all()

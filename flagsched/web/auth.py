@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jwt
 import structlog
-from flask import request
+from flask import current_app, request
 from flask_jwt_extended import create_access_token, get_jwt, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException
 
@@ -91,6 +91,9 @@ def _identified() -> tuple[Mapping[str, Any], str]:
 
 def verified_claims() -> Mapping[str, Any]:
     """The claims of the request's token as the app's JWTManager verifies it; Unauthenticated."""
+    if "flask-jwt-extended" not in current_app.extensions:
+        log.error("this app has no JWTManager to verify tokens with, and was given no claims=")
+        raise Unauthenticated(NEEDED)
     try:
         verify_jwt_in_request()
     except (JWTExtendedException, jwt.PyJWTError) as error:

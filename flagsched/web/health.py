@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from flagsched.domain.errors import DatabaseUnavailable
+from flagsched.domain.errors import DatabaseUnavailable, SchemaOutdated
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT
 from flagsched.web.api.blueprint import StrictBlueprint
 from flagsched.web.context import service, store
 from flagsched.web.schemas.health import ReadinessView, StatusView
@@ -23,6 +24,10 @@ def healthz() -> dict[str, str]:
 def readyz() -> dict[str, Any]:
     """Tell whether the process can serve: from a database that answers and fits, or at least from a snapshot."""
     looking = service().looking
+    # Whoever is ready can do without the database from here on.
+    looking.at_once(DEFAULT_ENVIRONMENT)
+    if isinstance(looking.problem, SchemaOutdated):
+        raise looking.problem.again()
     # Once it is known to be away, nobody waits to hear it again.
     degraded = looking.stale or not _database_answers(can_do_without=looking.knows)
     return {"status": "ready", "degraded": degraded, "age": round(looking.age_seconds) if degraded else 0}

@@ -11,7 +11,8 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers.gthread import ThreadWorker
 
-from flagsched.web.context import HEADERS
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT
+from flagsched.web.context import EXTENSION, HEADERS, Service
 from flagsched.web.errors import code_of
 
 SERVER = "flagsched"
@@ -28,6 +29,13 @@ class JsonWorker(ThreadWorker):
         wsgi.SERVER = SERVER  # type: ignore[attr-defined]
         util.write_error = write_error  # type: ignore[assignment]
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """In the process that serves: have it answer without the database from soon on, whoever asks first."""
+        super().load_wsgi()
+        found: Service | None = getattr(self.wsgi, "extensions", {}).get(EXTENSION)
+        if found is not None:
+            found.looking.expect(DEFAULT_ENVIRONMENT)
 
     def handle(self, conn: Any) -> Any:
         """In a thread of the pool, which nobody holds for long by sending nothing."""

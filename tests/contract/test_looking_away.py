@@ -119,6 +119,32 @@ def test_a_process_that_can_answer_is_ready_from_the_first_moment_without_a_data
 
 
 @pytest.mark.usefixtures("_flag")
+def test_a_process_that_was_ready_can_answer_without_a_database_though_nobody_has_asked_it_yet(
+    clock: ManualClock, anyone: FlaskClient, away: Away
+) -> None:
+    assert anyone.get("/readyz").get_json()["degraded"] is False
+
+    with away():
+        clock.advance(seconds=2)
+        told = anyone.post(ONE, json=ADA)
+
+    assert (told.status_code, told.get_json()["value"]) == (200, True)
+
+
+@pytest.mark.usefixtures("_flag")
+def test_what_is_expected_is_known_before_anybody_asks(store: SqlStore, away: Away) -> None:
+    expecting = Looking(store)
+
+    expecting.expect("production")
+    until(lambda: expecting.knows, seconds=5, what="known")
+    with away():
+        told = enabled(expecting)
+    expecting.close()
+
+    assert told
+
+
+@pytest.mark.usefixtures("_flag")
 def test_it_is_told_once_that_the_database_is_away_and_once_that_it_is_back(
     clock: ManualClock, looking: Looking, told: list[Exception | None], away: Away
 ) -> None:

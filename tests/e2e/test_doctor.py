@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -64,3 +65,13 @@ def test_the_doctor_says_that_the_database_is_away() -> None:
     assert told.returncode == 1
     assert "WRONG schema: the database does not answer" in told.stdout
     assert "Traceback" not in told.stderr
+
+
+def test_a_misspelt_path_makes_no_empty_database(tmp_path: Path) -> None:
+    missing = tmp_path / "mispelt.db"
+
+    told = doctor(sa.make_url(f"sqlite:///{missing}"), "--repair")
+
+    assert told.returncode == 1
+    assert f"there is no file {missing}; 'flagsched db upgrade' makes it" in told.stdout
+    assert not missing.exists()

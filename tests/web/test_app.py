@@ -23,8 +23,10 @@ from flagsched.config import read_web_settings
 from flagsched.database import migrations
 from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
-from tests.builders import SECRET
+from flagsched.usecases.flags import create_flag
+from tests.builders import ADMIN, SECRET, a_new_flag
 from tests.conftest import web_settings
+from tests.processes import until
 from tests.rows import count
 
 PUBLIC = {
@@ -260,19 +262,34 @@ def test_a_strange_request_id_is_replaced(anyone: FlaskClient, asked: str) -> No
 
 
 def test_a_process_is_ready_when_its_database_answers_and_fits(url: sa.URL) -> None:
-    client = create_app(web_settings(url)).test_client()
-    assert client.get("/readyz").json == {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0}
+    settings = web_settings(url)
+    warm = create_app(settings).test_client()
+    assert warm.get("/readyz").json == {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0}
 
     engine = open_engine(url, Limits())
     migrations.downgrade(engine, "base")
     engine.dispose()
 
-    for path in ("/readyz", "/api/config/flags"):
+    fresh = create_app(settings).test_client()
+    for client, path in ((warm, "/readyz"), (fresh, "/readyz"), (fresh, "/api/config/flags")):
         answer = client.get(path)
         assert (answer.status_code, answer.json["error"]) == (503, "SCHEMA_OUTDATED")
         assert "flagsched db upgrade" in answer.json["message"]
         assert int(answer.headers["Retry-After"]) > 0
-    assert client.get("/healthz").status_code == 200
+    assert fresh.get("/healthz").status_code == 200
+
+
+def test_a_process_that_was_ready_without_the_schema_of_its_release_is_ready_no_more(
+    url: sa.URL, engine: sa.Engine
+) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=SqlStore(engine))
+    client = create_app(web_settings(url)).test_client()
+    assert client.get("/readyz").status_code == 200
+    migrations.downgrade(engine, "base")
+
+    until(lambda: "Flagsched-Snapshot-Age" in client.get("/api/config/flags").headers, what="it is noticed")
+
+    assert client.get("/readyz").json["error"] == "SCHEMA_OUTDATED"
 
 
 def test_a_process_without_its_database_says_so() -> None:

@@ -274,3 +274,15 @@ assert app.test_client().get("/api/admin/flags").status_code == 500
 def test_it_needs_one_database(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either url= or engine="):
         FlagSched(**given)
+
+
+def test_without_a_jwt_manager_nobody_is_an_admin_and_the_log_says_why(
+    sqlite_url: sa.URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Flask("bare")
+    FlagSched(app, url=sqlite_url.render_as_string(hide_password=False))
+
+    answer = app.test_client().get("/api/admin/flags", headers={"Authorization": "Bearer a.b.c"})
+
+    assert (answer.status_code, answer.json["error"]) == (401, "UNAUTHORIZED")
+    assert "no JWTManager" in caplog.text
