@@ -10,32 +10,31 @@ import sqlalchemy as sa
 
 from flagsched.database.flags import LIVE, SELECTED, flag_of
 from flagsched.database.tables import environments, flags, is_pending, overrides, schedules
+from flagsched.domain.flags import Flag
 from flagsched.domain.overrides import OverrideType
 from flagsched.domain.schedules import Planned
 from flagsched.domain.snapshot import FlagPlan, plans_of
 
+FEW = 100
 IN_ENVIRONMENT = flags.c.environment == sa.bindparam("environment_")
 ALL = sa.and_(IN_ENVIRONMENT, LIVE)
 CHANGED = sa.and_(IN_ENVIRONMENT, flags.c.revision > sa.bindparam("revision_"))
+THESE = flags.c.id.in_(sa.bindparam("ids", expanding=True))
 REVISIONS = sa.select(environments.c.name, environments.c.revision)
+ALL_FLAGS, CHANGED_FLAGS = (SELECTED.where(wanted).order_by(flags.c.key) for wanted in (ALL, CHANGED))
 
 
-def _flags(wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    return SELECTED.where(wanted).order_by(flags.c.key)
+def _plans(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """What is pending, and the overrides, of these flags."""
+    pending = (schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
+    set_apart = (overrides.c[name] for name in ("flag_id", "user_id", "override_type"))
+    return (
+        sa.select(*pending).join(flags).where(wanted, is_pending),
+        sa.select(*set_apart).join(flags).where(wanted),
+    )
 
 
-def _pending(wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    columns = (schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
-    return sa.select(*columns).join(flags).where(wanted, is_pending)
-
-
-def _overrides(wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    columns = (overrides.c[name] for name in ("flag_id", "user_id", "override_type"))
-    return sa.select(*columns).join(flags).where(wanted)
-
-
-READ_ALL = (_flags(ALL), _pending(ALL), _overrides(ALL))
-READ_CHANGED = (_flags(CHANGED), _pending(CHANGED), _overrides(CHANGED))
+OF_ALL, OF_CHANGED, OF_THESE = _plans(ALL), _plans(CHANGED), _plans(THESE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +49,25 @@ class Snapshots:
 
     def whole(self, environment: str) -> list[FlagPlan]:
         """See `ports.SnapshotReader`."""
-        return self._read(READ_ALL, {"environment_": environment})
+        given = {"environment_": environment}
+        return self._with_plans(self._flags(ALL_FLAGS, given), OF_ALL, given)
 
     def changed_since(self, environment: str, revision: int) -> list[FlagPlan]:
         """See `ports.SnapshotReader`."""
-        return self._read(READ_CHANGED, {"environment_": environment, "revision_": revision})
+        given = {"environment_": environment, "revision_": revision}
+        changed = self._flags(CHANGED_FLAGS, given)
+        if len(changed) > FEW:
+            return self._with_plans(changed, OF_CHANGED, given)
+        # No index goes by revision, since each edit would have to change it: one search for them is enough.
+        return self._with_plans(changed, OF_THESE, {"ids": [flag.id for flag in changed]})
 
-    def _read(self, queries: tuple[sa.Select[Any], ...], given: Mapping[str, Any]) -> list[FlagPlan]:
-        read_flags, read_pending, read_overrides = queries
-        found = [flag_of(row) for row in self.connection.execute(read_flags, given)]
+    def _flags(self, query: sa.Select[Any], given: Mapping[str, Any]) -> list[Flag]:
+        return [flag_of(row) for row in self.connection.execute(query, given)]
+
+    def _with_plans(
+        self, found: list[Flag], queries: tuple[sa.Select[Any], sa.Select[Any]], given: Mapping[str, Any]
+    ) -> list[FlagPlan]:
+        read_pending, read_overrides = queries
         pending: dict[UUID, list[Planned]] = defaultdict(list)
         for flag_id, seq, scheduled_at, updates in self.connection.execute(read_pending, given):
             pending[flag_id].append(Planned(seq, scheduled_at, updates))

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import compress
+from operator import is_not
 from typing import Any, Self
 from uuid import UUID
 
@@ -43,7 +45,7 @@ class Snapshot:
             # Another flag may have its key by now.
             if plan.flag.archived_at is not None and _has(plans, plan.flag):
                 del plans[plan.flag.name.key]
-        return type(self)(self.environment, revision, plans if plans.keys() <= self.plans.keys() else _sorted(plans))
+        return type(self)(self.environment, revision, plans if live.keys() <= self.plans.keys() else _sorted(plans))
 
 
 def snapshot_of(environment: str, revision: int, plans: Iterable[FlagPlan]) -> Snapshot:
@@ -91,15 +93,22 @@ def moment(snapshot: Snapshot, at: datetime, before: Moment | None = None) -> Mo
     if before is None or before.snapshot.plans.keys() != snapshot.plans.keys():
         flags = {key: plan.at(at) for key, plan in snapshot.plans.items()}
         return Moment(snapshot, at, flags, _until(flags), sum(flag.digest for flag in flags.values()) % DIGESTS)
-    known, over = before.snapshot.plans, before.is_over(at)
-    changed = {
-        key: plan.at(at)
-        for key, plan in snapshot.plans.items()
-        if known[key] is not plan or (over and not _lasts(before.flags[key], at))
-    }
+    plans, known = snapshot.plans, before.snapshot.plans
+    # In one order, since both are by key.
+    keys = set(compress(plans, map(is_not, plans.values(), known.values())))
+    if before.is_over(at):
+        keys.update(key for key, flag in before.flags.items() if not _lasts(flag, at))
+    changed = {key: plans[key].at(at) for key in keys}
     flags = before.flags | changed
     more = sum(flag.digest - before.flags[key].digest for key, flag in changed.items())
-    return Moment(snapshot, at, flags, _until(flags), (before.digest + more) % DIGESTS)
+    return Moment(snapshot, at, flags, _until_after(before, changed, flags), (before.digest + more) % DIGESTS)
+
+
+def _until_after(before: Moment, changed: Mapping[str, Evaluator], flags: Mapping[str, Evaluator]) -> datetime | None:
+    if any(before.flags[key].next_change_at == before.until for key in changed):
+        return _until(flags)
+    # Whichever was to change first has not been changed.
+    return min((one for one in (before.until, _until(changed)) if one is not None), default=None)
 
 
 def _until(flags: Mapping[str, Evaluator]) -> datetime | None:

@@ -15,11 +15,14 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from flagsched.database.clock import HostClock
+from flagsched.database.snapshot import FEW
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.overrides import NewOverride, OverrideType
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
+from flagsched.usecases.overrides import set_override
 from flagsched.usecases.schedules import cancel_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
 from tests.processes import until
@@ -102,6 +105,25 @@ def test_only_what_has_changed_is_read(looking: Looking, engine: sa.Engine, cloc
         assert enabled(looking)
 
     assert [one for one in statements if "FROM feature_flags WHERE" in one] == []
+
+
+@pytest.mark.parametrize("number", [3, FEW + 5])
+def test_all_that_has_changed_between_two_looks_is_known_with_its_plans_and_users(
+    store: SqlStore, looking: Looking, clock: ManualClock, number: int
+) -> None:
+    names = [FlagName("production", f"flag-{n}") for n in range(number)]
+    for name in [*names, CHECKOUT]:
+        create_flag(a_new_flag(name.key, enabled=True, rollout_percentage=0), by=ADMIN, store=store)
+    assert len(looking.at_once("production").flags) == number + 1
+    for name in names:
+        plan_schedules(name, [a_change(after(100), enabled=False)], batch=False, by=ADMIN, store=store)
+        set_override(name, NewOverride("ada", OverrideType.INCLUDE), by=ADMIN, store=store)
+
+    clock.advance(seconds=2)
+    told = looking.at_once("production").flags
+
+    assert all((told[n.key].next_change_at, told[n.key].evaluate("ada").value) == (after(100), True) for n in names)
+    assert (told["new-checkout"].next_change_at, told["new-checkout"].evaluate("ada").value) == (None, False)
 
 
 @pytest.mark.usefixtures("_flag")
