@@ -2,7 +2,9 @@
 
 from tests.guard_list import Guard
 
+UNREADABLE = "contract/test_unreadable.py::test_"
 AWAY = "contract/test_looking_away.py::test_"
+FORKS = "contract/test_forks.py::test_"
 LATE = "contract/test_late_looks.py::test_"
 LOOKING = "contract/test_looking.py::test_"
 SNAPSHOT = "domain/test_snapshot.py::test_"
@@ -29,7 +31,13 @@ SNAPSHOT_GUARDS = [
             f"{LATE}of_two_instants_that_a_look_began_between_it_tells_the_first_alone",
             f"{LOOKING}a_cancel_that_comes_between_a_looks_snapshot_and_its_clock_is_honoured",
         ],
-        [(KNOWN, "self.publish(snapshot, whole_at, work.at)", "self.publish(snapshot, whole_at, self.present.now())")],
+        [
+            (
+                KNOWN,
+                "self.publish(snapshot, whole_at, began_at, work.at)",
+                "self.publish(snapshot, whole_at, began_at, self.present.now())",
+            )
+        ],
         BESIDE,
     ),
     Guard(
@@ -46,7 +54,7 @@ SNAPSHOT_GUARDS = [
     ),
     Guard(
         "a row is its own environment's trouble",
-        [f"{AWAY}a_row_that_cannot_be_read_is_the_trouble_of_its_own_environment"],
+        [f"{UNREADABLE}a_row_that_cannot_be_read_is_the_trouble_of_its_own_environment"],
         [(KNOWN, "as error:  # noqa: BLE001 - a row", "as error:\n                raise  # noqa: BLE001 - a row")],
         BESIDE,
     ),
@@ -58,8 +66,14 @@ SNAPSHOT_GUARDS = [
     ),
     Guard(
         "a fork shares no connection",
-        [f"{LOOKING}forked_processes_know_nothing_of_their_parent_and_look_by_themselves[postgresql]"],
-        [("flagsched/database/engine.py", "engine.dispose(close=False)", "pass")],
+        [f"{FORKS}forked_processes_know_nothing_of_their_parent_and_look_by_themselves[postgresql]"],
+        [("flagsched/database/forking.py", "engine.dispose(close=False)", "pass")],
+        BESIDE,
+    ),
+    Guard(
+        "a fork inherits no locks of SQLite",
+        [f"{FORKS}what_a_child_writes_stays_whatever_becomes_of_its_parent[sqlite]"],
+        [("flagsched/database/forking.py", "            engine.dispose()\n", "            pass\n")],
         BESIDE,
     ),
 ]

@@ -1,9 +1,7 @@
 """Opening a database: URLs as hosts write them, timeouts, and what SQLite must be told."""
 
-import os
 import select
 import sqlite3
-import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -127,23 +125,6 @@ def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
 def open_engine(url: sa.URL, limits: Limits) -> sa.Engine:
     """An engine that connects when it is first used: so it may be opened before a fork."""
     return prepare(sa.create_engine(url, **engine_options(url, limits)), limits)
-
-
-def leave_to_parents(engine: sa.Engine) -> None:
-    """In each process that is forked from now on, `engine` opens connections of its own."""
-    SHARED.add(engine)
-
-
-def _leave_to_parents() -> None:
-    for engine in SHARED:
-        # Kept, since it is not ours to close what the parent goes on with.
-        LEFT.append(engine.pool)
-        engine.dispose(close=False)
-
-
-SHARED: "weakref.WeakSet[sa.Engine]" = weakref.WeakSet()
-LEFT: list[sa.Pool] = []
-os.register_at_fork(after_in_child=_leave_to_parents)
 
 
 def insert_for(dialect: str, table: sa.Table) -> Any:

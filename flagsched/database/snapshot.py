@@ -1,13 +1,15 @@
 """What a snapshot is made of, read in the one transaction that its revision is read in."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from flagsched.database.errors import translate
 from flagsched.database.flags import LIVE, SELECTED, flag_of
 from flagsched.database.tables import environments, flags, is_pending, overrides, schedules
 from flagsched.domain.flags import Flag
@@ -37,6 +39,15 @@ def _plans(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[An
 OF_ALL, OF_CHANGED, OF_THESE = _plans(ALL), _plans(CHANGED), _plans(THESE)
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Here already, since whoever reads tells the database's trouble from that of a row."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise translate(error) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshots:
     """Implements `ports.SnapshotReader`."""
@@ -50,16 +61,18 @@ class Snapshots:
     def whole(self, environment: str) -> list[FlagPlan]:
         """See `ports.SnapshotReader`."""
         given = {"environment_": environment}
-        return self._with_plans(self._flags(ALL_FLAGS, given), OF_ALL, given)
+        with _translated():
+            return self._with_plans(self._flags(ALL_FLAGS, given), OF_ALL, given)
 
     def changed_since(self, environment: str, revision: int) -> list[FlagPlan]:
         """See `ports.SnapshotReader`."""
         given = {"environment_": environment, "revision_": revision}
-        changed = self._flags(CHANGED_FLAGS, given)
-        if len(changed) > FEW:
-            return self._with_plans(changed, OF_CHANGED, given)
-        # No index goes by revision, since each edit would have to change it: one search for them is enough.
-        return self._with_plans(changed, OF_THESE, {"ids": [flag.id for flag in changed]})
+        with _translated():
+            changed = self._flags(CHANGED_FLAGS, given)
+            if len(changed) > FEW:
+                return self._with_plans(changed, OF_CHANGED, given)
+            # No index goes by revision, since each edit would have to change it: one search for them is enough.
+            return self._with_plans(changed, OF_THESE, {"ids": [flag.id for flag in changed]})
 
     def _flags(self, query: sa.Select[Any], given: Mapping[str, Any]) -> list[Flag]:
         return [flag_of(row) for row in self.connection.execute(query, given)]

@@ -1,7 +1,7 @@
 """Transactions: those that only read, those that may write, and which clock each looks at."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -12,9 +12,10 @@ from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
-from flagsched.database.engine import READING, leave_to_parents, set_for_transaction
+from flagsched.database.engine import READING, set_for_transaction
 from flagsched.database.errors import AWAY, translate
 from flagsched.database.flags import Flags, FlagStatements
+from flagsched.database.forking import SQLITE, leave_to_parents
 from flagsched.database.history import History
 from flagsched.database.invariants import Invariants
 from flagsched.database.overrides import Overrides
@@ -97,6 +98,7 @@ class SqlStore:
         self._seconds = seconds
         self._timeouts = timeouts
         on_sqlite = engine.dialect.name == "sqlite"
+        self._gate = SQLITE.passed if on_sqlite else nullcontext
         self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
         self._flags = FlagStatements(engine.dialect.name, self._clock)
         self._writing = engine.execution_options(**WRITE_OPTIONS[engine.dialect.name])
@@ -144,7 +146,7 @@ class SqlStore:
     @contextmanager
     def _connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
         try:
-            with WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
+            with self._gate(), WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
                 if engine.dialect.name == "postgresql":
                     _watch(deadline, connection)
                 try:

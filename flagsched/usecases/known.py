@@ -22,11 +22,15 @@ UNREADABLE = "what is in the database can't be read, and nothing of it is known 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """A moment, until when it may be told, and when all of it is read anew, by the process's own monotonic clock."""
+    """A moment, until when it may be told, when all of it is read anew, and as of when it is known.
+
+    All by the process's own monotonic clock.
+    """
 
     moment: Moment
     ends_at: float
     whole_at: float
+    good_at: float
 
 
 class Known:
@@ -44,28 +48,29 @@ class Known:
         """Does nobody wait for a look, since the last has failed or does not end?"""
         self.problem: Exception | None = None
         """What was wrong with the last look."""
+        self.unread: Collection[str] = ()
+        """Whose rows could not be read then."""
         self.publishing = Lock()
         self.present = Present(monotonic)
         self._store = store
         self._monotonic = monotonic
-        self._good_at = NEVER
         self._lost = False
 
-    @property
-    def age_seconds(self) -> float:
-        """How old what is known is: infinite if nothing is."""
-        return self._monotonic() - self._good_at
+    def age_seconds(self, environment: str) -> float:
+        """How old what is known of an environment is: infinite if nothing ever was of any."""
+        current = self.current.get(environment)
+        return self._monotonic() - (current.good_at if current else self.reached_at)
 
     @property
     def is_recent(self) -> bool:
         """Was the database reached just now?"""
         return self._monotonic() - self.reached_at < OLDEST_SECONDS
 
-    def refusal(self) -> Unavailable:
-        """Why somebody can't be answered; a new one for each, who adds his own traceback."""
-        if isinstance(self.problem, Unavailable):
-            return self.problem.again()
-        return DatabaseUnavailable(UNREADABLE, str(self.problem)) if self.problem else DatabaseUnavailable(UNKNOWN)
+    def refusal(self, environment: str) -> Unavailable:
+        """Why nobody can be told of an environment; a new one for each, who adds his own traceback."""
+        if environment in self.unread:
+            return DatabaseUnavailable(UNREADABLE, str(self.problem))
+        return self.problem.again() if isinstance(self.problem, Unavailable) else DatabaseUnavailable(UNKNOWN)
 
     def look(self, names: Collection[str]) -> None:
         """Take in what has changed in the environments that are known, and all of those of `names` that there are."""
@@ -84,22 +89,24 @@ class Known:
             revisions = work.snapshots.revisions()
             # One that is known, and has no revision any more, was removed by hand.
             wanted = self.current.keys() | (revisions.keys() & set(names))
-            read, problem = self._read_all(work, {name: revisions.get(name, 0) for name in wanted})
+            read, unread, problem = self._read_all(work, {name: revisions.get(name, 0) for name in wanted})
         with self.publishing:
             self.present.note(asked_at, told, arrived_at)
             self.revisions, self.reached_at, self.away, self._lost = revisions, began_at, False, False
-            if problem is None or self._good_at == NEVER:
-                self._good_at = began_at
+            self.unread = unread
             for snapshot, whole_at in read:
                 # Not later than it was when this look began: the first answer past an instant wants one from past it.
-                self.publish(snapshot, whole_at, work.at)
+                self.publish(snapshot, whole_at, began_at, work.at)
+            for current in [self.current[name] for name in unread if name in self.current]:
+                # Told as it is known, and read whole once it can be read.
+                self.publish(current.moment.snapshot, NEVER, current.good_at, work.at)
         return problem
 
     def _read_all(
         self, work: Reading, revisions: Mapping[str, int]
-    ) -> tuple[list[tuple[Snapshot, float]], Exception | None]:
-        """Each that can be read, and each other as it is known; and what was wrong with the last of those."""
-        read, problem = [], None
+    ) -> tuple[list[tuple[Snapshot, float]], list[str], Exception | None]:
+        """Each that can be read; the names of the others, and what was wrong with the last of those."""
+        read, unread, problem = [], [], None
         for name, revision in revisions.items():
             try:
                 read.append(self._read(work, name, revision))
@@ -107,9 +114,8 @@ class Known:
                 raise
             except Exception as error:  # noqa: BLE001 - a row that can't be read is its own environment's trouble
                 problem = error
-                if name in self.current:
-                    read.append((self.current[name].moment.snapshot, self.current[name].whole_at))
-        return read, problem
+                unread.append(name)
+        return read, unread, problem
 
     def _read(self, work: Reading, environment: str, revision: int) -> tuple[Snapshot, float]:
         current = self.current.get(environment)
@@ -123,14 +129,14 @@ class Known:
             return known, current.whole_at
         return known.updated(work.snapshots.changed_since(environment, known.revision), revision), current.whole_at
 
-    def publish(self, snapshot: Snapshot, whole_at: float, at: datetime) -> None:
+    def publish(self, snapshot: Snapshot, whole_at: float, good_at: float, at: datetime) -> None:
         """Tell from now on what `snapshot` is at `at`; for whoever holds `publishing`."""
         known = self.current.get(snapshot.environment)
         told = _told(snapshot, at, known.moment if known else None)
         ends_at = self.present.passes(told.until)
         if not self.away:
             ends_at = min(ends_at, self.reached_at + OLDEST_SECONDS)
-        self.current[snapshot.environment] = Current(told, ends_at, whole_at)
+        self.current[snapshot.environment] = Current(told, ends_at, whole_at, good_at)
 
 
 def _told(snapshot: Snapshot, at: datetime, before: Moment | None) -> Moment:

@@ -4,8 +4,8 @@ import os
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Condition, Event, Thread
+from contextlib import contextmanager, suppress
+from threading import Condition, Event, Thread, current_thread
 from time import monotonic
 
 from flagsched.domain.snapshot import Moment, Snapshot, moment
@@ -57,7 +57,7 @@ class Looking:
         self._begun = self._over = 0
         self._wanted, self._stopped = Event(), Event()
         self._thread: Thread | None = None
-        weakref.finalize(self, _stop, self._stopped, self._wanted)
+        self._listens = False
 
     def at_once(self, environment: str) -> Moment:
         """What an environment is now; empty if there is none. DatabaseUnavailable if nothing is known yet."""
@@ -76,8 +76,8 @@ class Looking:
 
     @property
     def age_seconds(self) -> float:
-        """How old what is known is: infinite if nothing is."""
-        return self._known.age_seconds
+        """How old the oldest is of what it knows: infinite if it knows nothing."""
+        return max(map(self._known.age_seconds, list(self._current)), default=float("inf"))
 
     @property
     def problem(self) -> Exception | None:
@@ -91,8 +91,13 @@ class Looking:
 
     @property
     def stale(self) -> bool:
-        """Is what it knows older than it should be, since the database is away or can't be read?"""
+        """Is something that it knows older than it should be, since the database is away or can't be read?"""
         return self.knows and self.age_seconds > OLDEST_SECONDS
+
+    def stale_seconds(self, told: Moment) -> float | None:
+        """How old what was told is, if that is more than it should be."""
+        age = self._known.age_seconds(told.snapshot.environment)
+        return age if age > OLDEST_SECONDS else None
 
     def seconds_left(self, told: Moment) -> float:
         """For how long what was told still is so, as far as it is known now."""
@@ -104,23 +109,27 @@ class Looking:
 
     def close(self) -> None:
         """Look no more, and know from then on what was known then. Waits for the end of a look that has begun."""
-        _stop(self._stopped, self._wanted)
-        if self._thread is not None:
+        EVERY.discard(self)
+        self._stopped.set()
+        self._wanted.set()
+        if self._thread is not None and self._thread is not current_thread():
             self._thread.join()
 
     def _first(self, environment: str) -> Moment:
         known, asked_at = self._known, self._monotonic()
+        if environment in known.unread and known.is_recent:
+            raise known.refusal(environment)
         if not self._is_missing(environment):
             with self._named(environment):
                 # Of a database that does not answer all have heard by now: nobody waits for it as long as the first.
-                self._look_now(LOOK_SECONDS if known.problem else FIRST_SECONDS)
+                self._look_now(LOOK_SECONDS if known.away else FIRST_SECONDS)
                 with known.publishing:
                     current = self._current.get(environment)
                     missing = known.reached_at >= asked_at and environment not in known.revisions
             if current is not None:
                 return current.moment
             if not missing:
-                raise known.refusal()
+                raise known.refusal(environment)
         # Whoever invents names must not make us remember them.
         return moment(Snapshot(environment), known.present.now())
 
@@ -148,12 +157,12 @@ class Looking:
             current = self._current[environment]
             # A look that began since is an answer, though another instant has come meanwhile.
             if known.reached_at < asked_at and self._monotonic() >= current.ends_at:
-                known.publish(current.moment.snapshot, current.whole_at, known.present.now())
+                known.publish(current.moment.snapshot, current.whole_at, current.good_at, known.present.now())
             return self._current[environment].moment
 
     def _has_looked(self, environment: str) -> bool:
         """Wait for a look that will do, but not for long; has it come?"""
-        seconds = AT_ONCE_SECONDS if self._known.is_recent else LOOK_SECONDS
+        seconds = AT_ONCE_SECONDS if self._known.is_recent or self._known.away else LOOK_SECONDS
         if not self._current[environment].moment.is_over(self._known.present.now()):
             # What is known is only too old: a look that is under way is younger.
             if not self._look_now(seconds, under_way=True):
@@ -173,10 +182,11 @@ class Looking:
             return self._looks.wait_for(lambda: self._over >= awaited, seconds)
 
     def _begin_threads(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             wanted, stopped = self._wanted, self._stopped
             self._thread = _begin(_go_on, weakref.ref(self), wanted, stopped, name="looking")
-            if self._listen is not None:
+            if self._listen is not None and not self._listens:
+                self._listens = True
                 _begin(self._listen, lambda _: _hear(wanted, stopped), stopped, name="listening")
 
     def look(self) -> None:
@@ -186,22 +196,18 @@ class Looking:
             self._begun += 1
             names = self._expected | self._waiting.keys()
         self._known.look(names)
-        if (self.problem is None) != (before is None):
-            self._tell(self.problem)
         with self._looks:
             self._over = self._begun
             self._looks.notify_all()
+        if (self.problem is None) != (before is None):
+            with suppress(Exception):  # It is somebody else's, and looks must go on.
+                self._tell(self.problem)
 
 
 def _begin(work: Callable[..., None], *given: object, name: str) -> Thread:
     thread = Thread(target=work, args=given, daemon=True, name=name)
     thread.start()
     return thread
-
-
-def _stop(stopped: Event, wanted: Event) -> None:
-    stopped.set()
-    wanted.set()
 
 
 def _hear(wanted: Event, stopped: Event) -> None:
@@ -218,6 +224,7 @@ def _go_on(ref: "weakref.ref[Looking]", wanted: Event, stopped: Event) -> None:
         wanted.clear()
         looking = ref()
         if looking is None or stopped.is_set():
+            stopped.set()
             return
         began_at = monotonic()
         looking.look()

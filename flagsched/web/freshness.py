@@ -8,14 +8,15 @@ from flagsched.domain.snapshot import Moment
 from flagsched.usecases.looking import Looking
 
 SNAPSHOT_AGE = "Flagsched-Snapshot-Age"
-"""Seconds since the database was last heard of; only while it is away."""
+"""How many seconds ago the environment could be read last; only while it can't be."""
 
 
 def may_be_kept(looking: Looking, told: Moment, longest_seconds: int) -> list[tuple[str, str]]:
     """Headers that say for how long: as many seconds at most, but never past the next change."""
     seconds = max(0, int(min(longest_seconds, looking.seconds_left(told))))
     kept = [("Cache-Control", f"private, max-age={seconds}")]
-    return [*kept, (SNAPSHOT_AGE, f"{looking.age_seconds:.0f}")] if looking.stale else kept
+    age = looking.stale_seconds(told)
+    return kept if age is None else [*kept, (SNAPSHOT_AGE, f"{age:.0f}")]
 
 
 def etag_of(told: Moment, *caller: str | None) -> str:

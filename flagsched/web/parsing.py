@@ -75,7 +75,8 @@ def read_body(req: Request) -> bytes:
 
 def _read(req: Request) -> bytes:
     length = req.environ.get("CONTENT_LENGTH", "")
-    if length.isdecimal() and len(length) < LONG and "stream" not in vars(req):
+    framed_once = "HTTP_TRANSFER_ENCODING" not in req.environ
+    if framed_once and length.isdecimal() and len(length) < LONG and "stream" not in vars(req):
         # A small body that nobody has read, as nearly all are, needs none of the library's care for the others.
         body: bytes = req.environ["wsgi.input"].read(int(length))
         req.environ["wsgi.input"] = BytesIO(body)

@@ -34,6 +34,8 @@ class EvaluationRules:
     def __post_init__(self) -> None:
         # Also its name: what is no Access would be open to all.
         object.__setattr__(self, "access", Access(self.access))
+        if self.max_age_seconds not in {0, 1}:
+            raise ValueError(f"an answer may be kept for 0 or 1 seconds, not {self.max_age_seconds}")
         refuse_weak_keys(self.keys)
         refuse_bad_origins(self.origins)
         if self.access is Access.KEY and not self.keys:

@@ -208,8 +208,9 @@ def test_whoever_asks_first_once_the_database_is_there_is_answered(
 
 
 def test_what_is_known_is_as_old_as_the_beginning_of_its_look(
-    engine: sa.Engine, clock: ManualClock, database: Hindered
+    engine: sa.Engine, store: SqlStore, clock: ManualClock, database: Hindered
 ) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=store)
     slow = Looking(SqlStore(engine, database), monotonic=lambda: clock().timestamp())
     database.meanwhile.append(lambda: clock.advance(seconds=2))
 

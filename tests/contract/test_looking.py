@@ -1,7 +1,6 @@
 """One thread looks for all who ask: how often, how late, and what is told while the database is away."""
 
 import gc
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,6 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from threading import Barrier
 
-import psutil
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
@@ -141,41 +139,6 @@ def test_not_all_is_read_anew_at_one_time(
     clock.advance(seconds=270)
 
     assert {enabled(looking, name) for name in names} == {True, False}
-
-
-@pytest.mark.usefixtures("_flag")
-def test_forked_processes_know_nothing_of_their_parent_and_look_by_themselves(
-    store: SqlStore, looking: Looking, clock: ManualClock
-) -> None:
-    assert enabled(looking)
-    edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
-
-    def looks_by_itself() -> bool:
-        answers = set()
-        for _ in range(20):
-            answers.add(enabled(looking))
-            clock.advance(seconds=2)
-        return answers == {False} and [one.name for one in threading.enumerate()].count("looking") == 1
-
-    # All at once, beside their parent: whoever shared a connection with another would read his answers.
-    children = [in_a_fork(looks_by_itself) for _ in range(6)]
-    for _ in range(20):
-        clock.advance(seconds=2)
-        looking.at_once("production")
-    ended = [psutil.Process(child).wait(timeout=20) for child in children]
-
-    assert ended == [0] * 6
-    assert not enabled(looking)
-
-
-def in_a_fork(succeeds: Callable[[], bool]) -> int:
-    """Have a child of this process do something, and end with 0 if it succeeds; gives its id."""
-    if child := os.fork():
-        return child
-    try:
-        os._exit(0 if succeeds() else 1)
-    finally:
-        os._exit(2)
 
 
 @pytest.mark.usefixtures("_flag")

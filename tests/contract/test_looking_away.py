@@ -198,30 +198,6 @@ def test_a_row_that_cannot_be_read_stops_no_answer(
 
 
 @pytest.mark.usefixtures("_flag")
-def test_a_row_that_cannot_be_read_is_the_trouble_of_its_own_environment(
-    engine: sa.Engine, store: SqlStore, clock: ManualClock, looking: Looking, told: list[Exception | None]
-) -> None:
-    create_flag(a_new_flag(environment="staging", enabled=True), by=ADMIN, store=store)
-    create_flag(a_new_flag(environment="test", enabled=True), by=ADMIN, store=store)
-    assert enabled(looking, "staging")
-    assert enabled(looking)
-    ruined = "UPDATE feature_flags SET created_at = {} WHERE environment <> 'production'"
-    with engine.begin() as connection:
-        connection.exec_driver_sql(ruined.format(UNREADABLE[engine.dialect.name]))
-    clock.advance(seconds=301)
-    until(lambda: enabled(looking, "staging") and told, seconds=5, what="the row is met")
-
-    edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
-    clock.advance(seconds=1)
-
-    assert not enabled(looking)
-    assert enabled(looking, "staging")
-    assert looking.stale
-    with pytest.raises(DatabaseUnavailable, match="can't be read"):
-        looking.at_once("test")
-
-
-@pytest.mark.usefixtures("_flag")
 def test_a_database_that_was_away_may_be_another_when_it_is_back(
     engine: sa.Engine, clock: ManualClock, looking: Looking, away: Away
 ) -> None:

@@ -69,10 +69,11 @@ def test_settings_that_are_wrong_are_refused_by_name(
         ("key", frozenset({""})),
         ("key", KEY),
         ("public", frozenset(), frozenset({"app.example"})),
+        ("public", frozenset(), frozenset(), 2),
     ],
 )
 def test_rules_that_would_open_to_more_than_they_say_cannot_be_made(given: tuple[object, ...]) -> None:
-    with pytest.raises(ValueError, match=r"not a valid Access|there is none|visible ASCII|as browsers"):
+    with pytest.raises(ValueError, match=r"not a valid Access|there is none|visible ASCII|as browsers|0 or 1 seconds"):
         EvaluationRules(*given)
 
 

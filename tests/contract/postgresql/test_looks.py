@@ -1,0 +1,22 @@
+"""What a look makes of a database that refuses it something."""
+
+import sqlalchemy as sa
+
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.errors import Unavailable
+from flagsched.usecases.looking import Looking
+from tests.processes import until
+
+
+def test_what_the_database_refuses_is_no_row_that_cannot_be_read(store: SqlStore, engine: sa.Engine) -> None:
+    looking = Looking(store)
+    with engine.connect() as somebody:
+        somebody.exec_driver_sql("LOCK TABLE feature_flag_schedules IN ACCESS EXCLUSIVE MODE")
+        looking.expect("production")
+        until(lambda: looking.problem is not None, seconds=8, what="the look has given up")
+        problem = looking.problem
+    until(lambda: looking.problem is None, seconds=5, what="all is well")
+    looking.close()
+
+    assert isinstance(problem, Unavailable)
+    assert looking.knows

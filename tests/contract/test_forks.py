@@ -1,0 +1,96 @@
+"""Processes that are forked from one that has asked already, as servers do that load the app first."""
+
+import os
+import threading
+from collections.abc import Callable
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from flagsched.database.engine import Limits, open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.flags import create_flag, edit_flag, read_flag
+from flagsched.usecases.looking import Looking
+from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
+from tests.contract.test_looking import OFF, enabled
+
+
+@pytest.fixture
+def _flag(store: SqlStore) -> None:
+    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
+
+
+@pytest.mark.usefixtures("_flag")
+def test_forked_processes_know_nothing_of_their_parent_and_look_by_themselves(
+    store: SqlStore, looking: Looking, clock: ManualClock
+) -> None:
+    assert enabled(looking)
+    edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
+
+    def looks_by_itself() -> bool:
+        answers = set()
+        for _ in range(20):
+            answers.add(enabled(looking))
+            clock.advance(seconds=2)
+        return answers == {False} and [one.name for one in threading.enumerate()].count("looking") == 1
+
+    # All at once, beside their parent: whoever shared a connection with another would read his answers.
+    children = [in_a_fork(looks_by_itself) for _ in range(6)]
+    for _ in range(20):
+        clock.advance(seconds=2)
+        looking.at_once("production")
+    ended = [psutil.Process(child).wait(timeout=20) for child in children]
+
+    assert ended == [0] * 6
+    assert not enabled(looking)
+
+
+def in_a_fork(succeeds: Callable[[], bool]) -> int:
+    """Have a child of this process do something, and end with 0 if it succeeds; gives its id."""
+    if child := os.fork():
+        return child
+    try:
+        os._exit(0 if succeeds() else 1)
+    finally:
+        os._exit(2)
+
+
+@pytest.mark.usefixtures("_flag")
+def test_what_a_child_writes_stays_whatever_becomes_of_its_parent(
+    url: sa.URL, engine: sa.Engine, store: SqlStore, looking: Looking
+) -> None:
+    assert enabled(looking)
+    child_knows, known = os.pipe()
+    parent_has_gone, gone = os.pipe()
+
+    def write() -> bool:
+        assert enabled(looking)
+        os.write(known, b"x")
+        os.read(parent_has_gone, 1)
+        edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
+        return True
+
+    child = in_a_fork(write)
+    os.read(child_knows, 1)
+    looking.close()
+    engine.dispose()
+    os.write(gone, b"x")
+    ended = psutil.Process(child).wait(timeout=20)
+    afterwards = open_engine(url, Limits())
+    told = read_flag(CHECKOUT, store=SqlStore(afterwards))
+    afterwards.dispose()
+
+    assert ended == 0
+    assert (told.state.enabled, told.state.version) == (False, 2)
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_child_of_one_that_was_closed_looks_no_more(looking: Looking) -> None:
+    assert enabled(looking)
+    looking.close()
+
+    def knows_what_was_known() -> bool:
+        return enabled(looking) and "looking" not in [one.name for one in threading.enumerate()]
+
+    assert psutil.Process(in_a_fork(knows_what_was_known)).wait(timeout=20) == 0
