@@ -29,6 +29,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+IDENTIFIED = "flagsched.request_id"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -65,11 +66,11 @@ def store() -> Store:
 
 def request_id() -> str:
     """This request's id: the caller's X-Request-Id if it is a plain one, else a new one."""
-    identified: str | None = g.get("flagsched_request_id")
+    environ = request.environ
+    identified: str | None = environ.get(IDENTIFIED)
     if identified is None:
-        asked = request.environ.get("HTTP_X_REQUEST_ID")
-        identified = asked if asked and REQUEST_ID.fullmatch(asked) else _new_id()
-        g.flagsched_request_id = identified
+        asked = environ.get("HTTP_X_REQUEST_ID")
+        environ[IDENTIFIED] = identified = asked if asked and REQUEST_ID.fullmatch(asked) else _new_id()
     return identified
 
 

@@ -120,7 +120,8 @@ def refuse_path(path: str) -> NoReturn:
 @blueprint.after_request
 def finish(answer: Response) -> Response:
     """Give the answer its id, and what browsers of allowed pages need. There are too many to log them."""
-    answer.headers.extend([("X-Request-Id", request_id()), NOT_TO_BE_GUESSED])
+    answer.headers.add("X-Request-Id", request_id())
+    answer.headers.add(*NOT_TO_BE_GUESSED)
     if origins := service().evaluation.origins:
         _let_pages_read(answer, origins)
     return answer
@@ -237,7 +238,7 @@ def answer_refusal(error: FlagschedError) -> Response:
     if isinstance(error, RateLimited):
         return _without_body(status, [NOT_TO_BE_KEPT, ("Retry-After", str(error.retry_after))])
     if isinstance(error, Unavailable):
-        log.warning("request refused", error=error.code, cause=error.cause)
+        log.warning("request refused", error=error.code, cause=error.cause, request_id=request_id())
         return _failure(status, {"errorDetails": error.message}, ("Retry-After", str(error.retry_after)))
     return _without_body(status, [NOT_TO_BE_KEPT])
 
@@ -254,5 +255,5 @@ def answer_http_exception(error: HTTPException) -> Response:
 @blueprint.errorhandler(Exception)
 def answer_fault(error: Exception) -> Response:
     """A fault of ours."""
-    log.error("request failed", exc_info=error)
+    log.error("request failed", exc_info=error, request_id=request_id())
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, {"errorDetails": "flagsched failed; see its log"})
