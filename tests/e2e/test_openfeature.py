@@ -13,7 +13,7 @@ from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
 
 from tests.clients import USERS, assert_turned_on_at, between_looks, client_of, those_within, told, user, watch
-from tests.processes import a_token, web
+from tests.processes import a_token, until, web
 
 KEY = "a-key-of-an-application"
 FLAGS: list[dict[str, Any]] = [
@@ -60,6 +60,7 @@ def test_the_sdk_tells_values_reasons_and_errors_as_they_were_meant(url: sa.URL,
         admin.create(*FLAGS)
         admin.include("nobody", "ada")
 
+        until(lambda: told(client, "nobody")[1] == "TARGETING_MATCH", seconds=1, what="all of it is known")
         assert told(client, "steady") == (True, "STATIC", "on", None)
         assert told(client, "dark") == (False, "DISABLED", "off", None)
         assert told(client, "nobody") == (True, "TARGETING_MATCH", "on", None)
@@ -96,7 +97,7 @@ def test_an_application_shows_its_key_by_the_providers_headers(sqlite_url: sa.UR
         Admin(address).create({"key": "x", "enabled": True})
 
         with ofrep(address, **{header: shown}) as client:
-            assert told(client, "x") == (True, "STATIC", "on", None)
+            until(lambda: told(client, "x") == (True, "STATIC", "on", None), seconds=1, what="it is known")
         for refused in ({}, {header: shown.upper()}):
             with ofrep(address, **refused) as client:
                 assert told(client, "x") == (False, "ERROR", None, "GENERAL")

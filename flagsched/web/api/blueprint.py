@@ -64,7 +64,7 @@ class AdminBlueprint(StrictBlueprint):
 
 
 def _look_for_changes(answer: Response) -> Response:
-    # Whoever changes something and then asks the same process finds it changed, also where nobody is notified.
+    # Whoever changes something and asks the same process soon after finds it changed, also where nobody is notified.
     if request.method not in READS and answer.status_code < HTTPStatus.BAD_REQUEST:
         service().looking.wake()
     return answer
