@@ -27,4 +27,4 @@ def etag_of(told: Moment, *caller: str | None) -> str:
 
 def is_known(etag: str, request: Request) -> bool:
     """Does the caller have this answer? Source: RFC 9110, section 13.1.2."""
-    return "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"'))
+    return "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(etag.strip('"'))

@@ -165,7 +165,14 @@ def _evaluated(flag: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _all(told: Moment, targeting_key: str | None) -> bytes:
-    each = [_one(told, flag, flag.evaluate(targeting_key)) for flag in told.flags.values()]
+    known, each = told.memo, []
+    for flag in told.flags.values():
+        evaluation = flag.evaluate(targeting_key)
+        try:
+            # As `_one` finds it, without a call for each.
+            each.append(known[flag.key, evaluation.value, evaluation.reason])
+        except KeyError:
+            each.append(_one(told, flag, evaluation))
     return b'{"flags":[' + b",".join(each) + b"]}"
 
 
