@@ -10,15 +10,10 @@ import sqlalchemy as sa
 
 from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.flags import create_flag, edit_flag, read_flag
+from flagsched.usecases.flags import edit_flag, read_flag
 from flagsched.usecases.looking import Looking
-from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
-from tests.contract.test_looking import OFF, enabled
-
-
-@pytest.fixture
-def _flag(store: SqlStore) -> None:
-    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
+from tests.builders import ADMIN, CHECKOUT, ManualClock
+from tests.contract.looks import OFF, enabled
 
 
 @pytest.mark.usefixtures("_flag")

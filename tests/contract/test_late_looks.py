@@ -12,15 +12,13 @@ import sqlalchemy as sa
 from flagsched.database.clock import HostClock
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseUnavailable
-from flagsched.domain.flags import FlagEdit, FlagName
-from flagsched.domain.updates import Updates
+from flagsched.domain.flags import FlagName
 from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
-from flagsched.usecases.schedules import cancel_schedule, plan_schedules
+from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
+from tests.contract.looks import OFF, enabled, plan_off
 from tests.processes import PATIENCE_SECONDS, until
-
-OFF = FlagEdit(Updates(enabled=False))
 
 
 class Hindered(HostClock):
@@ -66,19 +64,8 @@ def late(engine: sa.Engine, store: SqlStore, clock: ManualClock, database: Hinde
     looking.close()
 
 
-def enabled(looking: Looking, environment: str = "production") -> bool:
-    return looking.at_once(environment).flags["new-checkout"].effective.state.enabled
-
-
 def switch_off(store: SqlStore, environment: str = "production") -> None:
     edit_flag(FlagName(environment, "new-checkout"), OFF, by=ADMIN, store=store)
-
-
-def plan_off(store: SqlStore, seconds: float) -> Callable[[], object]:
-    """Plan to switch the flag off; gives what cancels it."""
-    changes = [a_change(after(seconds), enabled=False)]
-    (made,) = plan_schedules(CHECKOUT, changes, batch=False, by=ADMIN, store=store)
-    return lambda: cancel_schedule(CHECKOUT, made.schedule.id, by=ADMIN, store=store)
 
 
 def seconds_of(ask: Callable[[], object]) -> float:

@@ -4,7 +4,6 @@ import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from datetime import datetime
 from threading import Barrier
 
@@ -15,44 +14,16 @@ from flask.testing import FlaskClient
 from flagsched.database.clock import HostClock
 from flagsched.database.snapshot import FEW
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.flags import FlagName
 from flagsched.domain.overrides import NewOverride, OverrideType
-from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
 from flagsched.usecases.overrides import set_override
-from flagsched.usecases.schedules import cancel_schedule, plan_schedules
+from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
+from tests.contract.looks import ADA, ALL, OFF, ONE, enabled, looks, plan_off
 from tests.processes import until
 from tests.recorder import recorded
-
-ALL = "/ofrep/v1/evaluate/flags"
-ONE = f"{ALL}/new-checkout"
-ADA = {"context": {"targetingKey": "ada"}}
-OFF = FlagEdit(Updates(enabled=False))
-REVISIONS = "SELECT feature_flag_environments.name"
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
-Away = Callable[[], AbstractContextManager[None]]
-
-
-@pytest.fixture
-def _flag(store: SqlStore) -> None:
-    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
-
-
-def plan_off(store: SqlStore, seconds: float) -> Callable[[], object]:
-    """Plan to switch the flag off; gives what cancels it."""
-    changes = [a_change(after(seconds), enabled=False)]
-    (made,) = plan_schedules(CHECKOUT, changes, batch=False, by=ADMIN, store=store)
-    return lambda: cancel_schedule(CHECKOUT, made.schedule.id, by=ADMIN, store=store)
-
-
-def looks(statements: list[str]) -> int:
-    return sum(statement.startswith(REVISIONS) for statement in statements)
-
-
-def enabled(looking: Looking, environment: str = "production") -> bool:
-    return looking.at_once(environment).flags["new-checkout"].effective.state.enabled
 
 
 @pytest.mark.usefixtures("_flag")

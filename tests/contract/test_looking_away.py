@@ -1,9 +1,5 @@
 """What is told while the database is away, or a hand has been in it, and what the log says of that."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
@@ -12,59 +8,12 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.updates import Updates
-from flagsched.usecases.flags import create_flag, edit_flag
+from flagsched.usecases.flags import edit_flag
 from flagsched.usecases.looking import Looking
-from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
-from tests.contract.test_looking import ADA, ALL, OFF, ONE, enabled, plan_off
-from tests.databases import administer
+from tests.builders import ADMIN, CHECKOUT, ManualClock
+from tests.contract.conftest import Away
+from tests.contract.looks import ADA, ALL, OFF, ONE, UNREADABLE, enabled, plan_off
 from tests.processes import until
-
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
-UNREADABLE = {"sqlite": "'soon'", "postgresql": "'20000-01-01'"}
-Away = Callable[[], AbstractContextManager[None]]
-
-
-@pytest.fixture
-def _flag(store: SqlStore) -> None:
-    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
-
-
-@pytest.fixture
-def away(request: pytest.FixtureRequest, url: sa.URL, engine: sa.Engine) -> Away:
-    """For the length of a block nobody can connect, and whoever was connected is no more."""
-
-    @contextmanager
-    def sqlite() -> Iterator[None]:
-        file = Path(str(url.database))
-        engine.dispose()
-        aside = file.rename(file.with_suffix(".aside"))
-        file.mkdir()
-        yield
-        file.rmdir()
-        aside.rename(file)
-
-    @contextmanager
-    def postgresql() -> Iterator[None]:
-        server: sa.URL = request.getfixturevalue("postgresql")
-        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false", TERMINATE.format(url.database))
-        yield
-        administer(server, f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
-
-    return {"sqlite": sqlite, "postgresql": postgresql}[engine.dialect.name]
-
-
-@pytest.fixture
-def told() -> list[Exception | None]:
-    """What `looking` tells of its looks."""
-    return []
-
-
-@pytest.fixture
-def looking(store: SqlStore, clock: ManualClock, told: list[Exception | None]) -> Iterator[Looking]:
-    """As everywhere, but it tells how its looks go."""
-    looking = Looking(store, monotonic=lambda: clock().timestamp(), tell=told.append)
-    yield looking
-    looking.close()
 
 
 @pytest.mark.usefixtures("_flag")

@@ -9,19 +9,13 @@ from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
-from tests.contract.test_looking import ADA, ALL, OFF, enabled, looks
-from tests.contract.test_looking_away import UNREADABLE, Away, away, looking, told
+from tests.contract.conftest import Away
+from tests.contract.looks import ADA, ALL, OFF, UNREADABLE, enabled, looks
 from tests.processes import until
 from tests.recorder import recorded
 
-__all__ = ["away", "looking", "told"]  # Fixtures.
 RUIN = "UPDATE feature_flags SET created_at = {} WHERE environment IN {}"
 MEND = "UPDATE feature_flags SET created_at = changed_at"
-
-
-@pytest.fixture
-def _flag(store: SqlStore) -> None:
-    create_flag(a_new_flag(enabled=True), by=ADMIN, store=store)
 
 
 def ruin(engine: sa.Engine, *environments: str) -> None:
