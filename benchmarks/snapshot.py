@@ -43,7 +43,7 @@ class Looked:
 
     def look(self) -> None:
         """Take in what has changed."""
-        self._known.look([ENVIRONMENT])
+        self._known.look()
         if self._known.problem:
             raise self._known.problem
 

@@ -89,7 +89,7 @@ def web(
 ) -> Iterator[str]:
     """`gunicorn wsgi:app` on a free port of the loopback; gives its address."""
     port = str(free_port())
-    env = environment(url, HOST="127.0.0.1", PORT=port, WEB_CONCURRENCY="1", **variables)
+    env = environment(url, **{"HOST": "127.0.0.1", "PORT": port, "WEB_CONCURRENCY": "1"} | variables)
     with started([sys.executable, *arguments], log, env) as running:
         running.wait_for_log("Booting worker")
         yield f"http://127.0.0.1:{port}"

@@ -9,6 +9,8 @@ LATE = "contract/test_late_looks.py::test_"
 LOOKING = "contract/test_looking.py::test_"
 SNAPSHOT = "domain/test_snapshot.py::test_"
 
+ANNOUNCEMENTS = "domain/test_announcements.py::test_"
+
 KNOWN = "flagsched/usecases/known.py"
 BESIDE = [f"{LATE}no_answer_rests_on_a_look_that_is_older_than_a_second", f"{LATE}a_late_look_is_waited_for"]
 
@@ -34,8 +36,8 @@ SNAPSHOT_GUARDS = [
         [
             (
                 KNOWN,
-                "self.publish(snapshot, whole_at, began_at, work.at)",
-                "self.publish(snapshot, whole_at, began_at, self.present.now())",
+                "self.publish(snapshot, whole_at, found.read.began_at, found.at)",
+                "self.publish(snapshot, whole_at, found.read.began_at, self.present.now())",
             )
         ],
         BESIDE,
@@ -49,8 +51,26 @@ SNAPSHOT_GUARDS = [
     Guard(
         "no answer rests on an old look",
         [f"{LATE}no_answer_rests_on_a_look_that_is_older_than_a_second"],
-        [(KNOWN, "min(ends_at, self.reached_at + OLDEST_SECONDS)", "ends_at")],
+        [(KNOWN, "min(over_at, self.reached_at + OLDEST_SECONDS)", "over_at")],
         [f"{LATE}what_is_closed_looks_no_more"],
+    ),
+    Guard(
+        "no process answers for longer than a lease",
+        [f"{ANNOUNCEMENTS}no_client_is_told_an_older_revision_than_before"],
+        [(KNOWN, "return now + LEASE_SECONDS if missed", "return now + 1 if missed")],
+        [f"{ANNOUNCEMENTS}a_backup_that_was_restored_is_told_though_it_has_counted_less"],
+    ),
+    Guard(
+        "a change is told no sooner than announced",
+        [f"{ANNOUNCEMENTS}a_change_is_told_by_every_process_once_one_tells_it"],
+        [(KNOWN, "> 0:\n            self._sleep(seconds)", "> 1:\n            self._sleep(seconds)")],
+        [f"{ANNOUNCEMENTS}a_backup_that_was_restored_is_told_though_it_has_counted_less"],
+    ),
+    Guard(
+        "what is told already is known before what comes",
+        [f"{ANNOUNCEMENTS}a_process_that_missed_a_change_tells_no_older_state_though_another_change_is_pending"],
+        [("flagsched/usecases/announcements.py", "if self.before.is_known_to(read) else NEVER", "")],
+        [f"{ANNOUNCEMENTS}a_backup_that_was_restored_is_told_though_it_has_counted_less"],
     ),
     Guard(
         "a row is its own environment's trouble",

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 
 from flagsched.bootstrap.logs import use_host_logging
 from flagsched.config import RateSettings
+from flagsched.database.announcements import announcements_of
 from flagsched.database.engine import Limits, database_url, open_engine, timeouts
 from flagsched.database.notices import listen
 from flagsched.database.unit_of_work import SqlStore
@@ -145,7 +146,7 @@ def open_rates(settings: RateSettings) -> Rates:
 def open_looking(store: Store, engine: sa.Engine) -> Looking:
     """Snapshots of what is stored, hastened by what PostgreSQL tells."""
     hears = partial(listen, engine) if engine.dialect.name == "postgresql" else None
-    return Looking(store, listen=hears, tell=log_looks)
+    return Looking(store, listen=hears, tell=log_looks, announce=partial(announcements_of, engine.url))
 
 
 def log_looks(trouble: Exception | None) -> None:

@@ -1,51 +1,86 @@
 """What a process knows of its environments: the snapshots of its looks at the database, each as a moment."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from random import uniform
 from threading import Lock
+from time import sleep
+from typing import NamedTuple
 
 from flagsched.domain.errors import DatabaseUnavailable, Unavailable
 from flagsched.domain.snapshot import Moment, Snapshot, moment, snapshot_of
 from flagsched.ports import Reading, Store
+from flagsched.usecases.announcements import (
+    ANY_TOTAL,
+    LEASE_SECONDS,
+    NEVER,
+    Announcement,
+    Announcements,
+    DatabaseRead,
+)
 from flagsched.usecases.present import Present
 
 OLDEST_SECONDS = 1.0
 """No answer rests on an older look, unless the database is away."""
 WHOLE_SECONDS = (240.0, 300.0)
 """How often everything is read anew, since rows can be changed by hand."""
-NEVER = float("-inf")
+READ_TRIES = 5
+"""How often a look reads again when another process has announced a later change meanwhile."""
 UNKNOWN = "the database does not answer, and nothing of it is known yet"
 UNREADABLE = "what is in the database can't be read, and nothing of it is known yet"
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """A moment, until when it may be told, when all of it is read anew, and as of when it is known.
+    """A moment, and until when it may be told: `over_at` ends it, `ends_at` at the latest ends its lease.
 
-    All by the process's own monotonic clock.
+    `whole_at` says when all of it is read anew, and `good_at` as of when it is known. All by the process's own
+    monotonic clock.
     """
 
     moment: Moment
+    over_at: float
     ends_at: float
     whole_at: float
     good_at: float
 
 
+class Found(NamedTuple):
+    """What one read of the database has found, and the database's clock with the two instants around its answer."""
+
+    read: DatabaseRead
+    clock: tuple[float, datetime, float]
+    at: datetime
+    revisions: Mapping[str, int]
+    snapshots: Sequence[tuple[Snapshot, float]]
+    unread: Collection[str]
+    problem: Exception | None
+
+
 class Known:
-    """The current moment of each environment that somebody has asked for.
+    """The current moment of every environment that there is.
 
     One thread looks; any may read `current`, and take `publishing` to see what belongs together.
     """
 
-    def __init__(self, store: Store, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        monotonic: Callable[[], float],
+        announcements: Announcements | None = None,
+        *,
+        sleep: Callable[[float], object] = sleep,
+    ) -> None:
+        """Without `announcements` it agrees with no other process."""
         self.current: dict[str, Current] = {}
         self.revisions: Mapping[str, int] = {}
         self.reached_at = NEVER
         """When the last look began that reached the database."""
         self.away = False
         """Does nobody wait for a look, since the last has failed or does not end?"""
+        self.given_up = False
+        """Was a look awaited in vain? Then what other processes announce is not waited for either."""
         self.problem: Exception | None = None
         """What was wrong with the last look."""
         self.unread: Collection[str] = ()
@@ -54,6 +89,9 @@ class Known:
         self.present = Present(monotonic)
         self._store = store
         self._monotonic = monotonic
+        self._announcements = announcements
+        self._sleep = sleep
+        self.last_read = DatabaseRead(ANY_TOTAL, NEVER, NEVER)
         self._lost = False
 
     def age_seconds(self, environment: str) -> float:
@@ -72,35 +110,89 @@ class Known:
             return DatabaseUnavailable(UNREADABLE, str(self.problem))
         return self.problem.again() if isinstance(self.problem, Unavailable) else DatabaseUnavailable(UNKNOWN)
 
-    def look(self, names: Collection[str]) -> None:
-        """Take in what has changed in the environments that are known, and all of those of `names` that there are."""
+    def look(self) -> None:
+        """Read what has changed in every environment, and tell it once all processes of this host may."""
         try:
-            self.problem = self._take_in(names)
+            self._take_in()
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, answers go on
             self.away = self._lost = True
             self.problem = error
 
-    def _take_in(self, names: Collection[str]) -> Exception | None:
+    def _take_in(self) -> None:
+        for _ in range(READ_TRIES):
+            found = self._read_database()
+            if self._has_been_announced(found.read):
+                self._publish_all(found)
+                return
+
+    def _read_database(self) -> Found:
         began_at = self._monotonic()
         with self._store.reading() as work:
             asked_at = self._monotonic()
             told = work.now()
             arrived_at = self._monotonic()
             revisions = work.snapshots.revisions()
+            read = DatabaseRead(sum(revisions.values()), began_at, self._monotonic())
             # One that is known, and has no revision any more, was removed by hand.
-            wanted = self.current.keys() | (revisions.keys() & set(names))
-            read, unread, problem = self._read_all(work, {name: revisions.get(name, 0) for name in wanted})
+            wanted = self.current.keys() | revisions.keys()
+            snapshots, unread, problem = self._read_all(work, {name: revisions.get(name, 0) for name in wanted})
+            return Found(read, (asked_at, told, arrived_at), work.at, revisions, snapshots, unread, problem)
+
+    def _has_been_announced(self, read: DatabaseRead) -> bool:
+        """Announce a read, and wait until it may be told; False if another process knows of something later."""
+        latest = self._announcements.announce(read) if self._announcements else None
+        if latest is None:
+            return True
+        if not latest.change.is_known_to(read):
+            return False
+        while (seconds := latest.told_from - self._monotonic()) > 0:
+            self._sleep(seconds)
+        return True
+
+    def _publish_all(self, found: Found) -> None:
         with self.publishing:
-            self.present.note(asked_at, told, arrived_at)
-            self.revisions, self.reached_at, self.away, self._lost = revisions, began_at, False, False
-            self.unread = unread
-            for snapshot, whole_at in read:
+            self.present.note(*found.clock)
+            self.last_read, self.revisions, self.reached_at = found.read, found.revisions, found.read.began_at
+            self.away = self.given_up = self._lost = False
+            self.unread, self.problem = found.unread, found.problem
+            for snapshot, whole_at in found.snapshots:
                 # Not later than it was when this look began: the first answer past an instant wants one from past it.
-                self.publish(snapshot, whole_at, began_at, work.at)
-            for current in [self.current[name] for name in unread if name in self.current]:
+                self.publish(snapshot, whole_at, found.read.began_at, found.at)
+            for current in [self.current[name] for name in found.unread if name in self.current]:
                 # Told as it is known, and read whole once it can be read.
-                self.publish(current.moment.snapshot, NEVER, current.good_at, work.at)
-        return problem
+                self.publish(current.moment.snapshot, NEVER, current.good_at, found.at)
+
+    def announce_write(self) -> None:
+        """Tell all processes of this host that something was written: they look before they go on answering."""
+        now = self._monotonic()
+        if self._announcements:
+            self._announcements.announce(DatabaseRead(ANY_TOTAL, now, now))
+
+    def missed(self) -> Announcement | None:
+        """What another process has announced and this one has not read, unless it can't read anything now."""
+        if self._announcements is None or self._lost or self.given_up:
+            return None
+        latest = self._announcements.latest()
+        return None if latest is None or latest.change.is_known_to(self.last_read) else latest
+
+    def renewed(self, environment: str) -> Current | None:
+        """The moment of an environment for another lease, if it may still be told; for the holder of `publishing`."""
+        current = self.current[environment]
+        if self._monotonic() >= current.over_at:
+            return None
+        ends_at = min(current.over_at, self._lease_ends_at())
+        if self._monotonic() >= ends_at:
+            return None
+        self.current[environment] = renewed = replace(current, ends_at=ends_at)
+        return renewed
+
+    def _lease_ends_at(self) -> float:
+        if self._announcements is None:
+            return float("inf")
+        # Before it looks at the announcements: a lease that is given must end before what is announced later is told.
+        now = self._monotonic()
+        missed = self.missed()
+        return now + LEASE_SECONDS if missed is None else missed.ends_at(self.last_read)
 
     def _read_all(
         self, work: Reading, revisions: Mapping[str, int]
@@ -133,10 +225,11 @@ class Known:
         """Tell from now on what `snapshot` is at `at`; for whoever holds `publishing`."""
         known = self.current.get(snapshot.environment)
         told = _told(snapshot, at, known.moment if known else None)
-        ends_at = self.present.passes(told.until)
+        over_at = self.present.passes(told.until)
         if not self.away:
-            ends_at = min(ends_at, self.reached_at + OLDEST_SECONDS)
-        self.current[snapshot.environment] = Current(told, ends_at, whole_at, good_at)
+            over_at = min(over_at, self.reached_at + OLDEST_SECONDS)
+        ends_at = min(over_at, self._lease_ends_at())
+        self.current[snapshot.environment] = Current(told, over_at, ends_at, whole_at, good_at)
 
 
 def _told(snapshot: Snapshot, at: datetime, before: Moment | None) -> Moment:

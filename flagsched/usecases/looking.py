@@ -2,15 +2,15 @@
 
 import os
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from threading import Condition, Event, Thread, current_thread
 from time import monotonic
 
 from flagsched.domain.snapshot import Moment, Snapshot, moment
 from flagsched.ports import Store
-from flagsched.usecases.known import NEVER, OLDEST_SECONDS, Known
+from flagsched.usecases.announcements import NEVER, Announcements
+from flagsched.usecases.known import OLDEST_SECONDS, Known
 
 LOOK_SECONDS = 0.5
 AT_ONCE_SECONDS = 0.05
@@ -18,6 +18,8 @@ AT_ONCE_SECONDS = 0.05
 FIRST_SECONDS = 4.8
 HEAR_SECONDS = 0.02
 
+Announce = Callable[[], Announcements | None]
+"""Gives a process its way to what the processes of its host announce; None if it has none."""
 Listen = Callable[[Callable[[object], None], Event], None]
 """Calls a function whenever something may have changed, until the event is set."""
 Tell = Callable[[Exception | None], None]
@@ -25,9 +27,9 @@ Tell = Callable[[Exception | None], None]
 
 
 class Looking:
-    """What is known of each environment that was asked for.
+    """What is known of every environment that there is.
 
-    The first question in a process, forked or not, or `expect`, begins a thread, which goes on by itself until
+    The first question in a process, forked or not, or `start`, begins a thread, which goes on by itself until
     `close`, or until nobody has a use for it any more.
     """
 
@@ -38,21 +40,24 @@ class Looking:
         monotonic: Callable[[], float] = monotonic,
         listen: Listen | None = None,
         tell: Tell = lambda _: None,
+        announce: Announce = lambda: None,
     ) -> None:
-        """`listen` hastens a look when something has changed; without it, each half second is soon enough."""
+        """`listen` hastens a look when something has changed; without it, each half second is soon enough.
+
+        With `announce`, no client of several processes of this host is told an older version than before.
+        """
         self._store = store
         self._monotonic = monotonic
         self._listen = listen
         self._tell = tell
+        self._announce = announce
         self.begin()
         EVERY.add(self)
 
     def begin(self) -> None:
         """Know nothing yet, in a process that has none of its parent's threads."""
-        self._known = Known(self._store, self._monotonic)
+        self._known = Known(self._store, self._monotonic, self._announce())
         self._current = self._known.current
-        self._waiting: Counter[str] = Counter()
-        self._expected: set[str] = set()
         self._looks = Condition()
         self._begun = self._over = 0
         self._wanted, self._stopped = Event(), Event()
@@ -67,10 +72,9 @@ class Looking:
             return self._first(environment)
         return current.moment if self._monotonic() < current.ends_at else self._next(environment)
 
-    def expect(self, environment: str) -> None:
-        """Know an environment from the next look on, before anybody asks for it. Waits for nothing."""
+    def start(self) -> None:
+        """Look from now on, before anybody asks. Waits for nothing."""
         with self._looks:
-            self._expected.add(environment)
             self._wanted.set()
             self._begin_threads()
 
@@ -104,7 +108,8 @@ class Looking:
         return self._known.present.passes(told.until) - self._monotonic()
 
     def wake(self) -> None:
-        """Look soon: something may have changed."""
+        """Look soon, here and in the other processes of this host: something was written."""
+        self._known.announce_write()
         self._wanted.set()
 
     def close(self) -> None:
@@ -120,12 +125,11 @@ class Looking:
         if environment in known.unread and known.is_recent:
             raise known.refusal(environment)
         if not self._is_missing(environment):
-            with self._named(environment):
-                # Of a database that does not answer all have heard by now: nobody waits for it as long as the first.
-                self._look_now(LOOK_SECONDS if known.away else FIRST_SECONDS)
-                with known.publishing:
-                    current = self._current.get(environment)
-                    missing = known.reached_at >= asked_at and environment not in known.revisions
+            # Already known to be away: the short wait is enough.
+            self._look_now(LOOK_SECONDS if known.away else FIRST_SECONDS)
+            with known.publishing:
+                current = self._current.get(environment)
+                missing = known.reached_at >= asked_at and environment not in known.revisions
             if current is not None:
                 return current.moment
             if not missing:
@@ -136,33 +140,36 @@ class Looking:
     def _is_missing(self, environment: str) -> bool:
         """Is it known well enough that there is none? While the database is away, as of then."""
         known = self._known
-        return known.reached_at != NEVER and (known.away or known.is_recent) and environment not in known.revisions
-
-    @contextmanager
-    def _named(self, environment: str) -> Iterator[None]:
-        """Have each look find out about an environment, as long as somebody waits for that."""
-        with self._looks:
-            self._waiting[environment] += 1
-        try:
-            yield
-        finally:
-            with self._looks:
-                self._waiting -= Counter([environment])
+        if known.reached_at == NEVER or environment in known.revisions:
+            return False
+        return known.away or (known.is_recent and not known.missed())
 
     def _next(self, environment: str) -> Moment:
         known, asked_at = self._known, self._monotonic()
+        with known.publishing:
+            renewed = known.renewed(environment)
+        if renewed:
+            if known.missed():
+                self._wanted.set()
+            return renewed.moment
         if not self._has_looked(environment):
             known.away = True
         with known.publishing:
             current = self._current[environment]
             # A look that began since is an answer, though another instant has come meanwhile.
-            if known.reached_at < asked_at and self._monotonic() >= current.ends_at:
+            if known.reached_at < asked_at and self._monotonic() >= current.over_at:
                 known.publish(current.moment.snapshot, current.whole_at, current.good_at, known.present.now())
             return self._current[environment].moment
 
     def _has_looked(self, environment: str) -> bool:
         """Wait for a look that will do, but not for long; has it come?"""
-        seconds = AT_ONCE_SECONDS if self._known.is_recent or self._known.away else LOOK_SECONDS
+        known, missed = self._known, self._known.missed()
+        seconds = AT_ONCE_SECONDS if (known.is_recent or known.away) and not missed else LOOK_SECONDS
+        has_come = self._awaited(environment, seconds)
+        known.given_up = known.given_up or (missed is not None and not has_come)
+        return has_come
+
+    def _awaited(self, environment: str, seconds: float) -> bool:
         if not self._current[environment].moment.is_over(self._known.present.now()):
             # What is known is only too old: a look that is under way is younger.
             if not self._look_now(seconds, under_way=True):
@@ -194,8 +201,7 @@ class Looking:
         before = self.problem
         with self._looks:
             self._begun += 1
-            names = self._expected | self._waiting.keys()
-        self._known.look(names)
+        self._known.look()
         with self._looks:
             self._over = self._begun
             self._looks.notify_all()

@@ -11,7 +11,6 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers.gthread import ThreadWorker
 
-from flagsched.domain.flags import DEFAULT_ENVIRONMENT
 from flagsched.web.context import EXTENSION, HEADERS, Service
 from flagsched.web.errors import code_of
 
@@ -35,7 +34,7 @@ class JsonWorker(ThreadWorker):
         super().load_wsgi()
         found: Service | None = getattr(self.wsgi, "extensions", {}).get(EXTENSION)
         if found is not None:
-            found.looking.expect(DEFAULT_ENVIRONMENT)
+            found.looking.start()
 
     def handle(self, conn: Any) -> Any:
         """In a thread of the pool, which nobody holds for long by sending nothing."""

@@ -8,9 +8,9 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.updates import Updates
-from flagsched.usecases.flags import edit_flag
+from flagsched.usecases.flags import create_flag, edit_flag
 from flagsched.usecases.looking import Looking
-from tests.builders import ADMIN, CHECKOUT, ManualClock
+from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
 from tests.contract.conftest import Away
 from tests.contract.looks import ADA, ALL, OFF, ONE, UNREADABLE, enabled, plan_off
 from tests.processes import until
@@ -81,16 +81,32 @@ def test_a_process_that_was_ready_can_answer_without_a_database_though_nobody_ha
 
 
 @pytest.mark.usefixtures("_flag")
-def test_what_is_expected_is_known_before_anybody_asks(store: SqlStore, away: Away) -> None:
-    expecting = Looking(store)
+def test_a_process_that_has_started_can_answer_before_anybody_has_asked(store: SqlStore, away: Away) -> None:
+    started = Looking(store)
 
-    expecting.expect("production")
-    until(lambda: expecting.knows, seconds=5, what="known")
+    started.start()
+    until(lambda: started.knows, seconds=5, what="known")
     with away():
-        told = enabled(expecting)
-    expecting.close()
+        told = enabled(started)
+    started.close()
 
     assert told
+
+
+def test_a_ready_process_answers_without_a_database_for_flags_that_were_made_after_its_start(
+    store: SqlStore, clock: ManualClock, anyone: FlaskClient, away: Away
+) -> None:
+    assert anyone.get("/readyz").get_json()["degraded"] is False
+    for environment in ("production", "staging"):
+        create_flag(a_new_flag(environment=environment, enabled=True), by=ADMIN, store=store)
+    clock.advance(seconds=2)
+    assert anyone.get("/readyz").get_json()["degraded"] is False
+
+    with away():
+        clock.advance(seconds=2)
+        told = [anyone.post(f"{ONE}?environment={name}", json=ADA) for name in ("production", "staging")]
+
+    assert [(one.status_code, one.get_json()["value"]) for one in told] == [(200, True), (200, True)]
 
 
 @pytest.mark.usefixtures("_flag")

@@ -1,0 +1,79 @@
+"""What the processes of one host announce to each other, so that no client is told an older version than before.
+
+Each process reads the database at its own time. If one of them told a change at once, the next request, which another
+process answers, would go back. So a process that reads a change announces it first, to be told from an instant
+slightly ahead; and no process answers for longer than a lease without looking at the announcement. Two processes
+compare instants by the host's monotonic clock, which all of them share.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+LEASE_SECONDS = 0.01
+"""For how long a process answers without looking at the latest announcement; a change is told as much later."""
+ANY_TOTAL = -1
+"""The total of a change of which is known only that something was written."""
+NEVER = float("-inf")
+
+
+class DatabaseRead(NamedTuple):
+    """One read of the database: when it began, when it surely had its snapshot, and what it found.
+
+    `total` is the sum of the revisions of all environments: it grows with each change.
+    """
+
+    total: int
+    began_at: float
+    seen_at: float
+
+
+class Change(NamedTuple):
+    """A change that some process has read: every read that begins after `read_at` finds it too."""
+
+    total: int
+    read_at: float
+
+    def is_known_to(self, read: DatabaseRead) -> bool:
+        """Did this read find it?"""
+        return read.total == self.total != ANY_TOTAL or read.began_at > self.read_at
+
+
+NOTHING = Change(ANY_TOTAL, NEVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """The latest change, from when on every process tells it, and the change before, which they all tell already."""
+
+    change: Change
+    told_from: float
+    before: Change
+
+    def ends_at(self, read: DatabaseRead) -> float:
+        """Until when a process that lacks the change may answer from this read."""
+        return self.told_from if self.before.is_known_to(read) else NEVER
+
+
+class Announcements(Protocol):
+    """The latest announcement on this host for one database."""
+
+    def latest(self) -> Announcement | None:
+        """The latest one; None if there is none, or it can't be read."""
+
+    def announce(self, read: DatabaseRead) -> Announcement | None:
+        """Announce a read if it is news; gives what is the latest then."""
+
+
+def after_read(latest: Announcement | None, read: DatabaseRead, now: float) -> Announcement:
+    """What is the latest announcement once a process comes with this read."""
+    if latest is None:
+        return Announcement(Change(read.total, read.seen_at), now + LEASE_SECONDS, NOTHING)
+    known = latest.change
+    is_later = read.began_at > known.read_at or read.total > known.total != ANY_TOTAL
+    if read.total == known.total != ANY_TOTAL or not is_later:
+        return latest
+    change = Change(read.total, max(read.seen_at, known.read_at))
+    if now < latest.told_from:
+        # Every lease that is in force ends by then, so this change can be told with the one that is pending.
+        return Announcement(change, latest.told_from, latest.before)
+    return Announcement(change, now + LEASE_SECONDS, known)
