@@ -14,6 +14,7 @@ from flagsched.bootstrap.web import create_app
 from flagsched.config import BadSettings, read_settings, read_web_settings
 from flagsched.database import migrations
 from flagsched.database.engine import open_engine
+from flagsched.database.primary import NotPrimary
 from flagsched.web.auth import SUBJECT, make_token
 
 
@@ -67,6 +68,6 @@ def main() -> None:
     except BadSettings as error:
         print(f"flagsched: {error}", file=sys.stderr)
         sys.exit(2)
-    except (sa.exc.SQLAlchemyError, CommandError) as error:
+    except (sa.exc.SQLAlchemyError, NotPrimary, CommandError) as error:
         print(f"flagsched: {error}", file=sys.stderr)
         sys.exit(1)

@@ -53,6 +53,8 @@ class FlagSched:
 
     The app keeps its extensions, error handlers and settings; errors are answered for flagsched's own routes alone.
 
+    On PostgreSQL, an `engine` whose server takes no writes gets a new pool: see "Failover" in docs/operations.md.
+
     The first question in a process begins a thread (on PostgreSQL two, and a connection for LISTEN); `close` ends them.
     """
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from flagsched.database.deadlines import WATCH
+from flagsched.database.primary import TAKES_WRITES, each_host, refuse_unless_primary, summed_up
 
 BUSY_SECONDS = 3
 READING = "flagsched_reading"
@@ -83,10 +85,15 @@ def timeouts(limits: Limits) -> dict[str, str]:
 
 
 def set_for_transaction(connection: sa.Connection, timeouts: Mapping[str, str]) -> None:
-    """Tell PostgreSQL for this transaction what it is told for a whole connection otherwise."""
+    """Tell PostgreSQL for this transaction what it is told for a whole connection otherwise.
+
+    Raises NotPrimary: who has this connection to the server was not asked when it was opened.
+    """
     told = {"TimeZone": "UTC"} | dict(timeouts)
     settings = ", ".join(["set_config(%s, %s, true)"] * len(told))
-    connection.exec_driver_sql(f"SELECT {settings}", tuple(chain.from_iterable(told.items())))
+    given = tuple(chain.from_iterable(told.items()))
+    primary, writable, *_ = connection.exec_driver_sql(f"SELECT {TAKES_WRITES}, {settings}", given).one()
+    refuse_unless_primary(primary, writable)
 
 
 def is_pooled(engine: sa.Engine) -> bool:
@@ -115,8 +122,9 @@ def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
         sa.event.listen(engine, "connect", _open_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     else:
+        sa.event.listen(engine, "do_connect", partial(_open_primary, limits.ping_seconds))
         sa.event.listen(engine, "connect", _watch_from_the_first, insert=True)
-        sa.event.listen(engine, "checkout", partial(_look_at, engine.dialect, limits.ping_seconds))
+        sa.event.listen(engine, "checkout", partial(_look_at, limits.ping_seconds))
         sa.event.listen(engine, "checkin", _note_use)
         sa.event.listen(engine, "begin", partial(_limit_behind_a_pooler, timeouts(limits)))
     return engine
@@ -144,10 +152,27 @@ def _note_use(connection: Any, record: Any) -> None:
     record.info[USED_AT] = monotonic()
 
 
-def _look_at(dialect: sa.Dialect, seconds: float, connection: Any, record: Any, *_: object) -> None:
+def _open_primary(seconds: float, dialect: sa.Dialect, record: Any, arguments: list[Any], named: dict[str, Any]) -> Any:
+    # Not libpq's target_session_attrs: it believes what a pooler was told of its server at some time before.
+    refusals = []
+    for one in each_host(named):
+        try:
+            connection: Any = dialect.connect(*arguments, **one)
+            record.info.update({POOLED: _ask(seconds, connection), USED_AT: monotonic()})
+        except psycopg2.OperationalError as error:
+            refusals.append(error)
+        else:
+            return connection
+    raise summed_up(refusals)
+
+
+def _look_at(seconds: float, connection: Any, record: Any, *_: object) -> None:
     unused_seconds = monotonic() - record.info.get(USED_AT, NEVER)
-    if unused_seconds > FRESH_SECONDS or _has_word(connection):
-        _ping(dialect, seconds, connection, record)
+    if unused_seconds > FRESH_SECONDS or _has_word(connection) or _may_write_no_more(connection, record):
+        try:
+            record.info[POOLED] = _ask(seconds, connection)
+        except psycopg2.Error as error:
+            raise sa.exc.InvalidatePoolError from error
 
 
 def _has_word(connection: Any) -> bool:
@@ -157,26 +182,31 @@ def _has_word(connection: Any) -> bool:
     return bool(looked_at.poll(0))
 
 
-def _ping(dialect: sa.Dialect, seconds: float, connection: Any, record: Any) -> None:
-    # SQLAlchemy's own would wait for a frozen server without end.
+def _may_write_no_more(connection: Any, record: Any) -> bool:
+    # The server tells of a change of this setting. A pooler tells what was so once; behind it each transaction asks.
+    told = connection.info.parameter_status("default_transaction_read_only")
+    return told == "on" and not record.info.get(POOLED)
+
+
+def _ask(seconds: float, connection: Any) -> bool:
+    """Ask the server, in one round trip, whether it answers and takes writes; give whether a pooler stands before it.
+
+    SQLAlchemy's own ping would wait for a frozen server without end. Raises psycopg2's errors, among them NotPrimary.
+    """
     try:
         with WATCH.within(seconds) as deadline:
             deadline.watch(connection)
             # Else the driver takes back, with two statements, what the last transaction's BEGIN said.
             connection.set_session(isolation_level="DEFAULT", readonly="DEFAULT")
-            dialect.do_ping(connection)
-            if POOLED not in record.info:
-                record.info[POOLED] = _another_answered(connection)
-    except (dialect.loaded_dbapi.Error, OSError) as error:
-        raise sa.exc.InvalidatePoolError from error
-
-
-def _another_answered(connection: Any) -> bool:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {TAKES_WRITES}, pg_backend_pid()")
+                primary, writable, pid = cursor.fetchone()
+            connection.autocommit = False
+        refuse_unless_primary(primary, writable)
+    except OSError as error:
+        raise psycopg2.OperationalError("this process has too many files open") from error
     # A pooler makes up the number that a client is given for cancelling, since it serves many with one connection.
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        (pid,) = cursor.fetchone()
-    connection.rollback()
     return bool(pid != connection.info.backend_pid)
 
 

@@ -2,11 +2,15 @@
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
+from flagsched.database.primary import NotPrimary
 from flagsched.database.schema import SCHEMA_REVISION
 from flagsched.domain.errors import (
+    DatabaseReadOnly,
     DatabaseUnavailable,
     FlagBusy,
     FlagschedError,
@@ -19,6 +23,7 @@ from flagsched.domain.errors import (
 BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialization failure
 AWAY_STATES = re.compile("08...|53...|57P0[1-5]|58...")  # connection, resources, shutdown, operating system
 SCHEMA_STATES = {"42P01", "42703"}  # undefined table, undefined column
+READ_ONLY_STATE = "25006"  # read-only SQL transaction
 
 NOT_OVERTAKEN = "ck_feature_flags_not_overtaken"
 
@@ -35,12 +40,25 @@ SQLITE_AWAY = {
 BUSY = "somebody else is changing this flag; nothing was stored, try again"
 OVERTAKEN = "the flag is changing by its plan just now; nothing was stored, try again"
 AWAY = "the database does not answer"
+READ_ONLY = "the database is a standby, or read-only by its settings; nothing was stored"
 REFUSED = "the database refused to do this; nothing was stored"
 
 
-def translate(error: sa.exc.SQLAlchemyError) -> FlagschedError:
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the drivers raise in flagsched's words."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, NotPrimary) as error:
+        raise translate(error) from error
+
+
+def translate(error: sa.exc.SQLAlchemyError | NotPrimary) -> FlagschedError:
     """Give the flagsched error that says what `error` means for whoever asked."""
-    cause = str(getattr(error, "orig", None) or error).strip()
+    original = getattr(error, "orig", None) or error
+    cause = str(original).strip()
+    if isinstance(original, NotPrimary):
+        return DatabaseReadOnly(original.reason, cause)
     if isinstance(error, sa.exc.TimeoutError):
         return DatabaseUnavailable("no connection to the database is free", cause)
     if not isinstance(error, sa.exc.DBAPIError):
@@ -62,6 +80,8 @@ def _of_postgresql(error: sa.exc.DBAPIError, cause: str) -> FlagschedError:
         return FlagBusy(BUSY, cause)
     if _constraint(error) == NOT_OVERTAKEN:
         return Overtaken(OVERTAKEN, cause)
+    if state == READ_ONLY_STATE:
+        return DatabaseReadOnly(READ_ONLY, cause)
     if state in SCHEMA_STATES:
         return SchemaOutdated(None, SCHEMA_REVISION, cause)
     lost = error.connection_invalidated or (not state and isinstance(error, sa.exc.OperationalError))

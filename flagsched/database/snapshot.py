@@ -1,15 +1,14 @@
 """What a snapshot is made of, read in the one transaction that its revision is read in."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from flagsched.database.errors import translate
+from flagsched.database.errors import translated
 from flagsched.database.flags import LIVE, SELECTED, flag_of
 from flagsched.database.tables import environments, flags, is_pending, overrides, schedules
 from flagsched.domain.flags import Flag
@@ -39,15 +38,6 @@ def _plans(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[An
 OF_ALL, OF_CHANGED, OF_THESE = _plans(ALL), _plans(CHANGED), _plans(THESE)
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Here already, since whoever reads tells the database's trouble from that of a row."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        raise translate(error) from error
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshots:
     """Implements `ports.SnapshotReader`."""
@@ -61,13 +51,13 @@ class Snapshots:
     def whole(self, environment: str) -> list[FlagPlan]:
         """See `ports.SnapshotReader`."""
         given = {"environment_": environment}
-        with _translated():
+        with translated():  # Here already: the caller tells the database's trouble from that of a row.
             return self._with_plans(self._flags(ALL_FLAGS, given), OF_ALL, given)
 
     def changed_since(self, environment: str, revision: int) -> list[FlagPlan]:
         """See `ports.SnapshotReader`."""
         given = {"environment_": environment, "revision_": revision}
-        with _translated():
+        with translated():
             changed = self._flags(CHANGED_FLAGS, given)
             if len(changed) > FEW:
                 return self._with_plans(changed, OF_CHANGED, given)

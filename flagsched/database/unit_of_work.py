@@ -13,7 +13,7 @@ from flagsched.database.clock import Clock, DatabaseClock, HostClock
 from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
 from flagsched.database.engine import READING, set_for_transaction
-from flagsched.database.errors import AWAY, translate
+from flagsched.database.errors import AWAY, translated
 from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.forking import SQLITE, leave_to_parents
 from flagsched.database.history import History
@@ -23,7 +23,7 @@ from flagsched.database.revisions import raise_revision
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema import check_schema
 from flagsched.database.snapshot import Snapshots
-from flagsched.domain.errors import DatabaseUnavailable
+from flagsched.domain.errors import DatabaseReadOnly, DatabaseUnavailable
 
 LONGEST_SECONDS = 4.5
 NO_TIMEOUTS: Mapping[str, str] = {}
@@ -145,22 +145,33 @@ class SqlStore:
 
     @contextmanager
     def _connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
-        try:
-            with self._gate(), WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
-                if engine.dialect.name == "postgresql":
-                    _watch(deadline, connection)
-                try:
+        with translated(), self._gate(), WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
+            if engine.dialect.name == "postgresql":
+                _watch(deadline, connection)
+            try:
+                with _ended_if_read_only(connection):
                     yield connection
-                finally:
-                    # Here, where it is watched, and not in the pool, where the connection is somebody else's.
-                    connection.rollback()
-                    deadline.close()
-        except sa.exc.SQLAlchemyError as error:
-            raise translate(error) from error
+            finally:
+                # Here, where it is watched, and not in the pool, where the connection is somebody else's.
+                connection.rollback()
+                deadline.close()
 
     def _limit(self, connection: sa.Connection) -> None:
         if self._timeouts:
             set_for_transaction(connection, self._timeouts)
+
+
+@contextmanager
+def _ended_if_read_only(connection: sa.Connection) -> Iterator[None]:
+    """End a connection that takes no writes any more, and all that were opened before."""
+    try:
+        with translated():
+            yield
+    except DatabaseReadOnly:
+        connection.invalidate()
+        # Also on a host's own engine: its other connections may well lead to the same server.
+        connection.engine.dispose()
+        raise
 
 
 def _watch(deadline: Deadline, connection: sa.Connection) -> None:

@@ -25,6 +25,7 @@ FlagschedError
     ├── FlagBusy
     │   └── Overtaken
     ├── DatabaseUnavailable
+    │   └── DatabaseReadOnly
     ├── SchemaOutdated
     └── StatementFailed
 """
@@ -265,6 +266,10 @@ class DatabaseUnavailable(Unavailable):
 
     code = "DATABASE_UNAVAILABLE"
     retry_after = 2
+
+
+class DatabaseReadOnly(DatabaseUnavailable):
+    """The server that answers takes no writes: what it holds may be old, so it is not read either."""
 
 
 class SchemaOutdated(Unavailable):

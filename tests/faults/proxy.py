@@ -18,6 +18,8 @@ LOOK_SECONDS = 0.2
 class Proxy:
     """Passes on what comes, a COMMIT only after `commit_delay` seconds.
 
+    `lead_to` changes the server for all who come from then on, `hang_up` ends the connections of the others.
+
     If `hang_up_when_ready` is set, it ends each connection once the server waits for a query. If `cut_commits` is set,
     it passes on a COMMIT, waits a while, and hangs up. `asked` counts what the clients sent: a driver that waits for
     each answer makes a round trip of it.
@@ -30,6 +32,7 @@ class Proxy:
         self.cuts = 0
         self.asked = 0
         self._server = server
+        self._ends: list[socket.socket] = []
         self._over = Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
@@ -40,14 +43,31 @@ class Proxy:
         while not self._over.is_set():
             with suppress(TimeoutError):
                 client, _ = self._listening.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(str(self._server))
-                for one, other, asks in ((client, server, True), (server, client, False)):
-                    Thread(target=self._pass_on, args=(one, other), kwargs={"asks": asks}, daemon=True).start()
+                self._join(client)
         self._listening.close()
 
     def stop(self) -> None:
         self._over.set()
+
+    def lead_to(self, server: Path) -> None:
+        self._server = server
+
+    def hang_up(self) -> None:
+        while self._ends:
+            with suppress(OSError):
+                self._ends.pop().shutdown(socket.SHUT_RDWR)
+
+    def _join(self, client: socket.socket) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(str(self._server))
+        except OSError:  # It is not there.
+            client.close()
+            server.close()
+            return
+        self._ends += [client, server]
+        for one, other, asks in ((client, server, True), (server, client, False)):
+            Thread(target=self._pass_on, args=(one, other), kwargs={"asks": asks}, daemon=True).start()
 
     def _pass_on(self, one: socket.socket, other: socket.socket, *, asks: bool) -> None:
         with suppress(OSError):
