@@ -17,7 +17,7 @@ from flagsched.web.errors import NAMES, STATUS
 from tests.docs import PAGES, ROOT, anchors, examples, first_cells, links, logged, quoted, strings, text
 
 OPERATIONS = "docs/operations.md"
-SETTINGS = ("flagsched/config*.py", "flagsched/config/**/*.py", "gunicorn.conf.py")
+SETTINGS = ("flagsched/*.py", "gunicorn.conf.py")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 ONE_WORD = {"HOST", "PORT"}
 

@@ -1,4 +1,4 @@
-"""Log lines for people: what `flagsched run` shows on a terminal of the JSON that its processes log."""
+"""Readable log lines: what `flagsched run` prints on a terminal instead of the JSON of its processes."""
 
 import json
 from typing import Any
@@ -7,21 +7,21 @@ from honcho.printer import Message, Printer
 from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 
 BARE = ("method", "route", "status")
-"""Fields whose value says what it is."""
+"""Fields that are printed without their name."""
 LEFT_OUT = {"logger", "timestamp"}
-"""The prefix of each line says which process it is, and when."""
+"""The prefix of each line has the process and the time."""
 TRACEBACK = "exception"
 
 
 class ConsolePrinter(Printer):  # type: ignore[misc]
-    """honcho's printer, for a terminal. What comes out of a process has no secrets, since it was logged without."""
+    """honcho's printer, for a terminal. The processes have removed the secrets from their lines already."""
 
     def __init__(self) -> None:
         super().__init__()
         self._render = _renderer()
 
     def write(self, message: Message) -> None:
-        """Show a line; one that was not logged is shown as it is."""
+        """Print a line; one that is no log line is printed as it is."""
         match _read(message.data):
             case {"event": str(), "level": str()} as logged:
                 message = message._replace(data=self._render(None, "", _fields(logged)))
@@ -44,7 +44,7 @@ def _renderer() -> ConsoleRenderer:
 
 
 def _fields(logged: dict[str, Any]) -> dict[str, Any]:
-    # The id of a request would make its line too long; whatever goes wrong with it has a line with the id.
+    # Its id would make the line of a request too long. Lines about refusals and failures keep it.
     left_out = LEFT_OUT | ({"request_id"} if logged.get("event") == "request" else set())
     return {
         name: _visible(value, but="\n" if name == TRACEBACK else "")
@@ -54,7 +54,7 @@ def _fields(logged: dict[str, Any]) -> dict[str, Any]:
 
 
 def _visible(value: Any, *, but: str) -> Any:
-    """Text with each control character escaped again, as it was in the JSON, so that no terminal obeys it."""
+    """Escape control characters again, as in the JSON, so that a caller can't send commands to the terminal."""
     if not isinstance(value, str):
         return value
     return "".join(c if c.isprintable() or c in but else c.encode("unicode_escape").decode() for c in value)

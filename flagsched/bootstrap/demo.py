@@ -51,7 +51,7 @@ def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade:
     token = make_token("you", "admin", TOKEN_LIFE)
     manager = Manager(ConsolePrinter() if sys.stdout.isatty() else None)
     for name, command in _commands(port).items():
-        # In place of honcho's shell, whose end by the signal would be told instead of the command's.
+        # Without exec, honcho reports that its shell was killed by SIGTERM, and not how the command ended.
         manager.add_process(name, f"exec {shlex.join(command)}")
     Thread(target=_tell_when_ready, args=(url, token), daemon=True).start()
     manager.loop()

@@ -52,7 +52,7 @@ def describe(app: Flask, *described: Any) -> None:
 
 @blueprint.get("/")
 def front() -> Response:
-    """The way to the page, relative: a proxy may have taken a prefix away."""
+    """Redirect to the page; relative, because a proxy may have removed a prefix."""
     answer = Response(status=HTTPStatus.FOUND, headers={"Location": "docs"})
     answer.headers.pop("Content-Type")  # It has no body.
     return answer

@@ -82,7 +82,7 @@ def test_on_a_terminal_the_log_is_for_people(sqlite_url: sa.URL, tmp_path: Path)
     assert any("worker started" in line for line in lines)
     assert not any(line.startswith("{") for line in lines)
     assert COLOURS.search(terminal.text)
-    # Neither what a stranger sends to the terminal, nor what nobody may read.
+    # No control character of a caller reaches the terminal, and no token.
     assert set(re.findall(r"[^\n\x20-\x7e]", terminal.plain)) == set()
     assert a_token()[:20] not in "\n".join(lines)
 

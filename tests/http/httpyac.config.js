@@ -1,4 +1,4 @@
-// Has httpyac check the status that each request of the file beside this one names in a comment: `# @status 201`.
+// Makes httpyac check the status that each request names in a comment: `# @status 201`.
 module.exports = {
   configureHooks({ hooks }) {
     hooks.onResponse.addHook('status', ({ statusCode }, { httpRegion }) => {
