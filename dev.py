@@ -79,14 +79,14 @@ def guards(*arguments: str) -> None:
 
 
 def check(*arguments: str) -> None:
-    """Lint, types, layers, and whether the migrations make what the code expects."""
+    """Lint, types, layers, whether the migrations make what the code expects, and the docs name what there is."""
     del arguments
     setup()
     call(str(BIN / "ruff"), "check")
     call(str(BIN / "ruff"), "format", "--check")
     call(PYTHON, "-m", "mypy")
     call(str(BIN / "lint-imports"), "--no-logo")
-    call(PYTHON, "-m", "pytest", "-q", "tests/contract/test_migrations.py")
+    call(PYTHON, "-m", "pytest", "-q", "tests/test_docs.py", "tests/contract/test_migrations.py")
 
 
 def bench(*arguments: str) -> None:

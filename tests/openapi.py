@@ -17,7 +17,7 @@ from werkzeug.routing import Rule
 
 from tests import ofrep
 
-UNDESCRIBED = {"openapi.document", "openapi.page", "openapi.asset"}
+UNDESCRIBED = {"openapi.front", "openapi.document", "openapi.page", "openapi.asset"}
 
 
 def described(rule: Rule) -> str:

@@ -1,19 +1,25 @@
 """The docs name what there is, and nothing else."""
 
+import ast
 import re
 from collections.abc import Iterator
 from configparser import ConfigParser
-from pathlib import Path
+from http import HTTPStatus
 
+import click
+import pytest
+
+import dev
+from flagsched.cli import flagsched
 from flagsched.domain import errors
 from flagsched.domain.errors import FlagschedError, Refused
-from flagsched.web.errors import STATUS
+from flagsched.web.errors import NAMES, STATUS
+from tests.docs import PAGES, ROOT, anchors, examples, first_cells, links, logged, quoted, strings, text
 
-ROOT = Path(__file__).parents[1]
-
-
-def text(path: str) -> str:
-    return (ROOT / path).read_text()
+OPERATIONS = "docs/operations.md"
+SETTINGS = ("flagsched/*.py", "gunicorn.conf.py")
+CAPITALS = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+ONE_WORD = {"HOST", "PORT"}
 
 
 def family(error: type[FlagschedError]) -> Iterator[type[FlagschedError]]:
@@ -27,13 +33,100 @@ def named_in_tables(path: str, pattern: str) -> set[str]:
     return {name for row in rows for name in re.findall(pattern, row)}
 
 
+def read_settings() -> set[str]:
+    return {name for name in strings(*SETTINGS) if CAPITALS.fullmatch(name) or name in ONE_WORD}
+
+
 def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
-    code = text("flagsched/config.py") + text("gunicorn.conf.py")
-    read = set(re.findall(r'"((?:FLAGSCHED_|FLASK_|JWT_|DATABASE_|WEB_)[A-Z_]+|HOST|PORT)"', code.replace("'", '"')))
+    documented = [name for cell in first_cells(OPERATIONS, "variable") for name in quoted(cell)]
 
-    documented = named_in_tables("docs/operations.md", r"`([A-Z][A-Z_]+)`") - {"DEBUG", "INFO", "WARNING", "ERROR"}
+    assert len(documented) > 20
+    assert sorted(documented) == sorted(read_settings())
 
-    assert documented - {"SCHEMA_OUTDATED"} == read
+
+@pytest.mark.parametrize("page", sorted(set(PAGES) - {"CONTRIBUTING.md"}))
+def test_a_setting_or_code_that_a_page_names_exists(page: str) -> None:
+    statuses = {status.name for status in HTTPStatus} | set(NAMES.values())
+    known = strings("flagsched/**/*.py", "gunicorn.conf.py") | statuses
+
+    named = {name for name in quoted(text(page)) if CAPITALS.fullmatch(name)}
+
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
+    missing = [file for file, _ in links(page) if not (ROOT / file).exists()]
+    lost = [(file, a) for file, a in links(page) if a and file.endswith(".md") and a not in anchors(file)]
+
+    assert (missing, lost) == ([], [])
+
+
+@pytest.mark.parametrize("page", sorted(set(PAGES) - {"CHANGELOG.md"}))
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    named = re.findall(r"\b(?:docs|tests|benchmarks|migrations|flagsched)/[\w./-]+\.\w+", text(page))
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_event_of_the_log_is_documented_and_every_documented_one_is_logged() -> None:
+    events = list(logged())
+    assert [ast.unparse(event) for event in events if not isinstance(event, ast.Constant)] == []
+    written = {event.value for event in events if isinstance(event, ast.Constant)}
+
+    listed = {name for cell in first_cells(OPERATIONS, "event") for name in quoted(cell)}
+
+    assert len(written) > 15
+    assert listed - written == set()
+    assert written - set(quoted(text(OPERATIONS))) == set()
+
+
+def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Each command with its whole name."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def options(command: click.Command) -> set[str]:
+    return {o for one in command.params if isinstance(one, click.Option) for o in one.opts if o.startswith("--")}
+
+
+def named_options(line: str) -> set[str]:
+    """The options of a line as one would type it, without what is said about it further to the right."""
+    return set(re.findall(r"--[a-z-]+", line.partition("  ")[0]))
+
+
+COMMANDS = dict(commands(flagsched, "flagsched"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_documented_with_all_of_its_options(name: str) -> None:
+    (block,) = [block for block in examples(OPERATIONS) if block.startswith("flagsched token")]
+
+    (line,) = [line for line in block.splitlines() if re.match(rf"{name}\b", line)]
+
+    assert named_options(line) >= options(COMMANDS[name])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_command_that_a_page_names_exists(page: str) -> None:
+    named = [one for one in quoted(text(page)) if re.match(r"flagsched [a-z]", one)]
+    named += re.findall(r"^(?:python -m )?(flagsched [a-z].*)$", "\n".join(examples(page)), flags=re.MULTILINE)
+    named = [one for one in named if not one.startswith("flagsched is at")]
+
+    for one in named:
+        command = next((found for name, found in COMMANDS.items() if re.match(rf"{name}\b", one)), None)
+        assert command or one == "flagsched db", one
+        assert command is None or named_options(one) <= options(command), one
+
+
+def test_every_command_of_dev_py_is_in_contributing() -> None:
+    named = set(re.findall(r"python3 dev\.py (\w+)", text("CONTRIBUTING.md") + text("README.md")))
+
+    assert named == set(dev.COMMANDS)
 
 
 def test_every_error_code_is_documented() -> None:

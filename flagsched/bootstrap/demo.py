@@ -12,6 +12,7 @@ from threading import Thread
 
 from honcho.manager import Manager
 
+from flagsched.bootstrap.console import ConsolePrinter
 from flagsched.config import add_default_secret
 
 HOST = "127.0.0.1"
@@ -48,9 +49,10 @@ def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade:
     upgrade()
     url = f"http://{HOST}:{port}"
     token = make_token("you", "admin", TOKEN_LIFE)
-    manager = Manager()
+    manager = Manager(ConsolePrinter() if sys.stdout.isatty() else None)
     for name, command in _commands(port).items():
-        manager.add_process(name, shlex.join(command))
+        # Without exec, honcho reports that its shell was killed by SIGTERM, and not how the command ended.
+        manager.add_process(name, f"exec {shlex.join(command)}")
     Thread(target=_tell_when_ready, args=(url, token), daemon=True).start()
     manager.loop()
     sys.exit(manager.returncode)

@@ -1,6 +1,7 @@
 """The OpenAPI document, made from the schemas that requests and answers pass through, and a page to read it."""
 
 import mimetypes
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def describe(app: Flask, *described: Any) -> None:
         contract.register_blueprint(one)
     app.extensions["flagsched_contract"] = contract.spec.to_dict()
     app.register_blueprint(blueprint)
+
+
+@blueprint.get("/")
+def front() -> Response:
+    """Redirect to the page; relative, because a proxy may have removed a prefix."""
+    answer = Response(status=HTTPStatus.FOUND, headers={"Location": "docs"})
+    answer.headers.pop("Content-Type")  # It has no body.
+    return answer
 
 
 @blueprint.get("/openapi.json")

@@ -1,8 +1,6 @@
 """What OpenFeature's SDKs for Node and for browsers are told by a real server, with no worker anywhere."""
 
 import json
-import shutil
-import subprocess
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +11,7 @@ import sqlalchemy as sa
 
 from tests.clients import MARGIN_SECONDS, between_looks, those_within
 from tests.e2e.test_openfeature import FLAGS, Admin
+from tests.node import install, run
 from tests.processes import web
 
 CLIENTS = Path(__file__).parent / "node"
@@ -21,19 +20,10 @@ POLL_SECONDS = 0.02
 pytestmark = pytest.mark.extra
 
 
-def run(*command: str, cwd: Path) -> str:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The script beside the packages that its lock file names."""
-    assert shutil.which("npm"), "no npm: apt install nodejs npm"
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "clients.mjs"):
-        shutil.copy(CLIENTS / name, folder)
-    run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
-    return folder
+    return install(CLIENTS, tmp_path_factory.mktemp("node"))
 
 
 def seen_by(folder: Path, *arguments: str) -> dict[str, Any]:

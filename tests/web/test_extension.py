@@ -221,7 +221,7 @@ def test_what_no_route_matches_is_answered_as_json_under_our_prefixes_only(host:
         answer = client.open(path, method=method)
         assert (answer.status_code, answer.content_type) == (status, "application/json"), path
         assert answer.json["requestId"] == answer.headers["X-Request-Id"]
-    for path in ("/switches", "/switches/api/administrators", "/switches/api/configuration"):
+    for path in ("/", "/switches", "/switches/api/administrators", "/switches/api/configuration"):
         assert client.get(path).text == "the host's own 404"
     assert host.app.url_map.merge_slashes
 

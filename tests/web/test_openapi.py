@@ -16,6 +16,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.web.auth import make_token
+from flagsched.web.context import HEADERS
 from tests.builders import after
 from tests.conftest import web_settings
 from tests.openapi import UNDESCRIBED, Contract, described
@@ -98,6 +99,19 @@ def test_the_check_of_answers_finds_what_is_not_as_described(url: sa.URL, store:
         "GET /api/admin/flags 200: $.nextCursor: None is not of type 'integer'",
     ]
     assert contract.checked == 3
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_address_of_the_server_alone_leads_to_the_page(anyone: FlaskClient, method: str) -> None:
+    answer = anyone.open("/", method=method, headers={"X-Request-Id": "mine"})
+
+    assert (answer.status_code, answer.data) == (302, b"")
+    # Relative, so that it is right below a prefix that a proxy takes away.
+    assert answer.headers["Location"] == "docs"
+    assert "Content-Type" not in answer.headers
+    assert answer.headers["X-Request-Id"] == "mine"
+    assert set(answer.headers.items()) >= set(HEADERS.items())
+    assert anyone.open("/", method=method, follow_redirects=True).request.path == "/docs"
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_has_no_script_of_its_own(anyone: FlaskClient) -> None:
