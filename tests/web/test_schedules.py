@@ -156,26 +156,27 @@ INVALID_ITEMS: dict[str, tuple[Any, Any]] = {
         for percentage in (-1, 101, 25.0, "25", True, 10**40)
     },
     "no instant": ({"updates": {"enabled": True}}, {"scheduledAt": ["is required"]}),
-    **{
-        f"instant {instant!r}": (item(9) | {"scheduledAt": instant}, {"scheduledAt": [NOT_AN_INSTANT]})
-        for instant in (
-            "2096-06-01T13:00:00", "2096-06-01", "tomorrow", "2096-06-01T13:00:00,5Z", "20260601T130000Z",
-            "2096-06-01T24:00:00Z", "2096-06-01T13:00:60Z", " 2096-06-01T13:00:00Z", "10000-06-01T13:00:00Z",
-            "2026-W23-1T13:00:00Z", 1780318800, "٢٠٢٦-06-01T13:00:00Z", "2096-06-01T13:00:00Z\n", "",
-        )
-    },
+    "no RFC 3339": (item(9) | {"scheduledAt": "tomorrow"}, {"scheduledAt": [NOT_AN_INSTANT]}),
+    "no offset": (
+        item(9) | {"scheduledAt": "2096-06-01T13:00:00"},
+        {"scheduledAt": ["must have an offset at its end: 'Z', or one like '+09:00'"]},
+    ),
+    "a number for an instant": (
+        item(9) | {"scheduledAt": 1780318800},
+        {"scheduledAt": ["must be a string like '2027-01-31T09:00:00+09:00', not a number"]},
+    ),
     "no day of the calendar": (
         item(9) | {"scheduledAt": "2026-02-30T13:00:00Z"},
-        {"scheduledAt": ["is no instant of the calendar"]},
+        {"scheduledAt": ["is not a date: 2026-02 has the days 01 to 28"]},
     ),
     "past the calendar's end": (
         item(9) | {"scheduledAt": "9999-12-31T23:59:59-14:00"},
-        {"scheduledAt": ["is no instant of the calendar"]},
+        {"scheduledAt": ["must be in the years 0001 to 9999 also in UTC"]},
     ),
     "unknown field": (item(9) | {"note": "x"}, {"note": ["is not a field of this object"]}),
     "no object": (7, ["must be a JSON object"]),
     "null": (None, ["must not be null"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", INVALID_ITEMS)
