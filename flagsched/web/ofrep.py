@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 import orjson
 import structlog
 from flask import Blueprint, Request, Response, request
+from structlog.contextvars import bound_contextvars
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from flagsched.domain.errors import (
@@ -23,10 +24,11 @@ from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
-from flagsched.web.context import Service, request_id, service
+from flagsched.web.context import Service, identity, request_id, service
 from flagsched.web.errors import status_of
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.parsing import read_body, read_json
+from flagsched.web.rules import Access
 
 log = structlog.get_logger("flagsched.web")
 JSON = "application/json"
@@ -35,7 +37,9 @@ ASKED_BY = ("OPTIONS", "POST")
 NOT_ASKED_BY = ("DELETE", "GET", "HEAD", "PATCH", "PUT")
 NOT_TO_BE_GUESSED = ("X-Content-Type-Options", "nosniff")
 NOT_TO_BE_KEPT = ("Cache-Control", "no-store")
-ALLOWED_HEADERS = "Authorization, X-API-Key, Content-Type, If-None-Match"
+ALLOWED_HEADERS = (
+    "Authorization, X-API-Key, Content-Type, If-None-Match, X-Request-Id, traceparent, tracestate, baggage"
+)
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-Id, Flagsched-Snapshot-Age"
 PREFLIGHT_SECONDS = "600"
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -69,7 +73,7 @@ class BadContext(Exception):
 def evaluate_one(key: str) -> Response:
     """One flag, for server-side providers."""
     serving = service()
-    require_evaluation_access(serving)
+    _require_access(serving)
     context = _context(request)
     evaluated = evaluate_flag(context.environment, key, context.targeting_key, looking=serving.looking)
     told = _one(evaluated.moment, evaluated.flag, evaluated.evaluation)
@@ -81,7 +85,7 @@ def evaluate_one(key: str) -> Response:
 def evaluate_all() -> Response:
     """All flags of an environment, for client-side providers."""
     serving = service()
-    require_evaluation_access(serving)
+    _require_access(serving)
     context = _context(request)
     told = serving.looking.at_once(context.environment)
     headers = _kept(serving, told)
@@ -137,6 +141,13 @@ def _let_pages_read(answer: Response, origins: Collection[str]) -> None:
             answer.headers["Access-Control-Allow-Methods"] = "POST"
             answer.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
             answer.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
+
+
+def _require_access(serving: Service) -> None:
+    if serving.evaluation.access is not Access.PUBLIC:
+        # Only here are lines logged that do not name the request themselves.
+        with bound_contextvars(**identity()):
+            require_evaluation_access(serving)
 
 
 def _kept(serving: Service, told: Moment) -> list[tuple[str, str]]:
@@ -245,7 +256,7 @@ def answer_refusal(error: FlagschedError) -> Response:
     if isinstance(error, RateLimited):
         return _without_body(status, [NOT_TO_BE_KEPT, ("Retry-After", str(error.retry_after))])
     if isinstance(error, Unavailable):
-        log.warning("request refused", error=error.code, cause=error.cause, request_id=request_id())
+        log.warning("request refused", error=error.code, cause=error.cause, **identity())
         return _failure(status, {"errorDetails": error.message}, ("Retry-After", str(error.retry_after)))
     return _without_body(status, [NOT_TO_BE_KEPT])
 
@@ -262,5 +273,5 @@ def answer_http_exception(error: HTTPException) -> Response:
 @blueprint.errorhandler(Exception)
 def answer_fault(error: Exception) -> Response:
     """A fault of ours."""
-    log.error("request failed", exc_info=error, request_id=request_id())
+    log.error("request failed", exc_info=error, **identity())
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, {"errorDetails": "flagsched failed; see its log"})
