@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import sqlalchemy as sa
@@ -385,14 +386,17 @@ def test_a_schedule_that_does_not_exist_is_not_found(admin: FlaskClient, schedul
         assert (answer.status_code, answer.json["error"]) == (404, "SCHEDULE_NOT_FOUND")
 
 
-def test_schedules_are_listed_page_by_page_along_the_link(admin: FlaskClient) -> None:
+@pytest.mark.parametrize("prefix", ["", "/flags", "/flags/staging"])
+def test_schedules_are_listed_page_by_page_along_the_link(admin: FlaskClient, prefix: str) -> None:
     bulk(admin, *(item(n) for n in (5, 3, 1, 4, 2)))
+    origin = f"https://proxy.example{prefix}"
 
-    seen, pages, link = [], 0, f"{SCHEDULE}?limit=2&status=pending"
+    seen, pages, link = [], 0, f"{origin}{SCHEDULE}?limit=2&status=pending&environment=production"
     while link:
-        answer = admin.get(link)
+        answer = admin.get(link.removeprefix(origin))
         seen += [s["scheduledAt"][-3:-1] for s in answer.json]
-        link = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        relative = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        link = relative and urljoin(link, relative)
         pages += 1
 
     assert (seen, pages) == (["01", "02", "03", "04", "05"], 3)
