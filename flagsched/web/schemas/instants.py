@@ -20,7 +20,7 @@ JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an a
 NO_TIME = "must have a time of day and an offset after the date, like '2027-01-31T09:00:00+09:00'"
 OFFSET_RANGE = "must have an offset from -23:59 to +23:59, with minutes from 00 to 59"
 
-# Each part by itself, in the order of the text: the first pattern that it matches says what is wrong with it.
+# For each part of a text, in its order: the first pattern that matches the part says what is wrong with it, or None.
 FAULTS: dict[str, list[tuple[str, str | None]]] = {
     "date": [
         (r"", NOT_AN_INSTANT),
@@ -83,7 +83,7 @@ def read_json_instant(value: Any) -> datetime:
     """`read_instant` of a JSON value; ValueError also for one of another type."""
     if not isinstance(value, str):
         found = JSON_TYPES.get(type(value), "null")
-        raise ValueError(f"must be a string like '2027-01-31T09:00:00+09:00', not {found}")  # noqa: TRY004 - see above
+        raise ValueError(f"must be a string like '2027-01-31T09:00:00+09:00', not {found}")  # noqa: TRY004 - of the caller's value
     return read_instant(value)
 
 
