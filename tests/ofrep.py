@@ -48,9 +48,9 @@ ALL_FAILURE: dict[str, Any] = {
     "properties": {"errorCode": {"type": "string"}, "errorDetails": {"type": "string"}},
 }
 GENERAL = {"type": "object", "required": ["errorDetails"], "properties": {"errorDetails": {"type": "string"}}}
-# The media type and the database's absence have no schema there: they are told like the error nearest to them.
-ONE_FLAG = {200: SUCCESS, 400: FAILURE, 404: NOT_FOUND, 405: GENERAL, 415: FAILURE, 503: GENERAL}
-ALL_FLAGS = {200: ALL, 400: ALL_FAILURE, 405: GENERAL, 415: ALL_FAILURE, 503: GENERAL}
+# Another method and the database's absence have no schema there: they are told like the error nearest to them.
+ONE_FLAG = {200: SUCCESS, 400: FAILURE, 404: NOT_FOUND, 405: GENERAL, 503: GENERAL}
+ALL_FLAGS = {200: ALL, 400: ALL_FAILURE, 405: GENERAL, 503: GENERAL}
 SCHEMAS: dict[str, dict[int, dict[str, Any]]] = {"flags/{key}": ONE_FLAG, "flags": ALL_FLAGS, "": {404: GENERAL}}
 BODILESS = {204, 304, 401, 403, 429}
 

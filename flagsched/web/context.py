@@ -31,6 +31,10 @@ HEADERS = {
 BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 IDENTIFIED = "flagsched.request_id"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# W3C Trace Context, level 1, section 3.2.2: only versions after 00 may go on after the flags.
+TRACEPARENT = re.compile(
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,21 @@ def request_id() -> str:
     return identified
 
 
+def identity() -> dict[str, str]:
+    """What this request is known by in the log: its id, and its trace's where it has a valid W3C traceparent."""
+    traced = TRACEPARENT.fullmatch(request.environ.get("HTTP_TRACEPARENT", ""))
+    return {"request_id": request_id()} | (traced.groupdict() if traced else {})
+
+
 def _new_id() -> str:
     # Unlike all others, but no secret: no need to ask the system for randomness.
     return f"{getrandbits(128):032x}"
 
 
 def begin() -> None:
-    """Have every log line of this request carry its id, until `finish`."""
+    """Have every log line of this request carry its id and its trace's, until `finish`."""
     g.flagsched_began = perf_counter()
-    g.flagsched_bound = structlog.contextvars.bind_contextvars(request_id=request_id())
+    g.flagsched_bound = structlog.contextvars.bind_contextvars(**identity())
 
 
 def begin_unrouted() -> None:

@@ -9,6 +9,8 @@ from flagsched.usecases.looking import Looking
 
 SNAPSHOT_AGE = "Flagsched-Snapshot-Age"
 """How many seconds ago the environment could be read last; only while it can't be."""
+CODINGS = ("gzip", "deflate", "br", "zstd")
+"""What proxies append to a tag when they compress the answer that it names: `"x"` becomes `"x-gzip"`."""
 
 
 def may_be_kept(looking: Looking, told: Moment, longest_seconds: int) -> list[tuple[str, str]]:
@@ -27,4 +29,7 @@ def etag_of(told: Moment, *caller: str | None) -> str:
 
 def is_known(etag: str, request: Request) -> bool:
     """Does the caller have this answer? Source: RFC 9110, section 13.1.2."""
-    return "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(etag.strip('"'))
+    if "HTTP_IF_NONE_MATCH" not in request.environ:
+        return False
+    known, tag = request.if_none_match, etag.strip('"')
+    return known.contains_weak(tag) or any(known.contains_weak(f"{tag}-{coding}") for coding in CODINGS)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 import orjson
 import structlog
 from flask import Blueprint, Request, Response, request
+from structlog.contextvars import bound_contextvars
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from flagsched.domain.errors import (
@@ -23,10 +24,11 @@ from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
-from flagsched.web.context import Service, request_id, service
+from flagsched.web.context import Service, identity, request_id, service
 from flagsched.web.errors import status_of
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
-from flagsched.web.parsing import read_body, read_json
+from flagsched.web.parsing import OverLimit, parse_json, read_body, strict_decoder
+from flagsched.web.rules import Access
 
 log = structlog.get_logger("flagsched.web")
 JSON = "application/json"
@@ -35,10 +37,14 @@ ASKED_BY = ("OPTIONS", "POST")
 NOT_ASKED_BY = ("DELETE", "GET", "HEAD", "PATCH", "PUT")
 NOT_TO_BE_GUESSED = ("X-Content-Type-Options", "nosniff")
 NOT_TO_BE_KEPT = ("Cache-Control", "no-store")
-ALLOWED_HEADERS = "Authorization, X-API-Key, Content-Type, If-None-Match"
+ALLOWED_HEADERS = (
+    "Authorization, X-API-Key, Content-Type, If-None-Match, X-Request-Id, traceparent, tracestate, baggage"
+)
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-Id, Flagsched-Snapshot-Age"
 PREFLIGHT_SECONDS = "600"
 SURROGATES = re.compile("[\ud800-\udfff]")
+MAX_ATTRIBUTES = 1000
+CONTEXT_JSON = strict_decoder(MAX_ATTRIBUTES)
 BAD_ENVIRONMENT = (
     "the environment must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit"
 )
@@ -60,16 +66,16 @@ class Context(NamedTuple):
 class BadContext(Exception):
     """The body is not one that OFREP knows; `code` is OpenFeature's."""
 
-    def __init__(self, code: str, details: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+    def __init__(self, code: str, details: str) -> None:
         super().__init__(details)
-        self.code, self.details, self.status = code, details, status
+        self.code, self.details = code, details
 
 
 @blueprint.post("/v1/evaluate/flags/<path:key>", provide_automatic_options=False)
 def evaluate_one(key: str) -> Response:
     """One flag, for server-side providers."""
     serving = service()
-    require_evaluation_access(serving)
+    _require_access(serving)
     context = _context(request)
     evaluated = evaluate_flag(context.environment, key, context.targeting_key, looking=serving.looking)
     told = _one(evaluated.moment, evaluated.flag, evaluated.evaluation)
@@ -81,7 +87,7 @@ def evaluate_one(key: str) -> Response:
 def evaluate_all() -> Response:
     """All flags of an environment, for client-side providers."""
     serving = service()
-    require_evaluation_access(serving)
+    _require_access(serving)
     context = _context(request)
     told = serving.looking.at_once(context.environment)
     headers = _kept(serving, told)
@@ -139,6 +145,13 @@ def _let_pages_read(answer: Response, origins: Collection[str]) -> None:
             answer.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
 
+def _require_access(serving: Service) -> None:
+    if serving.evaluation.access is not Access.PUBLIC:
+        # Only here are lines logged that do not name the request themselves.
+        with bound_contextvars(**identity()):
+            require_evaluation_access(serving)
+
+
 def _kept(serving: Service, told: Moment) -> list[tuple[str, str]]:
     return may_be_kept(serving.looking, told, serving.evaluation.max_age_seconds)
 
@@ -177,18 +190,27 @@ def _all(told: Moment, targeting_key: str | None) -> bytes:
 
 
 def _context(asked: Request) -> Context:
-    if asked.environ.get("CONTENT_TYPE") != JSON and asked.mimetype != JSON:
-        raise BadContext("PARSE_ERROR", "the body must be sent as Content-Type: application/json", 415)
-    try:
-        body = read_json(read_body(asked))
-    except RequestEntityTooLarge as error:
-        raise BadContext("PARSE_ERROR", str(error.description)) from error
-    except ValidationFailed as error:
-        raise BadContext("PARSE_ERROR", f"{error.message}: {error.details['_schema'][0]}") from error
+    body = _body(asked)
     context = body.get("context") if isinstance(body, dict) else None
     if not isinstance(context, dict):
         raise BadContext("INVALID_CONTEXT", "the body must be an object with an object 'context'")
     return Context(_targeting_key(context), _environment(asked, context))
+
+
+def _body(asked: Request) -> Any:
+    # OFREP knows neither 415 nor 413.
+    if asked.environ.get("CONTENT_TYPE") != JSON and asked.mimetype != JSON:
+        raise BadContext("PARSE_ERROR", "the body must be sent as Content-Type: application/json")
+    try:
+        return parse_json(read_body(asked), CONTEXT_JSON)
+    except RequestEntityTooLarge as error:
+        raise BadContext("INVALID_CONTEXT", str(error.description)) from error
+    except OverLimit as error:
+        raise BadContext("INVALID_CONTEXT", f"the body {error}") from error
+    except ValueError as error:
+        raise BadContext("PARSE_ERROR", f"the body is not JSON: {error}"[:200]) from error
+    except ValidationFailed as error:
+        raise BadContext("PARSE_ERROR", f"{error.message}: {error.details['_schema'][0]}") from error
 
 
 def _targeting_key(context: dict[str, Any]) -> str | None:
@@ -201,12 +223,13 @@ def _targeting_key(context: dict[str, Any]) -> str | None:
 
 
 def _environment(asked: Request, context: dict[str, Any]) -> str:
-    named = context.get("environment", DEFAULT_ENVIRONMENT)
-    if asked.query_string:
-        named = asked.args.get("environment", named)
-    if not (isinstance(named, str) and ENVIRONMENT.fullmatch(named)):
+    if asked.query_string and (named := asked.args.get("environment")) is not None:
+        if ENVIRONMENT.fullmatch(named):
+            return named
         raise BadContext("INVALID_CONTEXT", BAD_ENVIRONMENT)
-    return named
+    # What is no name of an environment is an attribute of the application's own: docs/decisions/0016.
+    attribute = context.get("environment")
+    return attribute if isinstance(attribute, str) and ENVIRONMENT.fullmatch(attribute) else DEFAULT_ENVIRONMENT
 
 
 def _failure(status: int, told: dict[str, Any], *headers: tuple[str, str]) -> Response:
@@ -227,7 +250,7 @@ def _key() -> dict[str, str]:
 @blueprint.errorhandler(BadContext)
 def answer_bad_context(error: BadContext) -> Response:
     """A body that can't be read."""
-    return _failure(error.status, _key() | {"errorCode": error.code, "errorDetails": error.details})
+    return _failure(BAD_REQUEST, _key() | {"errorCode": error.code, "errorDetails": error.details})
 
 
 @blueprint.errorhandler(FlagMissing)
@@ -245,7 +268,7 @@ def answer_refusal(error: FlagschedError) -> Response:
     if isinstance(error, RateLimited):
         return _without_body(status, [NOT_TO_BE_KEPT, ("Retry-After", str(error.retry_after))])
     if isinstance(error, Unavailable):
-        log.warning("request refused", error=error.code, cause=error.cause, request_id=request_id())
+        log.warning("request refused", error=error.code, cause=error.cause, **identity())
         return _failure(status, {"errorDetails": error.message}, ("Retry-After", str(error.retry_after)))
     return _without_body(status, [NOT_TO_BE_KEPT])
 
@@ -262,5 +285,5 @@ def answer_http_exception(error: HTTPException) -> Response:
 @blueprint.errorhandler(Exception)
 def answer_fault(error: Exception) -> Response:
     """A fault of ours."""
-    log.error("request failed", exc_info=error, request_id=request_id())
+    log.error("request failed", exc_info=error, **identity())
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, {"errorDetails": "flagsched failed; see its log"})

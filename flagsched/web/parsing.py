@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from io import BytesIO
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -17,7 +18,9 @@ from flagsched.domain.errors import NOT_VALID, ValidationFailed
 LARGEST_BODY = 256 * 1024
 LONG = len(str(LARGEST_BODY))
 NOT_AS_SAID = "The body is not sent as it says"
-MOST_NAMES = 100
+TOO_LARGE = f"the body must have at most {LARGEST_BODY} bytes"
+MAX_NAMES = 100
+MAX_DIGITS = 4300
 
 
 class StrictParser(FlaskParser):
@@ -68,8 +71,11 @@ def read_body(req: Request) -> bytes:
     except (ParseException, ClientDisconnected, EOFError, OSError) as error:
         # What gunicorn finds in chunks while it reads them, and the end of its patience.
         raise ValidationFailed({"_schema": ["breaks off, or its chunks are framed wrongly"]}, NOT_AS_SAID) from error
+    except RequestEntityTooLarge as error:
+        # Werkzeug finds it by the Content-Length, and does not name the limit.
+        raise RequestEntityTooLarge(TOO_LARGE) from error
     if len(body) > LARGEST_BODY:
-        raise RequestEntityTooLarge(f"the body must have at most {LARGEST_BODY} bytes")
+        raise RequestEntityTooLarge(TOO_LARGE)
     return body
 
 
@@ -91,14 +97,42 @@ def _read(req: Request) -> bytes:
     return body
 
 
+class OverLimit(ValueError):
+    """Says which limit a body breaks that is JSON, but too deep, or with too many names or digits."""
+
+
 def read_json(body: bytes) -> Any:
     """Parse a body as UTF-8 JSON without duplicate names or values that JSON has not; ValidationFailed."""
     try:
-        return JSON.decode(_text(body))
-    except RecursionError as error:
-        raise ValidationFailed({"_schema": ["is nested too deep"]}, "The body is not valid JSON") from error
+        return parse_json(body, JSON)
+    except OverLimit as error:
+        raise ValidationFailed({"_schema": [str(error)]}, "The body is over a limit") from error
     except ValueError as error:
         raise ValidationFailed({"_schema": [f"is not JSON: {error}"[:300]]}, "The body is not valid JSON") from error
+
+
+def parse_json(body: bytes, decoder: json.JSONDecoder) -> Any:
+    """Parse a body as UTF-8 JSON by a decoder that `strict_decoder` made; ValueError, OverLimit among them."""
+    try:
+        return decoder.decode(_text(body))
+    except RecursionError as error:
+        raise OverLimit("is nested too deep") from error
+
+
+def strict_decoder(most_names: int) -> json.JSONDecoder:
+    """A decoder that takes no name twice, no object of more than so many names, and no value that JSON has not."""
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) > most_names:
+            raise OverLimit(f"has an object with more than {most_names} names")
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError(f"the name {_first_twice(pairs)[:100]!r} stands twice in one object")
+        return found
+
+    return json.JSONDecoder(
+        object_pairs_hook=read_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
+    )
 
 
 def _text(body: bytes) -> str:
@@ -108,15 +142,8 @@ def _text(body: bytes) -> str:
     return text
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MOST_NAMES:
-        raise ValueError(f"an object has more than {MOST_NAMES} names")
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"the name {name[:100]!r} stands twice in one object")
-        found[name] = value
-    return found
+def _first_twice(pairs: list[tuple[str, Any]]) -> str:
+    return next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
 
 
 def _constant(name: str) -> NoReturn:
@@ -126,8 +153,14 @@ def _constant(name: str) -> NoReturn:
 def _float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"the number {text[:40]} is too large")
+        raise OverLimit(f"has a number that is too large: {text[:40]}")
     return number
 
 
-JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise OverLimit(f"has a number of more than {MAX_DIGITS} digits")
+    return int(text)
+
+
+JSON = strict_decoder(MAX_NAMES)

@@ -1,8 +1,9 @@
 """How often somebody may ask: writes for each principal, failed sign-ins for each address."""
 
 import math
+import re
 import time
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import structlog
 from limits import RateLimitItemPerMinute
@@ -13,6 +14,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from flagsched.domain.errors import RateLimited
 
 log = structlog.get_logger("flagsched.web")
+WITH_PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]+)?|(?P<four>[0-9.]+):[0-9]+")
 
 
 class Rates:
@@ -49,12 +51,16 @@ class Rates:
 
 
 def _network(address: str) -> str:
-    """Whoever has one IPv6 address has the 2^64 of its network."""
+    """What one caller has: an IPv4 address, also one written as IPv6, or the 2^64 addresses of an IPv6 network."""
+    # Some proxies write the port into X-Forwarded-For, and each connection has another.
+    with_port = WITH_PORT.fullmatch(address)
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(with_port["six"] or with_port["four"] if with_port else address)
     except ValueError:
         return address
-    return address if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ip_network((parsed, 64), strict=False))
+    return str(parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed)
 
 
 def _open(storage: str) -> Storage:

@@ -69,7 +69,7 @@ def test_a_chunked_body_is_held_to_the_same_limit(sqlite_url: sa.URL, tmp_path: 
 
     assert [status_of(answer) for answer in (small, padded, large)] == [201, 413, 413]
     assert [status_of(answer) for answer in (asked, asked_too_much)] == [200, 400]
-    assert error_of(asked_too_much) == "PARSE_ERROR"
+    assert error_of(asked_too_much) == "INVALID_CONTEXT"
 
 
 @pytest.mark.parametrize("path", PATHS)

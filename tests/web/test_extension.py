@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import sqlalchemy as sa
@@ -133,7 +134,7 @@ def test_the_host_may_read_bodies_itself(host: Host, client: FlaskClient, moment
 def test_the_host_plans_through_the_blueprint(host: Host, client: FlaskClient, engine: sa.Engine) -> None:
     created = client.post(ADMIN, json={"key": "x"}, headers=host.token())
     assert created.status_code == 201
-    assert created.headers["Location"] == f"{ADMIN}/x?environment=production"
+    assert urljoin(ADMIN, created.headers["Location"]) == f"{ADMIN}/x?environment=production"
     at = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
     planned = client.post(
         f"{ADMIN}/x/schedule/bulk",

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import sqlalchemy as sa
@@ -26,7 +27,7 @@ def test_a_flag_is_created_with_defaults(admin: FlaskClient) -> None:
     answer = admin.post(FLAGS, json={"key": "new-checkout"})
 
     assert answer.status_code == 201
-    assert answer.headers["Location"] == "/api/admin/flags/new-checkout?environment=production"
+    assert answer.headers["Location"] == "flags/new-checkout?environment=production"
     assert answer.json == {
         "key": "new-checkout",
         "environment": "production",
@@ -39,7 +40,26 @@ def test_a_flag_is_created_with_defaults(admin: FlaskClient) -> None:
         "createdAt": "2096-06-01T12:00:00Z",
         "updatedAt": "2096-06-01T12:00:00Z",
     }
-    assert admin.get(answer.headers["Location"]).json == answer.json
+    assert admin.get(urljoin(FLAGS, answer.headers["Location"])).json == answer.json
+
+
+PREFIXES = ["", "/flags", "/flags/staging"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "a-key"}], ids=["once", "repeated"])
+def test_the_location_of_a_flag_is_right_below_a_prefix_that_a_proxy_strips(
+    admin: FlaskClient, prefix: str, headers: dict[str, str]
+) -> None:
+    asked = f"https://proxy.example{prefix}{FLAGS}?environment=staging"
+    for _ in range(2 if headers else 1):
+        answer = admin.post(f"{FLAGS}?environment=staging", json={"key": "a.b_c-d"}, headers=headers)
+    assert answer.status_code == 201
+
+    location = urljoin(asked, answer.headers["Location"])
+
+    assert location == f"https://proxy.example{prefix}{FLAGS}/a.b_c-d?environment=staging"
+    assert admin.get(location.removeprefix(f"https://proxy.example{prefix}")).json == answer.json
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flagsched.bootstrap.logs import json_formatter
+from flagsched.web.rules import Access, EvaluationRules
 from tests.rows import all_history
 
 
@@ -43,6 +44,68 @@ def test_every_line_of_a_request_carries_its_id(anyone: FlaskClient, lines: Line
 
     assert [event["event"] for event in lines()] == ["token refused", "request refused", "request"]
     assert {event["request_id"] for event in lines()} == {answer.headers["X-Request-Id"]}
+
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACED = [
+    f"00-{TRACE}-{PARENT}-01",
+    f"00-{TRACE}-{PARENT}-ff",
+    f"01-{TRACE}-{PARENT}-00",
+    f"fe-{TRACE}-{PARENT}-01-more",
+]
+# What W3C Trace Context, level 1, has a receiver ignore.
+NOT_TRACED = {
+    "nothing": "",
+    "a trace id alone": TRACE,
+    "version ff": f"ff-{TRACE}-{PARENT}-01",
+    "a version of one digit": f"0-{TRACE}-{PARENT}-01",
+    "a trace id of zeros": f"00-{'0' * 32}-{PARENT}-01",
+    "a parent id of zeros": f"00-{TRACE}-{'0' * 16}-01",
+    "a trace id in capitals": f"00-{TRACE.upper()}-{PARENT}-01",
+    "a version in capitals": f"0A-{TRACE}-{PARENT}-01",
+    "a short trace id": f"00-{TRACE[1:]}-{PARENT}-01",
+    "a trace id that is not hex": f"00-{TRACE[1:]}g-{PARENT}-01",
+    "flags of one digit": f"00-{TRACE}-{PARENT}-0",
+    "no flags": f"cc-{TRACE}-{PARENT}",
+    "more after version 00": f"00-{TRACE}-{PARENT}-01-more",
+    "a hyphen after version 00": f"00-{TRACE}-{PARENT}-01-",
+    "more without a hyphen": f"01-{TRACE}-{PARENT}-01more",
+    "other separators": f"00_{TRACE}_{PARENT}_01",
+    "two of them": f"00-{TRACE}-{PARENT}-01,00-{TRACE}-{PARENT}-01",
+    "no ASCII": "\xe9",
+}
+
+
+def test_every_line_of_a_request_carries_the_id_of_its_trace(anyone: FlaskClient, lines: Lines) -> None:
+    headers = {"Authorization": "Bearer a.b.c", "X-Request-Id": "deploy-4711"}
+
+    for traceparent in TRACED:
+        anyone.get("/api/admin/flags", headers=headers | {"traceparent": traceparent})
+        anyone.get("/nowhere", headers=headers | {"traceparent": traceparent})
+
+    told = [(event["event"], event["request_id"], event["trace_id"]) for event in lines()]
+    of_each = ["token refused", "request refused", "request", "request"]
+    assert told == [(event, "deploy-4711", TRACE) for event in of_each] * len(TRACED)
+
+
+def test_a_traceparent_that_is_none_is_ignored(anyone: FlaskClient, lines: Lines) -> None:
+    for traceparent in NOT_TRACED.values():
+        assert anyone.get("/healthz", headers={"traceparent": traceparent}).status_code == 200
+
+    assert len(lines()) == len(NOT_TRACED)
+    assert [name for name, event in zip(NOT_TRACED, lines(), strict=True) if "trace_id" in event] == []
+
+
+def test_refusals_of_ofrep_are_logged_with_both_ids(app_with: Callable[[EvaluationRules], Flask], lines: Lines) -> None:
+    client = app_with(EvaluationRules(Access.JWT)).test_client()
+    headers = {"Authorization": "Bearer a.b.c", "traceparent": TRACED[0], "X-Request-Id": "checkout-7"}
+
+    answer = client.post("/ofrep/v1/evaluate/flags", json={"context": {}}, headers=headers)
+
+    logged = lines()
+    assert answer.status_code == 401
+    assert "token refused" in [event["event"] for event in logged]
+    assert {(event["request_id"], event["trace_id"]) for event in logged} == {("checkout-7", TRACE)}
 
 
 def test_a_refused_request_is_no_cause_for_alarm(admin: FlaskClient, lines: Lines) -> None:

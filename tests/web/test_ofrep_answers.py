@@ -40,7 +40,7 @@ REFUSED = [
     *(Asked(400, path, body="{") for path in (ONE, ALL)),
     *(Asked(401, path, key="not-a-key-of-ours") for path in (ONE, ALL)),
     *(Asked(405, path, "GET") for path in (ONE, ALL)),
-    *(Asked(415, path, media_type="text/plain") for path in (ONE, ALL)),
+    *(Asked(400, path, media_type="text/plain") for path in (ONE, ALL)),
     *(Asked(429, path, key="not-a-key-of-ours", times=4) for path in (ONE, ALL)),
 ]
 

@@ -74,6 +74,20 @@ def test_writes_without_the_right_count_too(client: FlaskClient, token: Callable
     assert [client.post(FLAGS, json={}, headers=headers).status_code for _ in range(4)] == [403, 403, 403, 429]
 
 
+@pytest.mark.parametrize(
+    "written", ["192.0.2.1:{}", "[2001:db8::1]:{}", "[2001:db8::{}]", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:{}"]
+)
+def test_a_caller_is_one_address_however_a_proxy_writes_it(client: FlaskClient, written: str) -> None:
+    def failing(address: str) -> int:
+        return client.get(FLAGS, environ_base={"REMOTE_ADDR": address}).status_code
+
+    one = [failing(written.format(port)) for port in range(4001, 4005)]
+
+    assert one == [401, 401, 401, 429]
+    for another in ("192.0.2.2:4001", "::ffff:192.0.2.3", "[2001:db8:0:1::1]:4001"):
+        assert failing(another) == 401
+
+
 def test_behind_a_proxy_the_callers_address_counts(url: sa.URL, store: SqlStore) -> None:
     client = limited(url, store, RateSettings(failed_sign_ins=1, proxies=1))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import sqlalchemy as sa
@@ -156,26 +157,27 @@ INVALID_ITEMS: dict[str, tuple[Any, Any]] = {
         for percentage in (-1, 101, 25.0, "25", True, 10**40)
     },
     "no instant": ({"updates": {"enabled": True}}, {"scheduledAt": ["is required"]}),
-    **{
-        f"instant {instant!r}": (item(9) | {"scheduledAt": instant}, {"scheduledAt": [NOT_AN_INSTANT]})
-        for instant in (
-            "2096-06-01T13:00:00", "2096-06-01", "tomorrow", "2096-06-01T13:00:00,5Z", "20260601T130000Z",
-            "2096-06-01T24:00:00Z", "2096-06-01T13:00:60Z", " 2096-06-01T13:00:00Z", "10000-06-01T13:00:00Z",
-            "2026-W23-1T13:00:00Z", 1780318800, "٢٠٢٦-06-01T13:00:00Z", "2096-06-01T13:00:00Z\n", "",
-        )
-    },
+    "no RFC 3339": (item(9) | {"scheduledAt": "tomorrow"}, {"scheduledAt": [NOT_AN_INSTANT]}),
+    "no offset": (
+        item(9) | {"scheduledAt": "2096-06-01T13:00:00"},
+        {"scheduledAt": ["must have an offset at its end: 'Z', or one like '+09:00'"]},
+    ),
+    "a number for an instant": (
+        item(9) | {"scheduledAt": 1780318800},
+        {"scheduledAt": ["must be a string like '2027-01-31T09:00:00+09:00', not a number"]},
+    ),
     "no day of the calendar": (
         item(9) | {"scheduledAt": "2026-02-30T13:00:00Z"},
-        {"scheduledAt": ["is no instant of the calendar"]},
+        {"scheduledAt": ["is not a date: 2026-02 has the days 01 to 28"]},
     ),
     "past the calendar's end": (
         item(9) | {"scheduledAt": "9999-12-31T23:59:59-14:00"},
-        {"scheduledAt": ["is no instant of the calendar"]},
+        {"scheduledAt": ["must be in the years 0001 to 9999 also in UTC"]},
     ),
     "unknown field": (item(9) | {"note": "x"}, {"note": ["is not a field of this object"]}),
     "no object": (7, ["must be a JSON object"]),
     "null": (None, ["must not be null"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", INVALID_ITEMS)
@@ -316,7 +318,7 @@ def test_a_flag_is_planned_in_its_environment(admin: FlaskClient) -> None:
         ('{"schedules": []}'.encode("utf-16"), "is not JSON"),
         (b'\xef\xbb\xbf{"schedules": []}', "is not JSON: it begins with a byte order mark"),
         (b"[" * 5000 + b"]" * 5000, "is nested too deep"),
-        (b"9" * 5000, "is not JSON"),
+        (b"9" * 5000, "has a number of more than 4300 digits"),
     ],
     ids=["empty", "cut", "two", "nan", "infinite", "twice", "latin", "utf-16", "bom", "deep", "digits"],
 )
@@ -384,14 +386,17 @@ def test_a_schedule_that_does_not_exist_is_not_found(admin: FlaskClient, schedul
         assert (answer.status_code, answer.json["error"]) == (404, "SCHEDULE_NOT_FOUND")
 
 
-def test_schedules_are_listed_page_by_page_along_the_link(admin: FlaskClient) -> None:
+@pytest.mark.parametrize("prefix", ["", "/flags", "/flags/staging"])
+def test_schedules_are_listed_page_by_page_along_the_link(admin: FlaskClient, prefix: str) -> None:
     bulk(admin, *(item(n) for n in (5, 3, 1, 4, 2)))
+    origin = f"https://proxy.example{prefix}"
 
-    seen, pages, link = [], 0, f"{SCHEDULE}?limit=2&status=pending"
+    seen, pages, link = [], 0, f"{origin}{SCHEDULE}?limit=2&status=pending&environment=production"
     while link:
-        answer = admin.get(link)
+        answer = admin.get(link.removeprefix(origin))
         seen += [s["scheduledAt"][-3:-1] for s in answer.json]
-        link = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        relative = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        link = relative and urljoin(link, relative)
         pages += 1
 
     assert (seen, pages) == (["01", "02", "03", "04", "05"], 3)

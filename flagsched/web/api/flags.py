@@ -2,8 +2,9 @@
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
-from flask import Response, url_for
+from flask import Response
 
 from flagsched.domain.errors import ValidationFailed
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, Expected, FlagEdit, FlagName, NewFlag
@@ -94,7 +95,8 @@ def archive_flag(query: dict[str, str], expected: Expected, flag_key: str) -> Re
 
 def _headers(created: EffectiveFlag) -> dict[str, str]:
     name = created.flag.name
-    return {"Location": url_for(".read_flag", flag_key=name.key, environment=name.environment)} | etag(created)
+    # Relative to the address of the request, of which a proxy may strip a prefix. Source: RFC 3986, section 5.2.
+    return {"Location": f"flags/{name.key}?{urlencode({'environment': name.environment})}"} | etag(created)
 
 
 def _one_environment(in_body: str | None, in_query: str | None) -> str:

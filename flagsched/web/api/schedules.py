@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import request, url_for
+from flask import request
 
 from flagsched.domain.errors import ScheduleMissing
 from flagsched.domain.flags import FlagName
@@ -79,7 +80,7 @@ def list_schedules(
     """List the schedules of a flag by time."""
     environment, wanted = query
     page = schedules.list_schedules(FlagName.asked(environment, flag_key), wanted, store=store())
-    return page.items, HTTPStatus.OK, {"Link": _next_link(page.items[-1], flag_key)} if page.more else {}
+    return page.items, HTTPStatus.OK, {"Link": _next_link(page.items[-1])} if page.more else {}
 
 
 @blueprint.get("/flags/<flag_key>/schedule/<schedule_id>")
@@ -139,7 +140,7 @@ def _id(text: str, flag_key: str) -> UUID:
         raise ScheduleMissing(text, flag_key) from error
 
 
-def _next_link(last: EffectiveSchedule, flag_key: str) -> str:
+def _next_link(last: EffectiveSchedule) -> str:
     place = cursor(rfc3339(last.schedule.scheduled_at), last.schedule.seq)
-    query: dict[str, Any] = request.args.to_dict() | {"flag_key": flag_key, "cursor": place}
-    return f'<{url_for(".list_schedules", **query)}>; rel="next"'
+    # The address of the request with another query, whatever prefix a proxy strips. Source: RFC 3986, section 5.2.
+    return f'<?{urlencode(request.args.to_dict() | {"cursor": place})}>; rel="next"'

@@ -10,14 +10,11 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
-from flagsched.domain.instants import rfc3339, to_milliseconds
+from flagsched.domain.instants import rfc3339
+from flagsched.web.schemas.instants import read_instant, read_json_instant
 
 EXPECTED: dict[str, Any] = {"required": "is required", "null": "must not be null"}
 PERCENTAGE = {"type": "integer", "minimum": 0, "maximum": 100}
-INSTANT = re.compile(
-    r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})T(?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
-    r"(?:\.(?P<fraction>[0-9]+))?(?P<offset>Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
 DIGITS = re.compile(r"[0-9]{1,6}")
 # XML and terminals aside, PostgreSQL stores no NUL, and UTF-8 has no lone surrogates.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -98,7 +95,7 @@ class Instant(fields.AwareDateTime):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> datetime:
         try:
-            return read_instant(value if isinstance(value, str) else "")
+            return read_json_instant(value)
         except ValueError as error:
             raise ValidationError(str(error)) from error
 
@@ -153,17 +150,3 @@ def read_place(place: list[Any]) -> tuple[datetime, int]:
     if type(number) is not int or not 0 <= number < 2**63:
         raise ValueError(number)
     return read_instant(instant), number
-
-
-def read_instant(text: str) -> datetime:
-    """Read an RFC 3339 date-time with an offset; ValueError if it is none."""
-    match = INSTANT.fullmatch(text)
-    if match is None:
-        raise ValueError("must be an RFC 3339 date-time with an offset, like '2027-01-31T09:00:00+09:00'")
-    milliseconds = (match["fraction"] or "0")[:3].ljust(3, "0")
-    try:
-        return to_milliseconds(
-            datetime.fromisoformat(f"{match['day']}T{match['time']}.{milliseconds}{match['offset']}")
-        )
-    except (ValueError, OverflowError) as error:
-        raise ValueError("is no instant of the calendar") from error

@@ -9,13 +9,18 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from flagsched.domain.flags import AS_IT_IS, Expected
 from flagsched.domain.timeline import EffectiveFlag
+from flagsched.web.freshness import CODINGS
 from flagsched.web.schemas.fields import Name
 
-# RFC 9110, section 8.8.3; a weak one never matches, section 13.1.1.
+# RFC 9110, section 8.8.3.
 ETAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 # Empty elements of a list mean nothing, section 5.6.1.
 ETAGS = re.compile(rf"[ \t,]*{ETAG}(?:[ \t]*,[ \t,]*{ETAG})*[ \t,]*")
-VERSION = re.compile(r'(?<!W/)"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9]{1,18})"')
+# Section 13.1.1 has no weak tag match, since it may stand for other bytes. Ours name versions, and proxies change them
+# when they compress an answer: nginx makes the tag weak, others append the coding. The version is the same.
+VERSION = re.compile(
+    rf'"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\.([0-9]{{1,18}})(?:-(?:{"|".join(CODINGS)}))?"'
+)
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 DESCRIBED = {"ETag": {"description": "for If-Match", "schema": {"type": "string"}}}
 

@@ -20,10 +20,10 @@ from flagsched.web.schemas.fields import (
     Instant,
     Limit,
     Percentage,
-    read_instant,
     read_place,
 )
 from flagsched.web.schemas.flags import EnvironmentQuery
+from flagsched.web.schemas.instants import read_instant
 from flagsched.web.schemas.strict import Body, View
 from flagsched.web.schemas.windows import Window
 
