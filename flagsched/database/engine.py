@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from flagsched.database.deadlines import WATCH
+from flagsched.database.url import database_url as database_url  # noqa: PLC0414 - both are needed to open one
+from flagsched.database.url import server_settings
 
 BUSY_SECONDS = 3
 READING = "flagsched_reading"
@@ -38,29 +40,6 @@ class Limits:
     pool_overflow: int = 10
 
 
-def database_url(text: str) -> sa.URL:
-    """Read a database URL; `postgres://` and `postgresql://` mean psycopg2. Raises ValueError."""
-    try:
-        url = sa.make_url(text.replace("postgres://", "postgresql://", 1) if text.startswith("postgres://") else text)
-    except (sa.exc.ArgumentError, ValueError):
-        # Without the reason: it may quote the password.
-        raise ValueError("is not a database URL") from None
-    if "@" in (url.host or ""):
-        raise ValueError("has an '@' in its password, which must be written as %40")
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg2")
-    if url.drivername not in {"postgresql+psycopg2", "sqlite"}:
-        raise ValueError(f"names {url.drivername!r}; flagsched stores in postgresql or sqlite")
-    return _absolute(url) if url.drivername == "sqlite" else url
-
-
-def _absolute(url: sa.URL) -> sa.URL:
-    if url.database in {None, "", ":memory:"}:
-        raise ValueError("names no file: web and worker would not share one database")
-    # A relative path means one file to every process and library started in this folder.
-    return url.set(database=str(Path(str(url.database)).resolve()))
-
-
 def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
     """The keyword arguments of `create_engine` for this URL."""
     options: dict[str, Any] = {
@@ -70,7 +49,13 @@ def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
     }
     if url.get_backend_name() == "sqlite":
         return options | {"connect_args": {"timeout": BUSY_SECONDS}}
-    return options | {"connect_args": _postgresql_arguments(limits)}
+    return options | {"connect_args": _beside(url, _postgresql_arguments(limits))}
+
+
+def _beside(url: sa.URL, ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Of our arguments those that the URL does not give; its options stand before ours, and set none of them."""
+    options = " ".join([str(url.query.get("options", "")), ours["options"]]).strip()
+    return {name: value for name, value in ours.items() if name not in url.query} | {"options": options}
 
 
 def timeouts(limits: Limits) -> dict[str, str]:
@@ -118,7 +103,9 @@ def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
         sa.event.listen(engine, "connect", _watch_from_the_first, insert=True)
         sa.event.listen(engine, "checkout", partial(_look_at, engine.dialect, limits.ping_seconds))
         sa.event.listen(engine, "checkin", _note_use)
-        sa.event.listen(engine, "begin", partial(_limit_behind_a_pooler, timeouts(limits)))
+        sa.event.listen(
+            engine, "begin", partial(_limit_behind_a_pooler, server_settings(engine.url) | timeouts(limits))
+        )
     return engine
 
 
