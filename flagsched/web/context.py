@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import NotFound
 
 from flagsched.domain.history import Actor
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
@@ -85,10 +86,17 @@ def begin() -> None:
     g.flagsched_bound = structlog.contextvars.bind_contextvars(request_id=request_id())
 
 
+def refuse_extra_slashes() -> None:
+    """NotFound for `//api/…`: it is another path than `/api/…`, though Werkzeug matches both."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound
+
+
 def begin_unrouted() -> None:
     """What `begin` does, for requests that reach none of our blueprints."""
     if request.blueprint is None:
         begin()
+        refuse_extra_slashes()
 
 
 def finish_unrouted(answer: Response) -> Response:

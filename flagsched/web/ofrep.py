@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, NoReturn
 import orjson
 import structlog
 from flask import Blueprint, Request, Response, request
+from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.routing import PathConverter
 
 from flagsched.domain.errors import (
     FlagMissing,
@@ -23,7 +25,7 @@ from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
-from flagsched.web.context import Service, request_id, service
+from flagsched.web.context import Service, refuse_extra_slashes, request_id, service
 from flagsched.web.errors import status_of
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.parsing import read_body, read_json
@@ -47,7 +49,21 @@ KEY_MISSING = {
     "errorDetails": "a percentage of users needs a context.targetingKey",
 }
 
+
+class AnyPath(PathConverter):
+    """A path that may begin with a slash."""
+
+    regex = ".*?"
+    part_isolating = False
+
+
+def _know_any_path(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["flagsched_any"] = AnyPath
+
+
 blueprint = Blueprint("ofrep", __name__, url_prefix="/ofrep")
+blueprint.record(_know_any_path)
+blueprint.before_request(refuse_extra_slashes)
 
 
 class Context(NamedTuple):
@@ -110,7 +126,7 @@ def refuse_method(key: str = "") -> NoReturn:
 
 
 @blueprint.route("/", defaults={"path": ""}, methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
-@blueprint.route("/<path:path>", methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
+@blueprint.route("/<flagsched_any:path>", methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
 def refuse_path(path: str) -> NoReturn:
     """Likewise for whatever else may be under /ofrep, in later versions of the protocol."""
     del path
