@@ -41,6 +41,11 @@ MUST_BE_FUTURE = "must be in the future"
 BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
 
 
+def _quoted(text: object) -> str:
+    """A name in quotes, cut where it is longer than ours may be: callers send others."""
+    return repr(str(text)[:100])
+
+
 class FlagschedError(Exception):
     """Has a stable `code` and a message for a person."""
 
@@ -118,7 +123,7 @@ class FlagMissing(Refused):
     code = "FLAG_NOT_FOUND"
 
     def __init__(self, environment: str, key: str) -> None:
-        super().__init__(f"flag {key[:100]!r} does not exist in {environment!r}")
+        super().__init__(f"flag {_quoted(key)} does not exist in {_quoted(environment)}")
         self.environment, self.key = environment, key
 
 
@@ -128,7 +133,7 @@ class ScheduleMissing(Refused):
     code = "SCHEDULE_NOT_FOUND"
 
     def __init__(self, schedule_id: object, key: str) -> None:
-        super().__init__(f"schedule {str(schedule_id)[:100]!r} of flag {key!r} does not exist")
+        super().__init__(f"schedule {_quoted(schedule_id)} of flag {_quoted(key)} does not exist")
         self.schedule_id, self.key = schedule_id, key
 
 
@@ -138,7 +143,7 @@ class OverrideMissing(Refused):
     code = "OVERRIDE_NOT_FOUND"
 
     def __init__(self, user_id: str, key: str) -> None:
-        super().__init__(f"flag {key!r} has no override for user {user_id[:100]!r}")
+        super().__init__(f"flag {key!r} has no override for user {_quoted(user_id)}")
         self.user_id, self.key = user_id, key
 
 
@@ -168,7 +173,7 @@ class KeyReused(Refused):
     code = "IDEMPOTENCY_KEY_REUSED"
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"Idempotency-Key {key!r} was used for another method, path, query or body")
+        super().__init__(f"Idempotency-Key {_quoted(key)} was used for another method, path, query or body")
         self.key = key
 
 
@@ -179,7 +184,7 @@ class KeyInProgress(Refused):
     retry_after: ClassVar[int] = 1
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"the request with Idempotency-Key {key!r} is still running; try again")
+        super().__init__(f"the request with Idempotency-Key {_quoted(key)} is still running; try again")
         self.key = key
 
 

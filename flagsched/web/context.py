@@ -16,6 +16,7 @@ from flagsched.domain.history import Actor
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
 from flagsched.usecases.looking import Looking
+from flagsched.web.echo import cut
 from flagsched.web.rates import Rates
 from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
 
@@ -111,7 +112,7 @@ def finish(answer: Response) -> Response:
     mark(answer)
     log.info(
         "request",
-        method=request.method,
+        method=cut(request.method),
         # The rule and not the path: so that a log can be counted by it.
         route=request.url_rule.rule if request.url_rule else None,
         status=answer.status_code,

@@ -26,6 +26,7 @@ from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
 from flagsched.web.context import Service, refuse_extra_slashes, request_id, service
+from flagsched.web.echo import LONGEST, cut_details
 from flagsched.web.errors import status_of
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.parsing import read_body, read_json
@@ -146,7 +147,7 @@ def finish(answer: Response) -> Response:
 def _let_pages_read(answer: Response, origins: Collection[str]) -> None:
     origin = request.headers.get("Origin")
     answer.vary.add("Origin")
-    if origin is not None and ("*" in origins or origin in origins):
+    if origin is not None and (origin in origins or ("*" in origins and len(origin) <= LONGEST)):
         answer.headers["Access-Control-Allow-Origin"] = origin
         answer.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         if request.method == "OPTIONS":
@@ -226,7 +227,7 @@ def _environment(asked: Request, context: dict[str, Any]) -> str:
 
 
 def _failure(status: int, told: dict[str, Any], *headers: tuple[str, str]) -> Response:
-    return Response(orjson.dumps(told), status, [NOT_TO_BE_KEPT, *headers], content_type=JSON)
+    return Response(orjson.dumps(cut_details(told)), status, [NOT_TO_BE_KEPT, *headers], content_type=JSON)
 
 
 def _without_body(status: int, headers: list[tuple[str, str]]) -> Response:
