@@ -1,5 +1,6 @@
 """Opening a database: URLs as hosts write them, timeouts, and what SQLite must be told."""
 
+import os
 import select
 import sqlite3
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ from flagsched.database.url import database_url as database_url  # noqa: PLC0414
 from flagsched.database.url import server_settings
 
 BUSY_SECONDS = 3
+OWNER_ALONE = 0o600
+MAX_WAL_BYTES = 64 * 2**20
+"""What a long reader let the -wal file grow beyond is cut off once it is written from the beginning again."""
 READING = "flagsched_reading"
 USED_AT = "flagsched_used_at"
 NEVER = float("-inf")
@@ -174,9 +178,16 @@ def _limit_behind_a_pooler(timeouts: Mapping[str, str], connection: sa.Connectio
 
 
 def make_file(engine: sa.Engine) -> None:
-    """Make SQLite's file, empty, if there is none: for whoever then makes the tables."""
-    if engine.dialect.name == "sqlite":
-        Path(str(engine.url.database)).touch()
+    """Make SQLite's file, empty and for its owner alone, if there is none: for whoever then makes the tables.
+
+    SQLite gives its -wal and -shm the mode of this file.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with suppress(FileExistsError):
+        made = os.open(str(engine.url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ALONE)
+        os.fchmod(made, OWNER_ALONE)  # Whatever the umask took away.
+        os.close(made)
 
 
 def _refuse_missing(dialect: sa.Dialect, record: object, arguments: list[Any], named: dict[str, Any]) -> None:
@@ -191,7 +202,7 @@ def _refuse_missing(dialect: sa.Dialect, record: object, arguments: list[Any], n
 def _open_sqlite(connection: sqlite3.Connection, record: object) -> None:
     del record
     connection.isolation_level = None  # The driver must not begin transactions on its own.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"journal_size_limit={MAX_WAL_BYTES}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from flagsched.database.schema import SCHEMA_REVISION
 from flagsched.domain.errors import (
     DatabaseUnavailable,
+    DiskFull,
     FlagBusy,
     FlagschedError,
     Overtaken,
@@ -18,15 +19,17 @@ from flagsched.domain.errors import (
 # Lock, timeout, deadlock and shutdown are all OperationalError: the SQLSTATE tells them apart.
 BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialization failure
 AWAY_STATES = re.compile("08...|53...|57P0[1-5]|58...")  # connection, resources, shutdown, operating system
+FULL_STATE = "53100"  # disk full
 SCHEMA_STATES = {"42P01", "42703"}  # undefined table, undefined column
 
 NOT_OVERTAKEN = "ck_feature_flags_not_overtaken"
 
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# A disk, a quota or a file's size at its limit; without room for the -shm file nothing can even be opened.
+SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 SQLITE_AWAY = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_PERM,
@@ -35,6 +38,7 @@ SQLITE_AWAY = {
 BUSY = "somebody else is changing this flag; nothing was stored, try again"
 OVERTAKEN = "the flag is changing by its plan just now; nothing was stored, try again"
 AWAY = "the database does not answer"
+FULL = "the disk of the database is full, or takes no writes; nothing was stored"
 REFUSED = "the database refused to do this; nothing was stored"
 
 
@@ -64,6 +68,8 @@ def _of_postgresql(error: sa.exc.DBAPIError, cause: str) -> FlagschedError:
         return Overtaken(OVERTAKEN, cause)
     if state in SCHEMA_STATES:
         return SchemaOutdated(None, SCHEMA_REVISION, cause)
+    if state == FULL_STATE:
+        return DiskFull(FULL, cause)
     lost = error.connection_invalidated or (not state and isinstance(error, sa.exc.OperationalError))
     if lost or AWAY_STATES.fullmatch(state):
         return DatabaseUnavailable(AWAY, cause)
@@ -76,7 +82,10 @@ def _constraint(error: sa.exc.DBAPIError) -> str | None:
 
 
 def _of_sqlite(error: sqlite3.Error, cause: str) -> FlagschedError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if extended in SQLITE_FULL:
+        return DiskFull(FULL, cause)
     if code in SQLITE_BUSY:
         return FlagBusy(BUSY, cause)
     if code in SQLITE_AWAY:

@@ -25,6 +25,7 @@ FlagschedError
     ├── FlagBusy
     │   └── Overtaken
     ├── DatabaseUnavailable
+    │   └── DiskFull
     ├── SchemaOutdated
     └── StatementFailed
 """
@@ -42,8 +43,7 @@ BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
 
 
 def _quoted(text: object) -> str:
-    """A name in quotes, cut where it is longer than ours may be: callers send others."""
-    return repr(str(text)[:100])
+    return repr(str(text)[:100])  # Callers send longer ones than there can be.
 
 
 class FlagschedError(Exception):
@@ -270,6 +270,13 @@ class DatabaseUnavailable(Unavailable):
 
     code = "DATABASE_UNAVAILABLE"
     retry_after = 2
+
+
+class DiskFull(DatabaseUnavailable):
+    """The database has no room to write: it may still be read."""
+
+    code = "DISK_FULL"
+    retry_after = 30
 
 
 class SchemaOutdated(Unavailable):
