@@ -3,19 +3,17 @@
 import os
 import sys
 
+from flagsched.variables import server_settings
 
-def number(name: str, default: int) -> int:
-    """Read a whole number from the environment, or end with a message that names it."""
-    text = os.environ.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        sys.exit(f'Environment variable "{name}" invalid: not a whole number from 1 on')
-    return int(text)
+try:
+    server = server_settings(os.environ)
+except ValueError as error:
+    sys.exit(str(error))
 
-
-bind = f"{os.environ.get('HOST', '0.0.0.0')}:{number('PORT', 8000)}"  # noqa: S104 - a router stands before it
-workers = number("WEB_CONCURRENCY", 2)
+bind = server.bind
+workers = server.workers
 worker_class = "flagsched.web.server.JsonWorker"
-threads = number("FLAGSCHED_THREADS", 8)
+threads = server.threads
 timeout = 30
 graceful_timeout = 10
 keepalive = 5

@@ -49,7 +49,7 @@ def flagsched() -> None:
 )
 @click.pass_obj
 def token(runtime: Runtime, subject: str, role: str, hours: int) -> None:
-    """Print a JWT, signed with JWT_SECRET_KEY."""
+    """Print a JWT, signed with JWT_SECRET_KEY; without it, with the key that 'flagsched run' keeps in this folder."""
     click.echo(runtime.make_token(subject, role, timedelta(hours=hours)))
 
 
@@ -57,7 +57,7 @@ def token(runtime: Runtime, subject: str, role: str, hours: int) -> None:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.pass_obj
 def run(runtime: Runtime, port: int) -> None:
-    """Run web and worker together on this machine, and print what to paste."""
+    """Run web and worker together on this machine, and print what to paste: to a terminal with a token."""
     runtime.run(port)
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,22 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from environs import Env, EnvError
 from marshmallow import ValidationError
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import OneOf, Range
 
-from flagsched.database.engine import Limits, database_url
+from flagsched import variables
+from flagsched.database.engine import Limits
+from flagsched.database.url import database_url
+from flagsched.variables import ServerSettings, as_meant
+from flagsched.web.rates import refuse_bad_storage
 from flagsched.web.rules import DEFAULT_RULES, Access, EvaluationRules, refuse_bad_origins, refuse_weak_keys
 
-__all__ = ["BadSettings", "RateSettings", "Settings", "WebSettings", "WorkerSettings"]
+__all__ = ["BadSettings", "RateSettings", "ServerSettings", "Settings", "WebSettings", "WorkerSettings"]
 
 BadSettings = EnvError
 """A setting is missing or wrong; the message names the variable, and never shows a secret."""
 
 INSTANCE = Path("instance")
+KEPT_SECRET = INSTANCE / "jwt-secret"
 DEFAULT_DATABASE_URL = f"sqlite:///{INSTANCE / 'flagsched.db'}"
 SHORTEST_SECRET = 32
 SHORTEST_RSA_BITS = 2048
@@ -31,13 +36,43 @@ FEWEST_DISTINCT = 10
 EXAMPLES = ("change", "example", "replace", "secret", "your-")
 ALGORITHMS = ["HS256", "RS256"]
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"]
+# As Flask reads it: all else is on.
+NOT_DEBUG = {"", "0", "false", "no"}
+KNOWN = frozenset({
+    "FLAGSCHED_CORS_ORIGINS",
+    "FLAGSCHED_EVALUATION_ACCESS",
+    "FLAGSCHED_EVALUATION_KEYS",
+    "FLAGSCHED_EVALUATION_MAX_AGE",
+    "FLAGSCHED_FAILED_SIGN_INS_PER_MINUTE",
+    "FLAGSCHED_HORIZON_DAYS",
+    "FLAGSCHED_LOG_LEVEL",
+    "FLAGSCHED_POLL_SECONDS",
+    "FLAGSCHED_POOL_SIZE",
+    "FLAGSCHED_PROXIES",
+    "FLAGSCHED_RATE_STORAGE",
+    "FLAGSCHED_THREADS",
+    "FLAGSCHED_WATCHDOG_SECONDS",
+    "FLAGSCHED_WRITES_PER_MINUTE",
+})  # fmt: skip
+"""All settings that begin like ours: another one is misspelt."""
+
+
+class Variables(Env):
+    """The environment, in which every variable is taken as it was meant, or refused; see `variables.as_meant`."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        value = super()._get_value(env_key, default)
+        try:
+            return as_meant(env_key, value) if env_key in os.environ else value
+        except ValueError as error:
+            raise BadSettings(f'Environment variable "{env_key}" invalid: {error}') from error
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What every process needs."""
 
-    database_url: sa.URL
+    database_url: sa.URL = field(repr=False)
     limits: Limits
     log_level: int
 
@@ -59,7 +94,8 @@ class WebSettings:
 class RateSettings:
     """How often somebody may ask, per minute, and where that is counted."""
 
-    storage: str = "memory://"
+    storage: str = field(default="memory://", repr=False)
+    """With the password of a Redis."""
     writes: int = 600
     failed_sign_ins: int = 60
     proxies: int = 0
@@ -76,10 +112,10 @@ class WorkerSettings:
 
 def read_settings() -> Settings:
     """Read what every process needs; BadSettings."""
-    env = Env()
+    env = Variables()
     if "DATABASE_URL" not in os.environ:
         _make_instance_folder()
-    level = env.str("FLAGSCHED_LOG_LEVEL", "INFO", validate=OneOf(LEVELS))
+    level = env.str("FLAGSCHED_LOG_LEVEL", "INFO", validate=_in_any_case(LEVELS)).upper()
     return Settings(
         database_url=database_url(env.str("DATABASE_URL", DEFAULT_DATABASE_URL, validate=_refused_by(database_url))),
         limits=Limits(pool_size=env.int("FLAGSCHED_POOL_SIZE", 5, validate=Range(1, 1000))),
@@ -89,9 +125,11 @@ def read_settings() -> Settings:
 
 def read_web_settings() -> WebSettings:
     """Read what a web process needs; BadSettings."""
-    env = Env()
+    env = Variables()
     common = read_settings()
-    if env.bool("FLASK_DEBUG", False) and common.database_url.get_backend_name() == "postgresql":
+    env.bool("FLASK_DEBUG", False)
+    debug = os.environ.get("FLASK_DEBUG", "").lower() not in NOT_DEBUG
+    if debug and common.database_url.get_backend_name() == "postgresql":
         raise BadSettings('Environment variable "FLASK_DEBUG" is on: debug mode shows its insides to callers')
     algorithm = env.str("JWT_ALGORITHM", "HS256", validate=OneOf(ALGORITHMS))
     if algorithm == "HS256":
@@ -99,13 +137,12 @@ def read_web_settings() -> WebSettings:
     else:
         key = env.str("JWT_PUBLIC_KEY", validate=_refuse_bad_public_key).replace("\\n", "\n")
     horizon = env.int("FLAGSCHED_HORIZON_DAYS", 366, validate=Range(1, 3660))
-    return WebSettings(common, algorithm, key, horizon, _read_rates(env), _read_evaluation(env))
+    return WebSettings(common, algorithm, key, horizon, read_rate_settings(), _read_evaluation(env))
 
 
 def _read_evaluation(env: Env) -> EvaluationRules:
-    access = Access(
-        env.str("FLAGSCHED_EVALUATION_ACCESS", Access.PUBLIC.value, validate=OneOf([a.value for a in Access]))
-    )
+    accesses = [access.value for access in Access]
+    access = Access(env.str("FLAGSCHED_EVALUATION_ACCESS", Access.PUBLIC, validate=_in_any_case(accesses)).lower())
     keys: frozenset[str] = frozenset(env.list("FLAGSCHED_EVALUATION_KEYS", [], validate=_refused_by(refuse_weak_keys)))
     if access is Access.KEY and not keys:
         raise BadSettings('Environment variable "FLAGSCHED_EVALUATION_KEYS" not set: the access is by key')
@@ -117,11 +154,13 @@ def _read_evaluation(env: Env) -> EvaluationRules:
     )
 
 
-def _read_rates(env: Env) -> RateSettings:
+def read_rate_settings() -> RateSettings:
+    """Read how often somebody may ask; BadSettings."""
+    env = Variables()
     default = RateSettings()
     many = Range(1, 10_000_000)
     return RateSettings(
-        storage=env.str("FLAGSCHED_RATE_STORAGE", default.storage, validate=Regexp(r"(memory|rediss?)://")),
+        storage=env.str("FLAGSCHED_RATE_STORAGE", default.storage, validate=_refused_by(refuse_bad_storage)),
         writes=env.int("FLAGSCHED_WRITES_PER_MINUTE", default.writes, validate=many),
         failed_sign_ins=env.int("FLAGSCHED_FAILED_SIGN_INS_PER_MINUTE", default.failed_sign_ins, validate=many),
         proxies=env.int("FLAGSCHED_PROXIES", default.proxies, validate=Range(0, 5)),
@@ -130,7 +169,7 @@ def _read_rates(env: Env) -> RateSettings:
 
 def read_worker_settings() -> WorkerSettings:
     """Read what a worker needs; BadSettings."""
-    env = Env()
+    env = Variables()
     return WorkerSettings(
         common=read_settings(),
         poll_seconds=env.float("FLAGSCHED_POLL_SECONDS", 1.0, validate=Range(0.05, 60)),
@@ -138,16 +177,35 @@ def read_worker_settings() -> WorkerSettings:
     )
 
 
+def read_server_settings() -> ServerSettings:
+    """Read what gunicorn.conf.py reads; BadSettings."""
+    try:
+        return variables.server_settings(os.environ)
+    except ValueError as error:
+        raise BadSettings(str(error)) from error
+
+
+def unknown_settings() -> dict[str, str]:
+    """The variables that begin like ours and are none, each with the setting that it resembles, or ''."""
+    return variables.unknown_settings(os.environ, KNOWN)
+
+
 def add_default_secret() -> None:
     """Set JWT_SECRET_KEY, for this process and those it starts, to one kept under instance/; for use on one machine."""
-    if "JWT_SECRET_KEY" in os.environ:
-        return
-    kept = INSTANCE / "jwt-secret"
-    if not kept.exists() or not kept.read_text():
+    if "JWT_SECRET_KEY" not in os.environ and not use_kept_secret():
         _make_instance_folder()
-        kept.touch(mode=0o600)
-        kept.write_text(secrets.token_hex(SHORTEST_SECRET))
-    os.environ["JWT_SECRET_KEY"] = kept.read_text()
+        KEPT_SECRET.touch(mode=0o600)
+        KEPT_SECRET.chmod(0o600)
+        KEPT_SECRET.write_text(secrets.token_hex(SHORTEST_SECRET))
+        use_kept_secret()
+
+
+def use_kept_secret() -> bool:
+    """Set JWT_SECRET_KEY, unless it is set, to the one that `flagsched run` keeps in this folder; is there one?"""
+    kept = KEPT_SECRET.read_text() if KEPT_SECRET.is_file() else ""
+    if kept.strip():
+        os.environ.setdefault("JWT_SECRET_KEY", kept)
+    return bool(kept.strip())
 
 
 def _make_instance_folder() -> None:
@@ -165,6 +223,17 @@ def _refused_by(refuse: Callable[[Any], object]) -> Callable[[Any], None]:
             refuse(given)
         except ValueError as error:
             raise ValidationError(str(error)) from error
+
+    return validate
+
+
+def _in_any_case(choices: Collection[str]) -> Callable[[str], None]:
+    """OneOf, but in small letters or capitals."""
+    folded = {choice.lower() for choice in choices}
+
+    def validate(given: str) -> None:
+        if given.lower() not in folded:
+            raise ValidationError(f"Must be one of: {', '.join(choices)}.")
 
     return validate
 

@@ -156,6 +156,20 @@ class Overdue:
     last_error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How much there is: rows by what they are, and bytes. What only SQLite's host can tell is None elsewhere."""
+
+    rows: Mapping[str, int]
+    kept_too_long: int
+    """Answers to requests that should be forgotten."""
+    database_bytes: int
+    wal_bytes: int | None = None
+    free_bytes: int | None = None
+    open_files: Sequence[str] = ()
+    """Files that others than their owner may read."""
+
+
 class Examiner(Protocol):
     """What can be asked of everything that is stored, when it is in doubt."""
 
@@ -170,6 +184,9 @@ class Examiner(Protocol):
 
     def environments(self) -> list[str]:
         """All environments, by name."""
+
+    def stored(self, forgotten_before: datetime) -> Stored:
+        """How much is stored; answers that were kept before `forgotten_before` should be no more."""
 
 
 class SnapshotReader(Protocol):
@@ -309,6 +326,9 @@ class AnswerKeeper(Protocol):
 
     def keep(self, request: RequestKey, answer: Answer, now: datetime) -> None:
         """Keep the answer for LIFE, and forget some that were kept for as long."""
+
+    def forget(self, now: datetime, limit: int) -> int:
+        """Forget up to `limit` answers that were kept for LIFE, and say how many it were."""
 
 
 class Writing(Protocol):

@@ -11,6 +11,7 @@ import pytest
 
 import dev
 from flagsched.cli import flagsched
+from flagsched.config import KNOWN
 from flagsched.domain import errors
 from flagsched.domain.errors import FlagschedError, Refused
 from flagsched.web.errors import NAMES, STATUS
@@ -42,6 +43,7 @@ def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
 
     assert len(documented) > 20
     assert sorted(documented) == sorted(read_settings())
+    assert {name for name in documented if name.startswith("FLAGSCHED_")} == KNOWN
 
 
 @pytest.mark.parametrize("page", sorted(set(PAGES) - {"CONTRIBUTING.md"}))
@@ -64,7 +66,7 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("page", sorted(set(PAGES) - {"CHANGELOG.md"}))
 def test_every_file_that_a_page_names_exists(page: str) -> None:
-    named = re.findall(r"\b(?:docs|tests|benchmarks|migrations|flagsched)/[\w./-]+\.\w+", text(page))
+    named = re.findall(r"(?<![/\w])(?:docs|tests|benchmarks|migrations|flagsched)/[\w./-]+\.\w+", text(page))
 
     assert [name for name in named if not (ROOT / name).exists()] == []
 

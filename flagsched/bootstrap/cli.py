@@ -11,7 +11,7 @@ from flagsched import cli
 from flagsched.bootstrap import demo, doctor, worker
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.web import create_app
-from flagsched.config import BadSettings, read_settings, read_web_settings
+from flagsched.config import BadSettings, read_settings, read_web_settings, use_kept_secret
 from flagsched.database import migrations
 from flagsched.database.engine import open_engine
 from flagsched.database.primary import NotPrimary
@@ -25,6 +25,7 @@ class Processes:
         """See `cli.Runtime`."""
         if not SUBJECT.fullmatch(subject):
             sys.exit("flagsched token: --subject must be 1 to 200 printable characters")
+        use_kept_secret()
         settings = read_web_settings()
         if settings.jwt_algorithm != "HS256":
             sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from whoever holds the private key")

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
+from pathlib import Path
 from threading import Thread
 
 from honcho.manager import Manager
@@ -21,6 +22,7 @@ TOKEN_LIFE = timedelta(hours=12)
 READY_LOOK_SECONDS = 0.2
 # Whatever proxy is set, it does not lead to this machine.
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+COMMAND = f"{shlex.quote(sys.executable)} -m flagsched token --subject you"
 BANNER = """
 flagsched is at {url}; stop it with Ctrl-C.
 
@@ -85,7 +87,9 @@ def _commands(port: int) -> dict[str, list[str]]:
 def _tell_when_ready(url: str, token: str) -> None:
     while not _is_ready(url):
         time.sleep(READY_LOOK_SECONDS)
-    print(BANNER.format(url=url, token=token), flush=True)
+    # A token is for whoever watches, not for a log that others read.
+    shown = token if sys.stdout.isatty() else f'"$({COMMAND})"  # in this folder: {Path.cwd()}'
+    print(BANNER.format(url=url, token=shown), flush=True)
 
 
 def _is_ready(url: str) -> bool:

@@ -6,8 +6,19 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from flagsched.bootstrap.extension import open_rates
 from flagsched.bootstrap.logs import configure_logs
-from flagsched.config import BadSettings, Settings, read_settings, read_web_settings, read_worker_settings
+from flagsched.config import (
+    BadSettings,
+    RateSettings,
+    Settings,
+    read_rate_settings,
+    read_server_settings,
+    read_settings,
+    read_web_settings,
+    read_worker_settings,
+    unknown_settings,
+)
 from flagsched.database.engine import open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagschedError
@@ -31,18 +42,42 @@ def run(*, as_json: bool, mend: bool) -> None:
 
 
 def _settings() -> tuple[Settings | None, list[Finding]]:
-    readers: dict[str, Callable[[], object]] = {"web": read_web_settings, "worker": read_worker_settings}
-    findings = []
+    readers: dict[str, Callable[[], object]] = {
+        "web": read_web_settings,
+        "worker": read_worker_settings,
+        "gunicorn": read_server_settings,
+    }
+    findings = _unknown()
     for process, read in readers.items():
         try:
             read()
             findings.append(Finding("settings", ok=True, message=f"those of the {process} process are valid"))
         except BadSettings as error:
             findings.append(Finding("settings", ok=False, message=f"{process}: {error}"))
+    findings += _rates()
     try:
         return read_settings(), findings
     except BadSettings:
         return None, findings
+
+
+def _unknown() -> list[Finding]:
+    return [
+        Finding("settings", ok=False, message=f"{name} is no setting{f'; {meant} is' if meant else ''}")
+        for name, meant in unknown_settings().items()
+    ]
+
+
+def _rates() -> list[Finding]:
+    try:
+        settings = read_rate_settings()
+    except BadSettings:
+        return []  # It is named already.
+    if settings == replace(settings, storage=RateSettings().storage):
+        return []
+    answers = open_rates(settings).answers()
+    message = "the rate storage answers" if answers else "the rate storage does not answer: each process counts alone"
+    return [Finding("rates", ok=answers, message=message)]
 
 
 def _open(settings: Settings) -> Store:

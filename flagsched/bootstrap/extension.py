@@ -1,5 +1,6 @@
 """flagsched in somebody's own Flask app."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
 
 from flagsched.bootstrap.logs import use_host_logging
 from flagsched.config import RateSettings
@@ -38,6 +40,7 @@ BLUEPRINTS = (
 )
 
 DRIVERS = ("psycopg2", "pysqlite")
+SLASHES = re.compile("/+")
 log = structlog.get_logger("flagsched.snapshot")
 
 
@@ -129,9 +132,11 @@ class FlagSched:
         # What no route matches belongs to no blueprint; under our prefixes it is answered as all of ours.
         if request.routing_exception is None:
             return answer
-        path = request.path.replace("//", "/") + "/"
+        path = SLASHES.sub("/", f"{request.path}/")
         ours = any(path.startswith(f"{prefix}/") for prefix in self._prefixes.values())
-        return answer_unrouted(request.routing_exception) if ours else answer
+        # The host may merge slashes: it says of methods and of other addresses what is true of another path.
+        exact = "//" not in request.environ["PATH_INFO"]
+        return answer_unrouted(request.routing_exception if exact else NotFound()) if ours else answer
 
 
 def refuse_odd(user_id: object) -> None:

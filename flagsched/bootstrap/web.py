@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flagsched.bootstrap.extension import BLUEPRINTS, open_looking, open_rates
 from flagsched.bootstrap.logs import configure_logs
+from flagsched.bootstrap.unknown import log_unknown_settings
 from flagsched.config import WebSettings, read_web_settings
 from flagsched.database.engine import engine_options, prepare
 from flagsched.database.migrations import configure_arguments, migrations_folder
@@ -36,6 +37,7 @@ def create_app(
     if settings is None:
         settings = read_web_settings()
         configure_logs(settings.common.log_level)
+        log_unknown_settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(
         JWT_ALGORITHM=settings.jwt_algorithm,

@@ -8,6 +8,7 @@ from threading import Event
 import sqlalchemy as sa
 
 from flagsched.bootstrap.logs import configure_logs
+from flagsched.bootstrap.unknown import log_unknown_settings
 from flagsched.config import BadSettings, WorkerSettings, read_worker_settings
 from flagsched.database.engine import open_engine
 from flagsched.database.notices import Notices, listen
@@ -62,4 +63,5 @@ def _settings() -> WorkerSettings:
         print(f"flagsched worker: {error}", file=sys.stderr)
         sys.exit(2)
     configure_logs(settings.common.log_level)
+    log_unknown_settings()
     return settings

@@ -35,7 +35,7 @@ class Answers:
         kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         self.connection.execute(sa.update(answers).where(_of(request)).values(kept))
         # Late in the transaction, since whoever wants one of these rows must wait for its end.
-        self._purge(now)
+        self.forget(now, PURGED_AT_ONCE)
 
     def _take(self, request: RequestKey, now: datetime) -> bool:
         row: dict[str, Any] = {"request_hash": request.request_hash, "created_at": now}
@@ -55,16 +55,17 @@ class Answers:
                 raise KeyInProgress(request.key) from error
             raise
 
-    def _purge(self, now: datetime) -> None:
+    def forget(self, now: datetime, limit: int) -> int:
+        """See `ports.AnswerKeeper`."""
         old = (
             sa.select(answers.c.principal, answers.c.key)
             .where(answers.c.created_at <= now - LIFE)
-            .limit(PURGED_AT_ONCE)
+            .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        self.connection.execute(
+        return self.connection.execute(
             sa.delete(answers).where(sa.tuple_(answers.c.principal, answers.c.key).in_(old.subquery().select()))
-        )
+        ).rowcount
 
 
 def _of(request: RequestKey) -> sa.ColumnElement[bool]:

@@ -1,5 +1,6 @@
 """Opening a database: URLs as hosts write them, timeouts, and what SQLite must be told."""
 
+import os
 import select
 import sqlite3
 from collections.abc import Mapping
@@ -17,8 +18,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from flagsched.database.deadlines import WATCH
 from flagsched.database.primary import TAKES_WRITES, each_host, refuse_unless_primary, summed_up
+from flagsched.database.url import database_url as database_url  # noqa: PLC0414 - both are needed to open one
+from flagsched.database.url import server_settings
 
 BUSY_SECONDS = 3
+OWNER_ALONE = 0o600
+MAX_WAL_BYTES = 64 * 2**20
+"""What a long reader let the -wal file grow beyond is cut off once it is written from the beginning again."""
 READING = "flagsched_reading"
 USED_AT = "flagsched_used_at"
 NEVER = float("-inf")
@@ -40,29 +46,6 @@ class Limits:
     pool_overflow: int = 10
 
 
-def database_url(text: str) -> sa.URL:
-    """Read a database URL; `postgres://` and `postgresql://` mean psycopg2. Raises ValueError."""
-    try:
-        url = sa.make_url(text.replace("postgres://", "postgresql://", 1) if text.startswith("postgres://") else text)
-    except (sa.exc.ArgumentError, ValueError):
-        # Without the reason: it may quote the password.
-        raise ValueError("is not a database URL") from None
-    if "@" in (url.host or ""):
-        raise ValueError("has an '@' in its password, which must be written as %40")
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg2")
-    if url.drivername not in {"postgresql+psycopg2", "sqlite"}:
-        raise ValueError(f"names {url.drivername!r}; flagsched stores in postgresql or sqlite")
-    return _absolute(url) if url.drivername == "sqlite" else url
-
-
-def _absolute(url: sa.URL) -> sa.URL:
-    if url.database in {None, "", ":memory:"}:
-        raise ValueError("names no file: web and worker would not share one database")
-    # A relative path means one file to every process and library started in this folder.
-    return url.set(database=str(Path(str(url.database)).resolve()))
-
-
 def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
     """The keyword arguments of `create_engine` for this URL."""
     options: dict[str, Any] = {
@@ -72,7 +55,13 @@ def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
     }
     if url.get_backend_name() == "sqlite":
         return options | {"connect_args": {"timeout": BUSY_SECONDS}}
-    return options | {"connect_args": _postgresql_arguments(limits)}
+    return options | {"connect_args": _beside(url, _postgresql_arguments(limits))}
+
+
+def _beside(url: sa.URL, ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Of our arguments those that the URL does not give; its options stand before ours, and set none of them."""
+    options = " ".join([str(url.query.get("options", "")), ours["options"]]).strip()
+    return {name: value for name, value in ours.items() if name not in url.query} | {"options": options}
 
 
 def timeouts(limits: Limits) -> dict[str, str]:
@@ -126,7 +115,9 @@ def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
         sa.event.listen(engine, "connect", _watch_from_the_first, insert=True)
         sa.event.listen(engine, "checkout", partial(_look_at, limits.ping_seconds))
         sa.event.listen(engine, "checkin", _note_use)
-        sa.event.listen(engine, "begin", partial(_limit_behind_a_pooler, timeouts(limits)))
+        sa.event.listen(
+            engine, "begin", partial(_limit_behind_a_pooler, server_settings(engine.url) | timeouts(limits))
+        )
     return engine
 
 
@@ -217,9 +208,16 @@ def _limit_behind_a_pooler(timeouts: Mapping[str, str], connection: sa.Connectio
 
 
 def make_file(engine: sa.Engine) -> None:
-    """Make SQLite's file, empty, if there is none: for whoever then makes the tables."""
-    if engine.dialect.name == "sqlite":
-        Path(str(engine.url.database)).touch()
+    """Make SQLite's file, empty and for its owner alone, if there is none: for whoever then makes the tables.
+
+    SQLite gives its -wal and -shm the mode of this file.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with suppress(FileExistsError):
+        made = os.open(str(engine.url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ALONE)
+        os.fchmod(made, OWNER_ALONE)  # Whatever the umask took away.
+        os.close(made)
 
 
 def _refuse_missing(dialect: sa.Dialect, record: object, arguments: list[Any], named: dict[str, Any]) -> None:
@@ -234,7 +232,7 @@ def _refuse_missing(dialect: sa.Dialect, record: object, arguments: list[Any], n
 def _open_sqlite(connection: sqlite3.Connection, record: object) -> None:
     del record
     connection.isolation_level = None  # The driver must not begin transactions on its own.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"journal_size_limit={MAX_WAL_BYTES}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -12,26 +12,27 @@ from flagsched.database.schema import SCHEMA_REVISION
 from flagsched.domain.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
+    DiskFull,
     FlagBusy,
     FlagschedError,
     Overtaken,
     SchemaOutdated,
     StatementFailed,
+    Unavailable,
 )
 
 # Lock, timeout, deadlock and shutdown are all OperationalError: the SQLSTATE tells them apart.
-BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialization failure
 AWAY_STATES = re.compile("08...|53...|57P0[1-5]|58...")  # connection, resources, shutdown, operating system
 SCHEMA_STATES = {"42P01", "42703"}  # undefined table, undefined column
-READ_ONLY_STATE = "25006"  # read-only SQL transaction
 
 NOT_OVERTAKEN = "ck_feature_flags_not_overtaken"
 
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# A disk, a quota or a file's size at its limit; without room for the -shm file nothing can even be opened.
+SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 SQLITE_AWAY = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_PERM,
@@ -41,7 +42,15 @@ BUSY = "somebody else is changing this flag; nothing was stored, try again"
 OVERTAKEN = "the flag is changing by its plan just now; nothing was stored, try again"
 AWAY = "the database does not answer"
 READ_ONLY = "the database is a standby, or read-only by its settings; nothing was stored"
+FULL = "the disk of the database is full, or takes no writes; nothing was stored"
 REFUSED = "the database refused to do this; nothing was stored"
+STATES: dict[str, tuple[type[Unavailable], str]] = {
+    "55P03": (FlagBusy, BUSY),  # lock not available
+    "40P01": (FlagBusy, BUSY),  # deadlock
+    "40001": (FlagBusy, BUSY),  # serialization failure
+    "25006": (DatabaseReadOnly, READ_ONLY),  # read-only SQL transaction
+    "53100": (DiskFull, FULL),  # disk full
+}
 
 
 @contextmanager
@@ -76,12 +85,11 @@ def refuse_unless_all_were_pending(changed: int, asked: int) -> None:
 
 def _of_postgresql(error: sa.exc.DBAPIError, cause: str) -> FlagschedError:
     state = getattr(error.orig, "pgcode", None) or ""
-    if state in BUSY_STATES:
-        return FlagBusy(BUSY, cause)
+    if state in STATES:
+        meaning, message = STATES[state]
+        return meaning(message, cause)
     if _constraint(error) == NOT_OVERTAKEN:
         return Overtaken(OVERTAKEN, cause)
-    if state == READ_ONLY_STATE:
-        return DatabaseReadOnly(READ_ONLY, cause)
     if state in SCHEMA_STATES:
         return SchemaOutdated(None, SCHEMA_REVISION, cause)
     lost = error.connection_invalidated or (not state and isinstance(error, sa.exc.OperationalError))
@@ -96,7 +104,10 @@ def _constraint(error: sa.exc.DBAPIError) -> str | None:
 
 
 def _of_sqlite(error: sqlite3.Error, cause: str) -> FlagschedError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if extended in SQLITE_FULL:
+        return DiskFull(FULL, cause)
     if code in SQLITE_BUSY:
         return FlagBusy(BUSY, cause)
     if code in SQLITE_AWAY:

@@ -1,8 +1,5 @@
 """What must hold of everything stored, as queries that find where it does not."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +10,7 @@ from flagsched.database.types import Json
 from flagsched.domain.history import STATE_CHANGES, Action
 from flagsched.domain.schedules import MAX_BATCH, Status
 from flagsched.domain.updates import FIELDS
-from flagsched.ports import Overdue, Page
 
-SHOWN = 10
 ENDINGS = {
     Status.APPLIED: Action.SCHEDULE_APPLIED,
     Status.CANCELLED: Action.SCHEDULE_CANCELLED,
@@ -24,44 +19,6 @@ ENDINGS = {
 OVERRIDE_TOLD = ("override_type", "reason", "created_by", "created_at")
 TRUE = ("true", "1")  # As PostgreSQL and SQLite write it.
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Invariants:
-    """Implements `ports.Examiner`."""
-
-    connection: sa.Connection
-
-    def examine(self) -> Mapping[str, Page[str]]:
-        """See `ports.Examiner`."""
-        return {name: self._first(query) for name, query in INVARIANTS.items()}
-
-    def overdue(self, before: datetime) -> Page[Overdue]:
-        """See `ports.Examiner`."""
-        waiting = (
-            sa.select(flags.c.environment, flags.c.key, flags.c.next_due_at, flags.c.last_error)
-            .where(LIVE, sa.or_(flags.c.next_due_at <= before, flags.c.last_error.is_not(None)))
-            .order_by(flags.c.next_due_at)
-            .limit(SHOWN + 1)
-        )
-        rows = self.connection.execute(waiting).all()
-        found = [Overdue(f"{row.environment}/{row.key}", row.next_due_at, row.last_error) for row in rows[:SHOWN]]
-        return Page(found, more=len(rows) > SHOWN)
-
-    def last_recorded_at(self) -> datetime | None:
-        """See `ports.Examiner`."""
-        last = sa.select(history.c.recorded_at).order_by(history.c.id.desc()).limit(1)
-        recorded_at: datetime | None = self.connection.execute(last).scalar_one_or_none()
-        return recorded_at
-
-    def environments(self) -> list[str]:
-        """See `ports.Examiner`."""
-        named = sa.union(sa.select(environments.c.name), sa.select(flags.c.environment)).order_by("name")
-        return list(self.connection.execute(named).scalars())
-
-    def _first(self, query: Query) -> Page[str]:
-        found = [str(offender) for offender in self.connection.execute(query.limit(SHOWN + 1)).scalars()]
-        return Page(found[:SHOWN], more=len(found) > SHOWN)
 
 
 def _named() -> sa.ColumnElement[str]:

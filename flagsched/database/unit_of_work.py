@@ -14,10 +14,10 @@ from flagsched.database.deadlines import WATCH, Deadline
 from flagsched.database.deadlines import Connection as DriverConnection
 from flagsched.database.engine import READING, set_for_transaction
 from flagsched.database.errors import AWAY, translated
+from flagsched.database.examination import Examination
 from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.forking import SQLITE, leave_to_parents
 from flagsched.database.history import History
-from flagsched.database.invariants import Invariants
 from flagsched.database.overrides import Overrides
 from flagsched.database.revisions import raise_revision
 from flagsched.database.schedules import Schedules
@@ -43,7 +43,7 @@ class SqlReading:
     schedules: Schedules
     overrides: Overrides
     history: History
-    examiner: Invariants
+    examiner: Examination
     snapshots: Snapshots
     at: datetime
     connection: sa.Connection
@@ -115,7 +115,7 @@ class SqlStore:
                 Schedules(connection),
                 Overrides(connection),
                 History(connection),
-                Invariants(connection),
+                Examination(connection),
                 Snapshots(connection),
                 at,
                 connection,

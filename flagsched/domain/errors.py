@@ -25,7 +25,8 @@ FlagschedError
     ├── FlagBusy
     │   └── Overtaken
     ├── DatabaseUnavailable
-    │   └── DatabaseReadOnly
+    │   ├── DatabaseReadOnly
+    │   └── DiskFull
     ├── SchemaOutdated
     └── StatementFailed
 """
@@ -40,6 +41,10 @@ WHATS = {"write": "writes", "sign-in": "failed sign-ins"}
 NOT_VALID = "The request is not valid"
 MUST_BE_FUTURE = "must be in the future"
 BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
+
+
+def _quoted(text: object) -> str:
+    return repr(str(text)[:100])  # Callers send longer ones than there can be.
 
 
 class FlagschedError(Exception):
@@ -119,7 +124,7 @@ class FlagMissing(Refused):
     code = "FLAG_NOT_FOUND"
 
     def __init__(self, environment: str, key: str) -> None:
-        super().__init__(f"flag {key[:100]!r} does not exist in {environment!r}")
+        super().__init__(f"flag {_quoted(key)} does not exist in {_quoted(environment)}")
         self.environment, self.key = environment, key
 
 
@@ -129,7 +134,7 @@ class ScheduleMissing(Refused):
     code = "SCHEDULE_NOT_FOUND"
 
     def __init__(self, schedule_id: object, key: str) -> None:
-        super().__init__(f"schedule {str(schedule_id)[:100]!r} of flag {key!r} does not exist")
+        super().__init__(f"schedule {_quoted(schedule_id)} of flag {_quoted(key)} does not exist")
         self.schedule_id, self.key = schedule_id, key
 
 
@@ -139,7 +144,7 @@ class OverrideMissing(Refused):
     code = "OVERRIDE_NOT_FOUND"
 
     def __init__(self, user_id: str, key: str) -> None:
-        super().__init__(f"flag {key!r} has no override for user {user_id[:100]!r}")
+        super().__init__(f"flag {key!r} has no override for user {_quoted(user_id)}")
         self.user_id, self.key = user_id, key
 
 
@@ -169,7 +174,7 @@ class KeyReused(Refused):
     code = "IDEMPOTENCY_KEY_REUSED"
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"Idempotency-Key {key!r} was used for another method, path, query or body")
+        super().__init__(f"Idempotency-Key {_quoted(key)} was used for another method, path, query or body")
         self.key = key
 
 
@@ -180,7 +185,7 @@ class KeyInProgress(Refused):
     retry_after: ClassVar[int] = 1
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"the request with Idempotency-Key {key!r} is still running; try again")
+        super().__init__(f"the request with Idempotency-Key {_quoted(key)} is still running; try again")
         self.key = key
 
 
@@ -270,6 +275,13 @@ class DatabaseUnavailable(Unavailable):
 
 class DatabaseReadOnly(DatabaseUnavailable):
     """The server that answers takes no writes: what it holds may be old, so it is not read either."""
+
+
+class DiskFull(DatabaseUnavailable):
+    """The database has no room to write: it may still be read."""
+
+    code = "DISK_FULL"
+    retry_after = 30
 
 
 class SchemaOutdated(Unavailable):

@@ -5,13 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flagsched.domain.errors import Unavailable
+from flagsched.domain.idempotency import LIFE
 from flagsched.domain.instants import rfc3339
-from flagsched.ports import Overdue, Page, Reading, Store
+from flagsched.ports import Overdue, Page, Reading, Store, Stored
 
 LATEST_RECORD = timedelta(seconds=60)
 LARGEST_SKEW = timedelta(seconds=60)
 # What others recorded since this transaction began is among what it sees.
 LARGEST_LAG = timedelta(seconds=5)
+MEGABYTE = 2**20
+LEAST_FREE_BYTES = 256 * MEGABYTE
+LARGEST_WAL_BYTES = 256 * MEGABYTE
+# Workers forget a thousand a second at least, from a minute after they become old.
+LATEST_FORGETTING = timedelta(hours=1)
+MAX_KEPT_TOO_LONG = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ def examine(store: Store, host_now: datetime) -> list[Finding]:
                 Finding("schema", ok=True, message="the database answers, and its schema fits"),
                 _clock(work, host_now),
                 _overdue(work),
+                _storage(work),
                 *_invariants(work),
             ]
     except Unavailable as error:
@@ -79,6 +87,31 @@ def _overdue(work: Reading) -> Finding:
         f"{_count(waiting)} not written down for more than a minute, or not at the first try; is a worker running?"
     )
     return Finding("record", ok=False, message=message, examples=[_told(one) for one in waiting.items])
+
+
+def _storage(work: Reading) -> Finding:
+    stored = work.examiner.stored(work.at - LIFE - LATEST_FORGETTING)
+    counted = ", ".join(f"{count} {name}" for name, count in stored.rows.items())
+    free = "" if stored.free_bytes is None else f", {_megabytes(stored.free_bytes)} free"
+    troubles = _troubles(stored)
+    message = f"{counted}; {_megabytes(stored.database_bytes)}{free}"
+    return Finding("storage", ok=not troubles, message=message, examples=troubles)
+
+
+def _troubles(stored: Stored) -> list[str]:
+    free, wal = stored.free_bytes, stored.wal_bytes
+    troubles = [f"others may read {file}: chmod 600 {file}" for file in stored.open_files]
+    if free is not None and free < max(LEAST_FREE_BYTES, stored.database_bytes):
+        troubles.append("the disk is nearly full: a migration or a backup needs as much again as the database")
+    if wal is not None and wal > LARGEST_WAL_BYTES:
+        troubles.append(f"the -wal file has {_megabytes(wal)}: does a reader hold a transaction open?")
+    if stored.kept_too_long > MAX_KEPT_TOO_LONG:
+        troubles.append(f"{stored.kept_too_long} answers should be forgotten by now; is a worker running?")
+    return troubles
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / MEGABYTE:,.1f} MiB"
 
 
 def _told(overdue: Overdue) -> str:

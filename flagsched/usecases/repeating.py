@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from flagsched.domain.idempotency import Answer, RequestKey
-from flagsched.ports import Writing
+from flagsched.ports import Store, Writing
 
+FORGOTTEN_AT_ONCE = 1000
 Made = TypeVar("Made")
 
 
@@ -40,3 +41,11 @@ def keep(work: Writing, once: Once[Made] | None, made: Made, now: datetime) -> N
     """Keep the answer to the request."""
     if once is not None:
         work.answers.keep(once.request, once.answer(made), now)
+
+
+def forget_answers(store: Store, limit: int = FORGOTTEN_AT_ONCE) -> int:
+    """Forget answers that were kept for long enough, whether or not somebody sends another request; say how many."""
+    with store.writing() as work:
+        forgotten = work.answers.forget(work.now(), limit)
+        work.commit()
+    return forgotten

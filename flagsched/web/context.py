@@ -10,11 +10,13 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import NotFound
 
 from flagsched.domain.history import Actor
 from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
 from flagsched.ports import Store
 from flagsched.usecases.looking import Looking
+from flagsched.web.echo import cut
 from flagsched.web.rates import Rates
 from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
 
@@ -95,10 +97,17 @@ def begin() -> None:
     g.flagsched_bound = structlog.contextvars.bind_contextvars(**identity())
 
 
+def refuse_extra_slashes() -> None:
+    """NotFound for `//api/…`: it is another path than `/api/…`, though Werkzeug matches both."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound
+
+
 def begin_unrouted() -> None:
     """What `begin` does, for requests that reach none of our blueprints."""
     if request.blueprint is None:
         begin()
+        refuse_extra_slashes()
 
 
 def finish_unrouted(answer: Response) -> Response:
@@ -113,7 +122,7 @@ def finish(answer: Response) -> Response:
     mark(answer)
     log.info(
         "request",
-        method=request.method,
+        method=cut(request.method),
         # The rule and not the path: so that a log can be counted by it.
         route=request.url_rule.rule if request.url_rule else None,
         status=answer.status_code,

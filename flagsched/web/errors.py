@@ -31,6 +31,7 @@ from flagsched.domain.errors import (
 )
 from flagsched.usecases.repeating import Repeated
 from flagsched.web.context import finish, request_id
+from flagsched.web.echo import cut, cut_details
 from flagsched.web.once import answer_again
 
 log = structlog.get_logger("flagsched.web")
@@ -88,8 +89,8 @@ def answer_refusal(error: FlagschedError) -> Response:
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="flagsched"'
     level = logging.INFO if isinstance(error, Refused) else logging.WARNING
-    log.log(level, "request refused", error=error.code, cause=getattr(error, "cause", error.message))
-    details = as_json(error.details) if isinstance(error, ValidationFailed) else None
+    log.log(level, "request refused", error=error.code, cause=getattr(error, "cause", cut(error.message)))
+    details = cut_details(as_json(error.details)) if isinstance(error, ValidationFailed) else None
     return _answer(status, error.code, error.message, details, headers)
 
 
@@ -121,5 +122,5 @@ def as_json(details: Any) -> Any:
 
 
 def _answer(status: HTTPStatus, code: str, message: str, details: Any, headers: dict[str, str]) -> Response:
-    body = {"error": code, "message": message, "details": details, "requestId": request_id()}
+    body = {"error": code, "message": cut(message), "details": details, "requestId": request_id()}
     return Response(json.dumps(body) + "\n", status, headers, mimetype="application/json")

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, NoReturn
 import orjson
 import structlog
 from flask import Blueprint, Request, Response, request
+from flask.sansio.blueprints import BlueprintSetupState
 from structlog.contextvars import bound_contextvars
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.routing import PathConverter
 
 from flagsched.domain.errors import (
     FlagMissing,
@@ -24,7 +26,8 @@ from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
-from flagsched.web.context import Service, identity, request_id, service
+from flagsched.web.context import Service, identity, refuse_extra_slashes, request_id, service
+from flagsched.web.echo import LONGEST, cut_details
 from flagsched.web.errors import status_of
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.parsing import OverLimit, parse_json, read_body, strict_decoder
@@ -53,7 +56,21 @@ KEY_MISSING = {
     "errorDetails": "a percentage of users needs a context.targetingKey",
 }
 
+
+class AnyPath(PathConverter):
+    """A path that may begin with a slash."""
+
+    regex = ".*?"
+    part_isolating = False
+
+
+def _know_any_path(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["flagsched_any"] = AnyPath
+
+
 blueprint = Blueprint("ofrep", __name__, url_prefix="/ofrep")
+blueprint.record(_know_any_path)
+blueprint.before_request(refuse_extra_slashes)
 
 
 class Context(NamedTuple):
@@ -116,7 +133,7 @@ def refuse_method(key: str = "") -> NoReturn:
 
 
 @blueprint.route("/", defaults={"path": ""}, methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
-@blueprint.route("/<path:path>", methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
+@blueprint.route("/<flagsched_any:path>", methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
 def refuse_path(path: str) -> NoReturn:
     """Likewise for whatever else may be under /ofrep, in later versions of the protocol."""
     del path
@@ -136,7 +153,7 @@ def finish(answer: Response) -> Response:
 def _let_pages_read(answer: Response, origins: Collection[str]) -> None:
     origin = request.headers.get("Origin")
     answer.vary.add("Origin")
-    if origin is not None and ("*" in origins or origin in origins):
+    if origin is not None and (origin in origins or ("*" in origins and len(origin) <= LONGEST)):
         answer.headers["Access-Control-Allow-Origin"] = origin
         answer.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         if request.method == "OPTIONS":
@@ -233,7 +250,7 @@ def _environment(asked: Request, context: dict[str, Any]) -> str:
 
 
 def _failure(status: int, told: dict[str, Any], *headers: tuple[str, str]) -> Response:
-    return Response(orjson.dumps(told), status, [NOT_TO_BE_KEPT, *headers], content_type=JSON)
+    return Response(orjson.dumps(cut_details(told)), status, [NOT_TO_BE_KEPT, *headers], content_type=JSON)
 
 
 def _without_body(status: int, headers: list[tuple[str, str]]) -> Response:

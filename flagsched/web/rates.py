@@ -4,6 +4,8 @@ import math
 import re
 import time
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from limits import RateLimitItemPerMinute
@@ -13,6 +15,9 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from flagsched.domain.errors import RateLimited
 
+MEMORY = "memory://"
+REDIS = ("redis", "rediss")
+DATABASE = re.compile("/?[0-9]{0,9}")
 log = structlog.get_logger("flagsched.web")
 WITH_PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]+)?|(?P<four>[0-9.]+):[0-9]+")
 
@@ -21,11 +26,16 @@ class Rates:
     """Counts in a sliding minute, in this process's memory or in a Redis that all processes share."""
 
     def __init__(self, storage: str, *, writes: int, failed_sign_ins: int) -> None:
-        """`storage` is `memory://` or a Redis URL; the numbers are per minute."""
+        """`storage` is `memory://` or a Redis URL, else ValueError; the numbers are per minute."""
+        refuse_bad_storage(storage)
         self._writes = RateLimitItemPerMinute(writes)
         self._failed_sign_ins = RateLimitItemPerMinute(failed_sign_ins)
         self._shared = SlidingWindowCounterRateLimiter(_open(storage))
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def answers(self) -> bool:
+        """Does the storage answer?"""
+        return bool(self._shared.storage.check())
 
     def count_write(self, principal: str) -> None:
         """One more write; RateLimited if it is one too many."""
@@ -63,10 +73,27 @@ def _network(address: str) -> str:
     return str(parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed)
 
 
-def _open(storage: str) -> Storage:
+def refuse_bad_storage(storage: str) -> None:
+    """ValueError for what is neither `memory://` nor the URL of a Redis; connects to nothing."""
+    scheme, separator, _ = storage.partition("://")
+    if storage == MEMORY:
+        return
+    if not separator or scheme not in REDIS:
+        raise ValueError("must be memory:// or a Redis URL, like redis://:password@host:6379/0 or rediss://…")
+    if not DATABASE.fullmatch(urlsplit(storage).path):
+        raise ValueError("must name a Redis database by its number, like redis://host:6379/0")
+    try:
+        # The client looks at what stands behind the question mark only when it makes a connection.
+        _open(storage).storage.connection_pool.make_connection()
+    except (ValueError, TypeError, AttributeError):
+        # Without the reason: it may quote the password.
+        raise ValueError("is no URL of a Redis: look at its port, its database and its parameters") from None
+
+
+def _open(storage: str) -> Any:
     # A Redis that hangs must not hang the requests.
     patience = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2} if storage.startswith("redis") else {}
     opened = storage_from_string(storage, wrap_exceptions=True, **patience)
     if not isinstance(opened, Storage):
-        raise TypeError(f"not a storage for one thread: {storage}")
+        raise TypeError(f"not a storage for one thread: {storage.partition('://')[0]}")
     return opened

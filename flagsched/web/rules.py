@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ class EvaluationRules:
     """
 
     access: Access = Access.PUBLIC
-    keys: frozenset[str] = frozenset()
+    keys: frozenset[str] = field(default=frozenset(), repr=False)
     origins: frozenset[str] = frozenset()
     max_age_seconds: int = 1
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
 from uuid import UUID
@@ -11,12 +12,14 @@ import structlog
 from flagsched.domain.errors import Unavailable
 from flagsched.ports import Store
 from flagsched.usecases.materialise import Setback, Setbacks, look_ahead, materialise_alone, materialise_due
+from flagsched.usecases.repeating import FORGOTTEN_AT_ONCE, forget_answers
 
 LONGEST_BACKOFF_SECONDS = 4.0
 # When something is due that could not be claimed: soon, but not at once, or a locked flag would make it spin. As long
 # as nothing else is recorded either, up to eight times as late: or a flag that is locked for hours would keep it busy.
 HELD_SECONDS = (0.02, 0.05)
 MOST_DOUBLINGS = 3
+FORGET_SECONDS = 60.0
 JITTER = (0.8, 1.0)
 
 log = structlog.get_logger("flagsched.worker")
@@ -34,6 +37,7 @@ class Drain:
         self._store = store
         self._clock = clock
         self._checked = False
+        self._forget_at = clock() + FORGET_SECONDS
 
     def __call__(self) -> list[Setback]:
         """Go on until nothing is due or the worker is to stop; give the flags that could not be recorded."""
@@ -41,6 +45,7 @@ class Drain:
         if not checked:
             self._store.check()
         failed = self._drain()
+        self._forget()
         self._checked = True  # Unless something was raised: then the schema is looked at again.
         return failed
 
@@ -58,6 +63,14 @@ class Drain:
             if not recorded.flags and not recorded.failed:
                 break
         return failed
+
+    def _forget(self) -> None:
+        if self._clock() < self._forget_at or self.stopping:
+            return
+        full = False
+        with suppress(Unavailable):  # It can wait.
+            full = forget_answers(self._store) >= FORGOTTEN_AT_ONCE
+        self._forget_at = self._clock() + (0 if full else FORGET_SECONDS)
 
     def _alone(self, flag_id: UUID) -> list[Setback]:
         if self.stopping:

@@ -64,7 +64,7 @@ def test_all_is_well_with_a_life_of_everything(store: SqlStore, clock: ManualClo
     findings = examine(store, clock.at)
 
     assert [finding for finding in findings if not finding.ok] == []
-    assert {finding.check for finding in findings} == {"schema", "clock", "record", *INVARIANTS}
+    assert {finding.check for finding in findings} == {"schema", "clock", "record", "storage", *INVARIANTS}
 
 
 BROKEN: dict[str, tuple[str, str]] = {

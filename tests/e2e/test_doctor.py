@@ -75,3 +75,30 @@ def test_a_misspelt_path_makes_no_empty_database(tmp_path: Path) -> None:
     assert told.returncode == 1
     assert f"there is no file {missing}; 'flagsched db upgrade' makes it" in told.stdout
     assert not missing.exists()
+
+
+def test_the_doctor_names_what_no_process_reads_and_what_gunicorn_cannot_use(url: sa.URL) -> None:
+    told = doctor(url, FLAGSCHED_POL_SECONDS="1", PORT="'8000'")
+
+    assert told.returncode == 1
+    assert "WRONG settings: FLAGSCHED_POL_SECONDS is no setting; FLAGSCHED_POLL_SECONDS is" in told.stdout
+    assert 'WRONG settings: gunicorn: Environment variable "PORT" invalid: stands in quotes' in told.stdout
+
+
+def test_the_doctor_refuses_a_url_by_name_before_anything_connects(url: sa.URL) -> None:
+    told = doctor(url, DATABASE_URL="postgresql://app:s3cret@127.0.0.1:1/x?target_session_attrs=any")
+
+    assert told.returncode == 1
+    assert (
+        'WRONG settings: web: Environment variable "DATABASE_URL" invalid: [\'has target_session_attrs' in told.stdout
+    )
+    assert "schema" not in told.stdout
+    assert "s3cret" not in told.stdout + told.stderr
+
+
+def test_the_doctor_says_that_the_rate_storage_is_away(url: sa.URL) -> None:
+    told = doctor(url, FLAGSCHED_RATE_STORAGE="redis://:s3cret@127.0.0.1:1")
+
+    assert told.returncode == 1
+    assert "WRONG rates: the rate storage does not answer: each process counts alone" in told.stdout
+    assert "s3cret" not in told.stdout + told.stderr

@@ -1,10 +1,14 @@
 """From a posted plan to a flag that moves: gunicorn, the worker and real HTTP clients."""
 
 import json
+import os
+import pty
 import re
+import select
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,27 +85,71 @@ def test_a_reader_sees_the_change_with_no_worker_at_all(url: sa.URL, admin: requ
         assert not admin.get(f"{address}/api/admin/flags/x", timeout=9).json()["materialized"]
 
 
-def test_what_flagsched_run_prints_can_be_pasted(tmp_path: Path) -> None:
-    port = str(free_port())
+def of_its_own() -> dict[str, str]:
+    """An environment in which nothing is set, but flagsched is found."""
     env = environment(sa.make_url("sqlite://")) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     del env["DATABASE_URL"], env["JWT_SECRET_KEY"]
+    return env
 
-    command = [sys.executable, "-m", "flagsched", "run", "--port", port]
-    with started(command, tmp_path / "run.log", env, cwd=tmp_path) as running:
-        until(lambda: "sleep 2; done" in running.log, what="the lines to paste")
-        lines = running.log[running.log.index("export TOKEN=") :].partition("sleep 2; done")
-        pasted = subprocess.run(
-            ["bash", "-c", lines[0] + lines[1]], env=env, capture_output=True, text=True, timeout=60, check=False
-        )
-        told = re.findall(r'"rolloutPercentage":(\d+),"description":"","value":(\w+)', pasted.stdout)
-        assert running.stop() == 143
 
+def paste(printed: str, env: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    lines = printed[printed.index("export TOKEN=") :].partition("sleep 2; done")
+    return subprocess.run(
+        ["bash", "-c", lines[0] + lines[1]],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_came_about(pasted: "subprocess.CompletedProcess[str]") -> None:
+    told = re.findall(r'"rolloutPercentage":(\d+),"description":"","value":(\w+)', pasted.stdout)
     assert pasted.returncode == 0, pasted.stderr
     assert [percentage for percentage, _ in told][:1] == ["0"], pasted.stdout
     assert told[-1] == ("100", "true")
+
+
+def test_what_flagsched_run_prints_can_be_pasted(tmp_path: Path) -> None:
+    port = str(free_port())
+    env = of_its_own()
+
+    command = [sys.executable, "-m", "flagsched", "run", "--port", port]
+    with started(command, tmp_path / "run.log", env, cwd=tmp_path) as running:
+        until(lambda: "sleep 2; done" in running.log, seconds=90, what="the lines to paste")
+        assert "eyJ" not in running.log
+        pasted = paste(running.log, env, tmp_path)
+        assert running.stop() == 143
+
+    assert_came_about(pasted)
     assert (tmp_path / "instance" / "jwt-secret").stat().st_mode & 0o777 == 0o600
     for name in ("web", "worker"):
         assert f"{name} stopped" in re.sub(" +", " ", running.log)
+
+
+def test_on_a_terminal_flagsched_run_prints_a_token(tmp_path: Path) -> None:
+    env = of_its_own()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flagsched", "run", "--port", str(free_port())],
+        cwd=tmp_path, env=env, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(theirs)
+    printed = ""
+    try:
+        with suppress(OSError):  # As a terminal ends.
+            while "sleep 2; done" not in printed and select.select([ours], [], [], 90)[0]:
+                printed += os.read(ours, 65536).decode()
+        pasted = paste(printed.replace("\r\n", "\n"), env, Path("/"))
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        os.close(ours)
+
+    assert re.search(r"export TOKEN=eyJ[\w-]+\.[\w-]+\.[\w-]+", printed)
+    assert_came_about(pasted)
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.rows import count
 PUBLIC = {
     "/", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/<name>",
     "/api/config/flags", "/api/config/flags/<flag_key>",
-    "/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags/<path:key>", "/ofrep/", "/ofrep/<path:path>",
+    "/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags/<path:key>", "/ofrep/", "/ofrep/<flagsched_any:path>",
 }  # fmt: skip
 
 

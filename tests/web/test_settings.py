@@ -1,11 +1,30 @@
 """Settings that are wrong are refused with the variable's name, and without their secrets."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
 import pytest
+import sqlalchemy as sa
 from environs import EnvError
 
+from flagsched.bootstrap.unknown import log_unknown_settings
 from flagsched.bootstrap.web import create_app
+from flagsched.config import (
+    add_default_secret,
+    read_server_settings,
+    read_web_settings,
+    read_worker_settings,
+    unknown_settings,
+    use_kept_secret,
+)
 from flagsched.web.rules import Access, EvaluationRules
 from tests.builders import SECRET
+from tests.processes import ROOT, environment
 
 KEY = "a-key-of-an-application"
 
@@ -27,6 +46,27 @@ def with_secret(**variables: str) -> dict[str, str]:
         ({"DATABASE_URL": "postgresql://app:p@ss:w0rd@db:5432/x"}, "is not a database URL"),
         ({"DATABASE_URL": "postgresql://app:top@s3cret@db/x"}, "must be written as %40"),
         ({"JWT_SECRET_KEY": "\udce9" * 40}, "must be printable"),
+        ({"JWT_SECRET_KEY": f"{SECRET}\n{SECRET}"}, "must be printable"),
+        ({"JWT_SECRET_KEY": f" {SECRET}"}, '"JWT_SECRET_KEY" invalid: begins or ends with a blank'),
+        ({"JWT_SECRET_KEY": f"{SECRET} "}, '"JWT_SECRET_KEY" invalid: begins or ends with a blank'),
+        ({"JWT_SECRET_KEY": f"'{SECRET}'"}, '"JWT_SECRET_KEY" invalid: stands in quotes'),
+        ({"DATABASE_URL": "'postgres://app:s3cret@db/x'"}, '"DATABASE_URL" invalid: stands in quotes'),
+        (with_secret(FLAGSCHED_LOG_LEVEL='"INFO"'), '"FLAGSCHED_LOG_LEVEL" invalid: stands in quotes'),
+        (with_secret(FLAGSCHED_HORIZON_DAYS='"366"'), '"FLAGSCHED_HORIZON_DAYS" invalid: stands in quotes'),
+        (with_secret(FLAGSCHED_HORIZON_DAYS=""), '"FLAGSCHED_HORIZON_DAYS" invalid'),
+        (with_secret(FLAGSCHED_EVALUATION_ACCESS=""), '"FLAGSCHED_EVALUATION_ACCESS" invalid'),
+        (with_secret(DATABASE_URL=""), '"DATABASE_URL" invalid'),
+        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h:port"), '"FLAGSCHED_RATE_STORAGE" invalid'),
+        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h:99999"), '"FLAGSCHED_RATE_STORAGE" invalid'),
+        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h/0?x=1"), "look at its port, its database"),
+        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h/flags"), "a Redis database by its number"),
+        (with_secret(FLAGSCHED_RATE_STORAGE="memcached://s3cret"), "must be memory:// or a Redis URL"),
+        (with_secret(FLAGSCHED_RATE_STORAGE="memory://x"), "must be memory:// or a Redis URL"),
+        (with_secret(FLAGSCHED_RATE_STORAGE="127.0.0.1:6379"), "must be memory:// or a Redis URL"),
+        (with_secret(FLASK_DEBUG="banana"), '"FLASK_DEBUG" invalid'),
+        # Flask takes these for on.
+        (with_secret(DATABASE_URL="postgresql://db/x", FLASK_DEBUG="off"), '"FLASK_DEBUG" is on'),
+        (with_secret(DATABASE_URL="postgresql://db/x", FLASK_DEBUG=" 0"), '"FLASK_DEBUG" is on'),
         ({"JWT_ALGORITHM": "none"}, '"JWT_ALGORITHM" invalid'),
         ({"JWT_ALGORITHM": "RS256"}, '"JWT_PUBLIC_KEY" not set'),
         ({"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": "x"}, "is not a public key in PEM"),
@@ -38,7 +78,8 @@ def with_secret(**variables: str) -> dict[str, str]:
         (with_secret(FLAGSCHED_EVALUATION_ACCESS="key"), '"FLAGSCHED_EVALUATION_KEYS" not set'),
         (with_secret(FLAGSCHED_EVALUATION_KEYS="fifteen-letters"), '"FLAGSCHED_EVALUATION_KEYS" invalid'),
         (with_secret(FLAGSCHED_EVALUATION_KEYS=f"{KEY}, {KEY}"), "no spaces between"),
-        (with_secret(FLAGSCHED_EVALUATION_KEYS=" " * 16), "visible ASCII"),
+        (with_secret(FLAGSCHED_EVALUATION_KEYS=f"{KEY},{' ' * 16},{KEY}"), "visible ASCII"),
+        (with_secret(FLAGSCHED_EVALUATION_ACCESS="key", FLAGSCHED_EVALUATION_KEYS=" " * 16), 'KEYS" not set'),
         (with_secret(FLAGSCHED_EVALUATION_KEYS="schlüssel-0123456789"), "visible ASCII"),
         (with_secret(FLAGSCHED_CORS_ORIGINS="https://APP.example"), "not 'https://APP.example'"),
         (with_secret(FLAGSCHED_CORS_ORIGINS="https://app.example:443"), "as browsers send them"),
@@ -59,6 +100,143 @@ def test_settings_that_are_wrong_are_refused_by_name(
         create_app()
     assert "w0rd" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
+        ("DATABASE_URL", " postgresql://app:s3cret@db/x\n", "postgresql://app:s3cret@db/x"),
+        ("DATABASE_URL", "postgres://app:s3cret@db/x\r\n", "postgresql://app:s3cret@db/x"),
+        ("JWT_SECRET_KEY", f"{SECRET}\n", SECRET),
+        ("JWT_SECRET_KEY", f"{SECRET}\r\n", SECRET),
+        ("FLAGSCHED_LOG_LEVEL", "debug", "DEBUG"),
+        ("FLAGSCHED_LOG_LEVEL", " Warning ", "WARNING"),
+        ("FLAGSCHED_HORIZON_DAYS", " 30\n", "30"),
+        ("FLAGSCHED_POOL_SIZE", "\t7", "7"),
+        ("FLAGSCHED_EVALUATION_ACCESS", "JWT\n", "jwt"),
+        ("FLAGSCHED_EVALUATION_KEYS", f" {KEY},{KEY}2\n", f"{KEY},{KEY}2"),
+        ("FLAGSCHED_CORS_ORIGINS", " https://app.example\n", "https://app.example"),
+        ("FLAGSCHED_CORS_ORIGINS", "", None),
+        ("FLAGSCHED_RATE_STORAGE", " redis://h:6379/1 ", "redis://h:6379/1"),
+        ("FLAGSCHED_PROXIES", "1 ", "1"),
+        ("FLASK_DEBUG", "True", "1"),
+    ],
+)
+def test_a_setting_is_taken_as_it_is_meant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, written: str, meant: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    monkeypatch.setenv(name, written)
+    as_written = read_web_settings()
+    if meant is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, meant)
+
+    assert as_written == read_web_settings()
+
+
+def test_the_key_that_flagsched_run_keeps_is_found_and_a_given_one_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    assert not use_kept_secret()
+    monkeypatch.delenv("JWT_SECRET_KEY")
+    add_default_secret()
+    made = os.environ.pop("JWT_SECRET_KEY")
+
+    assert use_kept_secret()
+    assert os.environ["JWT_SECRET_KEY"] == made
+    os.environ["JWT_SECRET_KEY"] = SECRET
+    assert use_kept_secret()
+    assert os.environ["JWT_SECRET_KEY"] == SECRET
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """A settings object, and all those that it holds."""
+    if is_dataclass(value):
+        yield value
+        for field in fields(value):
+            yield from parts(getattr(value, field.name))
+
+
+def test_no_secret_stands_in_the_repr_of_any_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"jwt": SECRET, "api key": KEY, "database": "pass-of-pg", "redis": "pass-of-redis", "ssl": "pass-of-ssl"}
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    monkeypatch.setenv("FLAGSCHED_EVALUATION_KEYS", KEY)
+    monkeypatch.setenv("FLAGSCHED_RATE_STORAGE", "redis://:pass-of-redis@h:6379")
+    for url in ("postgresql://u:pass-of-pg@h/x?sslpassword=pass-of-ssl", "postgresql://u@h/x?password=pass-of-pg"):
+        monkeypatch.setenv("DATABASE_URL", url)
+
+        found = [part for read in (read_web_settings, read_worker_settings) for part in parts(read())]
+
+        told = "".join(f"{part!r}{part}" for part in found)
+        assert {type(part).__name__ for part in found} >= {"Settings", "RateSettings", "EvaluationRules", "Limits"}
+        assert [name for name, secret in secrets.items() if secret in told] == []
+
+
+def test_a_misspelt_setting_is_named_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    monkeypatch.setenv("FLAGSCHED_POL_SECONDS", "s3cret")
+    monkeypatch.setenv("FLAGSCHED_FROBNICATE", "s3cret")
+
+    log_unknown_settings()
+
+    assert unknown_settings() == {"FLAGSCHED_FROBNICATE": "", "FLAGSCHED_POL_SECONDS": "FLAGSCHED_POLL_SECONDS"}
+    assert "FLAGSCHED_POL_SECONDS" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+GUNICORN = [
+    ("PORT", " 8000", None),
+    ("PORT", "9000\n", None),
+    ("WEB_CONCURRENCY", "\t3 ", None),
+    ("HOST", "127.0.0.1 ", None),
+    ("PORT", '"8000"', "stands in quotes"),
+    ("PORT", "", "not a whole number from 1 to 65535"),
+    ("PORT", "0", "not a whole number"),
+    ("PORT", "65536", "not a whole number"),
+    ("PORT", "8000.0", "not a whole number"),
+    ("WEB_CONCURRENCY", "two", "not a whole number"),
+    ("FLAGSCHED_THREADS", "-8", "not a whole number"),
+    ("HOST", "", "names no address"),
+    ("HOST", "a b", "names no address"),
+]
+
+
+@pytest.mark.parametrize(("name", "written", "refusal"), GUNICORN)
+def test_gunicorns_settings_are_taken_as_they_are_meant_or_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, written: str, refusal: str | None
+) -> None:
+    monkeypatch.setenv(name, written)
+
+    if refusal is None:
+        told = read_server_settings()
+        monkeypatch.setenv(name, written.strip())
+        assert told == read_server_settings()
+        assert written.strip() in {*told.bind.split(":"), str(told.workers)}
+    else:
+        with pytest.raises(EnvError, match=f'Environment variable "{name}" invalid: {refusal}'):
+            read_server_settings()
+
+
+@pytest.mark.parametrize(
+    ("port", "status", "told"), [(" 8123\n", 0, "0.0.0.0:8123"), ('"8123"', 1, "stands in quotes")]
+)
+def test_gunicorn_reads_its_port_so(port: str, status: int, told: str) -> None:
+    command = [sys.executable, "-m", "gunicorn", "--check-config", "--print-config", "wsgi:app"]
+    env = environment(sa.make_url("sqlite:////none/x.db"), PORT=port)
+
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == status, done.stderr
+    assert told in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

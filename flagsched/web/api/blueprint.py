@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 
 from flagsched.domain.flags import FlagName
 from flagsched.web.auth import READS, require_admin
-from flagsched.web.context import begin, finish, service
+from flagsched.web.context import begin, finish, refuse_extra_slashes, service
 from flagsched.web.errors import answer_errors
 from flagsched.web.parsing import StrictParser
 
@@ -23,6 +23,7 @@ class StrictBlueprint(Blueprint):
     def __init__(self, name: str, *, url_prefix: str | None = None) -> None:
         super().__init__(name, __name__, url_prefix=url_prefix)
         self.before_request(begin)
+        self.before_request(refuse_extra_slashes)
         self.after_request(finish)
         answer_errors(self)
 

@@ -1,0 +1,47 @@
+"""How much is stored: rows, bytes, and of SQLite's files who may read them and what room they have."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+from stat import S_IMODE
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import REGCLASS
+
+from flagsched.database.tables import answers, flags, history, metadata, overrides, schedules
+from flagsched.ports import Stored
+
+OTHERS = 0o077
+COUNTED = {
+    "entries of history": sa.select(sa.func.count()).select_from(history),
+    "schedules": sa.select(sa.func.count()).select_from(schedules),
+    "flags": sa.select(sa.func.count()).select_from(flags).where(flags.c.archived_at.is_(None)),
+    "archived flags": sa.select(sa.func.count()).select_from(flags).where(flags.c.archived_at.is_not(None)),
+    "overrides": sa.select(sa.func.count()).select_from(overrides),
+    "kept answers": sa.select(sa.func.count()).select_from(answers),
+}
+
+
+def measure(connection: sa.Connection, forgotten_before: datetime) -> Stored:
+    """What `ports.Examiner.stored` gives."""
+    rows = {name: int(connection.execute(counted).scalar_one()) for name, counted in COUNTED.items()}
+    late = sa.select(sa.func.count()).select_from(answers).where(answers.c.created_at < forgotten_before)
+    kept_too_long = int(connection.execute(late).scalar_one())
+    if connection.dialect.name == "sqlite":
+        return _of_file(Path(str(connection.engine.url.database)), rows, kept_too_long)
+    sizes = [sa.func.pg_total_relation_size(sa.cast(name, REGCLASS)) for name in metadata.tables]
+    return Stored(rows, kept_too_long, sum(connection.execute(sa.select(*sizes)).one()))
+
+
+def _of_file(path: Path, rows: dict[str, int], kept_too_long: int) -> Stored:
+    wal = Path(f"{path}-wal")
+    files = [file for file in (path, wal, Path(f"{path}-shm")) if file.exists()]
+    disk = os.statvfs(path.parent)
+    return Stored(
+        rows,
+        kept_too_long,
+        database_bytes=path.stat().st_size,
+        wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        free_bytes=disk.f_bavail * disk.f_frsize,
+        open_files=[str(file) for file in files if S_IMODE(file.stat().st_mode) & OTHERS],
+    )
