@@ -93,7 +93,7 @@ def test_what_flagsched_run_prints_can_be_pasted(tmp_path: Path) -> None:
         pasted = subprocess.run(
             ["bash", "-c", lines[0] + lines[1]], env=env, capture_output=True, text=True, timeout=60, check=False
         )
-        told = re.findall(r'"rolloutPercentage":(\d+),"description":"","value":(\w+)', pasted.stdout)
+        told = re.findall(r'"rolloutPercentage":(\d+),"value":(\w+)', pasted.stdout)
         assert running.stop() == 143
 
     assert pasted.returncode == 0, pasted.stderr
