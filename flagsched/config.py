@@ -4,19 +4,30 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from environs import Env, EnvError
 from marshmallow import ValidationError
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from flagsched.database.engine import Limits, database_url
+from flagsched.web.jwks import refuse_bad_source
+from flagsched.web.public_keys import public_keys_of
 from flagsched.web.rules import DEFAULT_RULES, Access, EvaluationRules, refuse_bad_origins, refuse_weak_keys
+from flagsched.web.tokens import (
+    ALGORITHMS,
+    AUDIENCE_CLAIMS,
+    DEFAULT_ROLES_CLAIM,
+    HS256,
+    MAX_LEEWAY_SECONDS,
+    RS256,
+    TokenRules,
+    refuse_bad_audiences,
+    refuse_bad_claim,
+)
 
 __all__ = ["BadSettings", "RateSettings", "Settings", "WebSettings", "WorkerSettings"]
 
@@ -26,10 +37,8 @@ BadSettings = EnvError
 INSTANCE = Path("instance")
 DEFAULT_DATABASE_URL = f"sqlite:///{INSTANCE / 'flagsched.db'}"
 SHORTEST_SECRET = 32
-SHORTEST_RSA_BITS = 2048
 FEWEST_DISTINCT = 10
 EXAMPLES = ("change", "example", "replace", "secret", "your-")
-ALGORITHMS = ["HS256", "RS256"]
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -47,9 +56,7 @@ class WebSettings:
     """What a web process needs, and whoever makes tokens for it."""
 
     common: Settings
-    jwt_algorithm: str
-    jwt_key: str = field(repr=False)
-    """The secret that signs and verifies with HS256, or the public key that verifies with RS256."""
+    tokens: TokenRules
     horizon_days: int
     rates: "RateSettings"
     evaluation: EvaluationRules = DEFAULT_RULES
@@ -93,13 +100,52 @@ def read_web_settings() -> WebSettings:
     common = read_settings()
     if env.bool("FLASK_DEBUG", False) and common.database_url.get_backend_name() == "postgresql":
         raise BadSettings('Environment variable "FLASK_DEBUG" is on: debug mode shows its insides to callers')
-    algorithm = env.str("JWT_ALGORITHM", "HS256", validate=OneOf(ALGORITHMS))
-    if algorithm == "HS256":
-        key = env.str("JWT_SECRET_KEY", validate=_refuse_weak_secret)
-    else:
-        key = env.str("JWT_PUBLIC_KEY", validate=_refuse_bad_public_key).replace("\\n", "\n")
+    tokens = _read_tokens(env)
     horizon = env.int("FLAGSCHED_HORIZON_DAYS", 366, validate=Range(1, 3660))
-    return WebSettings(common, algorithm, key, horizon, _read_rates(env), _read_evaluation(env))
+    return WebSettings(common, tokens, horizon, _read_rates(env), _read_evaluation(env))
+
+
+def _read_tokens(env: Env) -> TokenRules:
+    algorithm = env.str("JWT_ALGORITHM", HS256, validate=OneOf(ALGORITHMS))
+    secrets, public_keys, jwks = (_read_secrets(env), (), "") if algorithm == HS256 else ((), *_read_keys(env))
+    _require_together(algorithm)
+    return TokenRules(
+        algorithm,
+        secrets,
+        public_keys,
+        jwks,
+        issuer=env.str("JWT_ISSUER", None, validate=Length(min=1)),
+        audiences=frozenset(env.list("JWT_AUDIENCE", [], validate=_refused_by(refuse_bad_audiences))),
+        audience_claim=env.str("JWT_AUDIENCE_CLAIM", AUDIENCE_CLAIMS[0], validate=OneOf(AUDIENCE_CLAIMS)),
+        leeway_seconds=env.int("JWT_LEEWAY_SECONDS", 10, validate=Range(0, MAX_LEEWAY_SECONDS)),
+        roles_claim=env.str("JWT_ROLES_CLAIM", DEFAULT_ROLES_CLAIM, validate=_refused_by(refuse_bad_claim)),
+    )
+
+
+def _require_together(algorithm: str) -> None:
+    missing = [name for name in ("JWT_ISSUER", "JWT_AUDIENCE") if name not in os.environ]
+    if algorithm == RS256 and missing:
+        raise BadSettings(f'Environment variable "{missing[0]}" not set: an issuer signs tokens for others too')
+    if "JWT_AUDIENCE" in missing and "JWT_AUDIENCE_CLAIM" in os.environ:
+        raise BadSettings('Environment variable "JWT_AUDIENCE" not set: JWT_AUDIENCE_CLAIM says where it stands')
+    if algorithm == HS256 and "JWT_JWKS" in os.environ:
+        raise BadSettings('Environment variable "JWT_JWKS" needs JWT_ALGORITHM=RS256')
+
+
+def _read_secrets(env: Env) -> tuple[str, ...]:
+    secret = env.str("JWT_SECRET_KEY", validate=_refuse_weak_secret)
+    old = env.str("JWT_OLD_SECRET_KEY", None, validate=_refuse_weak_secret)
+    return (secret, old) if old else (secret,)
+
+
+def _read_keys(env: Env) -> tuple[tuple[str, ...], str]:
+    """The public keys, or where they are: one of both."""
+    if "JWT_JWKS" not in os.environ:
+        text = env.str("JWT_PUBLIC_KEY", validate=_refused_by(public_keys_of))
+        return public_keys_of(text), ""
+    if "JWT_PUBLIC_KEY" in os.environ:
+        raise BadSettings('Environment variable "JWT_JWKS" is set, and "JWT_PUBLIC_KEY" too: set one of them')
+    return (), env.str("JWT_JWKS", validate=_refused_by(refuse_bad_source))
 
 
 def _read_evaluation(env: Env) -> EvaluationRules:
@@ -176,13 +222,3 @@ def _refuse_weak_secret(secret: str) -> None:
         raise ValidationError(f"must have at least {SHORTEST_SECRET} bytes; make one with 'openssl rand -hex 32'")
     if len(set(secret)) < FEWEST_DISTINCT or secret.lower().startswith(EXAMPLES):
         raise ValidationError("looks like an example; make one with 'openssl rand -hex 32'")
-
-
-def _refuse_bad_public_key(text: str) -> None:
-    try:
-        # Hosts that allow no line breaks in a variable write them as \\n.
-        key = load_pem_public_key(text.replace("\\n", "\n").encode())
-    except ValueError as error:
-        raise ValidationError("is not a public key in PEM") from error
-    if not (isinstance(key, RSAPublicKey) and key.key_size >= SHORTEST_RSA_BITS):
-        raise ValidationError(f"must be an RSA key of at least {SHORTEST_RSA_BITS} bits")

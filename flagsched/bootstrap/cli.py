@@ -15,6 +15,7 @@ from flagsched.config import BadSettings, read_settings, read_web_settings
 from flagsched.database import migrations
 from flagsched.database.engine import open_engine
 from flagsched.web.auth import SUBJECT, make_token
+from flagsched.web.tokens import HS256
 
 
 class Processes:
@@ -25,7 +26,7 @@ class Processes:
         if not SUBJECT.fullmatch(subject):
             sys.exit("flagsched token: --subject must be 1 to 200 printable characters")
         settings = read_web_settings()
-        if settings.jwt_algorithm != "HS256":
+        if settings.tokens.algorithm != HS256:
             sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from whoever holds the private key")
         with create_app(settings).app_context():
             return make_token(subject, role, life)

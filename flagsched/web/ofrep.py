@@ -10,21 +10,14 @@ import structlog
 from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from flagsched.domain.errors import (
-    FlagMissing,
-    FlagschedError,
-    RateLimited,
-    Unauthenticated,
-    Unavailable,
-    ValidationFailed,
-)
+from flagsched.domain.errors import FlagMissing, FlagschedError, Unavailable, ValidationFailed
 from flagsched.domain.evaluation import Evaluation, Evaluator
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
 from flagsched.web.context import Service, request_id, service
-from flagsched.web.errors import status_of
+from flagsched.web.errors import headers_of, log_refusal, status_of
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.parsing import read_body, read_json
 
@@ -239,15 +232,11 @@ def answer_missing(error: FlagMissing) -> Response:
 @blueprint.errorhandler(FlagschedError)
 def answer_refusal(error: FlagschedError) -> Response:
     """Whoever may not ask, or not now: without a body where OFREP has none."""
-    status = status_of(error)
-    if isinstance(error, Unauthenticated):
-        return _without_body(status, [NOT_TO_BE_KEPT, ("WWW-Authenticate", 'Bearer realm="flagsched"')])
-    if isinstance(error, RateLimited):
-        return _without_body(status, [NOT_TO_BE_KEPT, ("Retry-After", str(error.retry_after))])
+    log_refusal(error)
+    status, headers = status_of(error), headers_of(error).items()
     if isinstance(error, Unavailable):
-        log.warning("request refused", error=error.code, cause=error.cause, request_id=request_id())
-        return _failure(status, {"errorDetails": error.message}, ("Retry-After", str(error.retry_after)))
-    return _without_body(status, [NOT_TO_BE_KEPT])
+        return _failure(status, {"errorDetails": error.message}, *headers)
+    return _without_body(status, [NOT_TO_BE_KEPT, *headers])
 
 
 @blueprint.errorhandler(HTTPException)
