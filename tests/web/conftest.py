@@ -11,7 +11,7 @@ from flagsched.bootstrap.web import create_app
 from flagsched.config import RateSettings
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.looking import Looking
-from flagsched.web.rules import EvaluationRules
+from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
 from flagsched.web.tokens import TokenRules
 from tests.conftest import web_settings
 from tests.openapi import Contract
@@ -33,12 +33,12 @@ def app_with(url: sa.URL, store: SqlStore, looking: Looking) -> Iterator[Callabl
 
 
 @pytest.fixture
-def app_by(sqlite_url: sa.URL) -> Iterator[Callable[[TokenRules], Flask]]:
+def app_by(sqlite_url: sa.URL) -> Iterator[Callable[..., Flask]]:
     """Make an app with other rules for tokens, which no database has a part in; its answers must be as described."""
     contracts: list[Contract] = []
 
-    def make(rules: TokenRules) -> Flask:
-        app = create_app(replace(web_settings(sqlite_url), tokens=rules))
+    def make(rules: TokenRules, evaluation: EvaluationRules = DEFAULT_RULES) -> Flask:
+        app = create_app(replace(web_settings(sqlite_url), tokens=rules, evaluation=evaluation))
         contracts.append(Contract(app))
         return app
 
