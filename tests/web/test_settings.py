@@ -135,7 +135,7 @@ def test_a_process_starts_though_the_keys_at_a_url_cannot_be_read(
     for name, value in with_jwks(url).items():
         monkeypatch.setenv(name, value)
 
-    assert create_app().test_client().get("/healthz").status_code == 200
+    assert create_app(read_web_settings()).test_client().get("/healthz").status_code == 200
 
 
 def test_rules_may_name_the_access_by_its_word() -> None:
