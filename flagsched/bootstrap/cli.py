@@ -27,7 +27,7 @@ class Processes:
             sys.exit("flagsched token: --subject must be 1 to 200 printable characters")
         settings = read_web_settings()
         if settings.tokens.algorithm != HS256:
-            sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from whoever holds the private key")
+            sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from the identity provider")
         with create_app(settings).app_context():
             return make_token(subject, role, life)
 

@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from time import time
 from typing import Any
 
 import jwt
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
+from flagsched.bootstrap.cli import Processes
+from flagsched.bootstrap.web import create_app
+from flagsched.config import read_web_settings
 from flagsched.web.tokens import TokenRules
 from tests.builders import SECRET
 from tests.tokens import (
@@ -244,6 +249,31 @@ def test_with_a_secret_a_key_id_chooses_no_key(strict: Flask, name: str) -> None
 
     for key in (b"", b"\x00", name.encode()):
         assert outcome(show(strict, by_hand({"alg": "HS256", "kid": name}, claims, key))) == "bad signature"
+
+
+OWN: dict[str, dict[str, str]] = {
+    "the defaults": {},
+    "an old secret": {"JWT_OLD_SECRET_KEY": OLD_SECRET},
+    "issuer, audiences and a nested role": {
+        "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": f"{AUDIENCE},b", "JWT_ROLES_CLAIM": "/realm_access/roles",
+    },
+    "an audience that is a client": {"JWT_ISSUER": ISSUER, "JWT_AUDIENCE": "c,d", "JWT_AUDIENCE_CLAIM": "client_id"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_token_of_the_command_opens_by_the_settings_that_it_was_made_with(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: sa.URL, name: str
+) -> None:
+    for variable, value in ({"JWT_SECRET_KEY": SECRET, "DATABASE_URL": str(sqlite_url)} | OWN[name]).items():
+        monkeypatch.setenv(variable, value)
+    app = create_app(read_web_settings())
+
+    token = Processes().make_token("ada", "admin", timedelta(hours=24))
+
+    assert outcome(show(app, token)) == 200
+    assert outcome(show(app, Processes().make_token("ada", "reader", timedelta(hours=1)))) == 403
+    jwt.decode(token, SECRET, algorithms=["HS256"], options={"verify_aud": False})
 
 
 @pytest.mark.parametrize(
