@@ -1,9 +1,20 @@
 """An identity provider's JWKS on a real HTTP server of this machine."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from threading import Event, Thread
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.tokens import rsa_key
 
 
 class Provider:
@@ -38,9 +49,24 @@ class Provider:
             handler.wfile.write(b"x")
 
 
+def certify(folder: Path) -> Path:
+    """A key and a certificate for this machine that nobody vouches for, in one file."""
+    key, name = rsa_key("certificate"), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "certificate.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return file
+
+
 @contextmanager
-def provider(body: bytes) -> Iterator[Provider]:
-    """One that answers with this body, at its `url`."""
+def provider(body: bytes, certificate: Path | None = None) -> Iterator[Provider]:
+    """One that answers with this body, at its `url`; by https if it has a certificate."""
     served = Provider(body)
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,9 +79,13 @@ def provider(body: bytes) -> Iterator[Provider]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
-    served.url = f"http://127.0.0.1:{server.server_port}/jwks.json"
+    served.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}/jwks.json"
     try:
         yield served
     finally:

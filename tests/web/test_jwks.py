@@ -16,7 +16,7 @@ from flagsched.web.public_keys import signing_keys
 from flagsched.web.rules import Access, EvaluationRules
 from flagsched.web.tokens import TokenRules
 from tests.processes import free_port, until
-from tests.provider import Provider, provider
+from tests.provider import Provider, certify, provider
 from tests.tokens import AUDIENCE, ISSUER, jwk, jwks, outcome, provided, show
 
 MakeApp = Callable[..., Flask]
@@ -238,6 +238,19 @@ def test_a_provider_that_sends_a_byte_now_and_then_is_given_up(keys: JwksKeys, i
         return len(issuer.asked) > 1
 
     until(asks_again, what="the first fetch has ended")
+
+
+def test_a_provider_is_believed_only_by_a_certificate_that_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = certify(tmp_path)
+    with provider(jwks(jwk("first")), certificate) as issuer:
+        with pytest.raises(IssuerUnavailable):
+            JwksKeys(issuer.url).find("first")
+        assert issuer.asked == []
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert knows(JwksKeys(issuer.url), "first")
 
 
 def test_until_keys_were_read_once_tokens_are_answered_503(app_by: MakeApp) -> None:
