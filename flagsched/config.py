@@ -9,18 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from environs import Env, EnvError
 from marshmallow import ValidationError
-from marshmallow.validate import OneOf, Range
+from marshmallow.validate import Length, OneOf, Range
 
 from flagsched import variables
 from flagsched.database.engine import Limits
 from flagsched.database.url import database_url
 from flagsched.variables import ServerSettings, as_meant
+from flagsched.web.jwks import refuse_bad_source
+from flagsched.web.public_keys import public_keys_of
 from flagsched.web.rates import refuse_bad_storage
 from flagsched.web.rules import DEFAULT_RULES, Access, EvaluationRules, refuse_bad_origins, refuse_weak_keys
+from flagsched.web.tokens import (
+    ALGORITHMS,
+    AUDIENCE_CLAIMS,
+    DEFAULT_ROLES_CLAIM,
+    HS256,
+    MAX_LEEWAY_SECONDS,
+    RS256,
+    TokenRules,
+    refuse_bad_audiences,
+    refuse_bad_claim,
+)
 
 __all__ = ["BadSettings", "RateSettings", "ServerSettings", "Settings", "WebSettings", "WorkerSettings"]
 
@@ -31,10 +42,8 @@ INSTANCE = Path("instance")
 KEPT_SECRET = INSTANCE / "jwt-secret"
 DEFAULT_DATABASE_URL = f"sqlite:///{INSTANCE / 'flagsched.db'}"
 SHORTEST_SECRET = 32
-SHORTEST_RSA_BITS = 2048
 FEWEST_DISTINCT = 10
 EXAMPLES = ("change", "example", "replace", "secret", "your-")
-ALGORITHMS = ["HS256", "RS256"]
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"]
 # As Flask reads it: all else is on.
 NOT_DEBUG = {"", "0", "false", "no"}
@@ -82,9 +91,7 @@ class WebSettings:
     """What a web process needs, and whoever makes tokens for it."""
 
     common: Settings
-    jwt_algorithm: str
-    jwt_key: str = field(repr=False)
-    """The secret that signs and verifies with HS256, or the public key that verifies with RS256."""
+    tokens: TokenRules
     horizon_days: int
     rates: "RateSettings"
     evaluation: EvaluationRules = DEFAULT_RULES
@@ -131,13 +138,52 @@ def read_web_settings() -> WebSettings:
     debug = os.environ.get("FLASK_DEBUG", "").lower() not in NOT_DEBUG
     if debug and common.database_url.get_backend_name() == "postgresql":
         raise BadSettings('Environment variable "FLASK_DEBUG" is on: debug mode shows its insides to callers')
-    algorithm = env.str("JWT_ALGORITHM", "HS256", validate=OneOf(ALGORITHMS))
-    if algorithm == "HS256":
-        key = env.str("JWT_SECRET_KEY", validate=_refuse_weak_secret)
-    else:
-        key = env.str("JWT_PUBLIC_KEY", validate=_refuse_bad_public_key).replace("\\n", "\n")
+    tokens = _read_tokens(env)
     horizon = env.int("FLAGSCHED_HORIZON_DAYS", 366, validate=Range(1, 3660))
-    return WebSettings(common, algorithm, key, horizon, read_rate_settings(), _read_evaluation(env))
+    return WebSettings(common, tokens, horizon, read_rate_settings(), _read_evaluation(env))
+
+
+def _read_tokens(env: Env) -> TokenRules:
+    algorithm = env.str("JWT_ALGORITHM", HS256, validate=OneOf(ALGORITHMS))
+    secrets, public_keys, jwks = (_read_secrets(env), (), "") if algorithm == HS256 else ((), *_read_keys(env))
+    _require_together(algorithm)
+    return TokenRules(
+        algorithm,
+        secrets,
+        public_keys,
+        jwks,
+        issuer=env.str("JWT_ISSUER", None, validate=Length(min=1)),
+        audiences=frozenset(env.list("JWT_AUDIENCE", [], validate=_refused_by(refuse_bad_audiences))),
+        audience_claim=env.str("JWT_AUDIENCE_CLAIM", AUDIENCE_CLAIMS[0], validate=OneOf(AUDIENCE_CLAIMS)),
+        leeway_seconds=env.int("JWT_LEEWAY_SECONDS", 10, validate=Range(0, MAX_LEEWAY_SECONDS)),
+        roles_claim=env.str("JWT_ROLES_CLAIM", DEFAULT_ROLES_CLAIM, validate=_refused_by(refuse_bad_claim)),
+    )
+
+
+def _require_together(algorithm: str) -> None:
+    missing = [name for name in ("JWT_ISSUER", "JWT_AUDIENCE") if name not in os.environ]
+    if algorithm == RS256 and missing:
+        raise BadSettings(f'Environment variable "{missing[0]}" not set: an issuer signs tokens for others too')
+    if "JWT_AUDIENCE" in missing and "JWT_AUDIENCE_CLAIM" in os.environ:
+        raise BadSettings('Environment variable "JWT_AUDIENCE" not set: JWT_AUDIENCE_CLAIM says where it stands')
+    if algorithm == HS256 and "JWT_JWKS" in os.environ:
+        raise BadSettings('Environment variable "JWT_JWKS" needs JWT_ALGORITHM=RS256')
+
+
+def _read_secrets(env: Env) -> tuple[str, ...]:
+    secret = env.str("JWT_SECRET_KEY", validate=_refuse_weak_secret)
+    old = env.str("JWT_OLD_SECRET_KEY", None, validate=_refuse_weak_secret)
+    return (secret, old) if old else (secret,)
+
+
+def _read_keys(env: Env) -> tuple[tuple[str, ...], str]:
+    """The public keys, or where they are: one of both."""
+    if "JWT_JWKS" not in os.environ:
+        text = env.str("JWT_PUBLIC_KEY", validate=_refused_by(public_keys_of))
+        return public_keys_of(text), ""
+    if "JWT_PUBLIC_KEY" in os.environ:
+        raise BadSettings('Environment variable "JWT_JWKS" is set, and "JWT_PUBLIC_KEY" too: set one of them')
+    return (), env.str("JWT_JWKS", validate=_refused_by(refuse_bad_source))
 
 
 def _read_evaluation(env: Env) -> EvaluationRules:
@@ -245,13 +291,3 @@ def _refuse_weak_secret(secret: str) -> None:
         raise ValidationError(f"must have at least {SHORTEST_SECRET} bytes; make one with 'openssl rand -hex 32'")
     if len(set(secret)) < FEWEST_DISTINCT or secret.lower().startswith(EXAMPLES):
         raise ValidationError("looks like an example; make one with 'openssl rand -hex 32'")
-
-
-def _refuse_bad_public_key(text: str) -> None:
-    try:
-        # Hosts that allow no line breaks in a variable write them as \\n.
-        key = load_pem_public_key(text.replace("\\n", "\n").encode())
-    except ValueError as error:
-        raise ValidationError("is not a public key in PEM") from error
-    if not (isinstance(key, RSAPublicKey) and key.key_size >= SHORTEST_RSA_BITS):
-        raise ValidationError(f"must be an RSA key of at least {SHORTEST_RSA_BITS} bits")

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 PREFIX = "FLAGSCHED_"
 QUOTES = ("'", '"')
 LINE_BREAKS = "\r\n"
-SECRETS = frozenset({"JWT_SECRET_KEY"})
+SECRETS = frozenset({"JWT_SECRET_KEY", "JWT_OLD_SECRET_KEY"})
 HIGHEST_PORT = 65535
 MAX_PROCESSES = 10_000
 

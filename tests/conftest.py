@@ -23,6 +23,7 @@ from flagsched.database.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.looking import Looking
 from flagsched.web.auth import make_token
+from flagsched.web.tokens import TokenRules
 from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
 from tests.openapi import Contract
@@ -195,5 +196,8 @@ def admin(app: Flask, token: Callable[..., str]) -> FlaskClient:
 
 def web_settings(url: sa.URL) -> WebSettings:
     return WebSettings(
-        Settings(url, Limits(), log_level=20), "HS256", SECRET, 366, RateSettings(writes=10**6, failed_sign_ins=10**6)
+        Settings(url, Limits(), log_level=20),
+        TokenRules(secrets=(SECRET,)),
+        366,
+        RateSettings(writes=10**6, failed_sign_ins=10**6),
     )

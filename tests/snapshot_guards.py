@@ -21,7 +21,7 @@ SNAPSHOT_GUARDS = [
         [
             (
                 "flagsched/domain/evaluation.py",
-                "(self.metadata, self.key, description, state.enabled, state.rollout_percentage)",
+                "(self.metadata, self.key, state.enabled, state.rollout_percentage)",
                 "(self.metadata, self.key)",
             )
         ],

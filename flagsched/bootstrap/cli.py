@@ -16,6 +16,7 @@ from flagsched.database import migrations
 from flagsched.database.engine import open_engine
 from flagsched.database.primary import NotPrimary
 from flagsched.web.auth import SUBJECT, make_token
+from flagsched.web.tokens import HS256
 
 
 class Processes:
@@ -27,8 +28,8 @@ class Processes:
             sys.exit("flagsched token: --subject must be 1 to 200 printable characters")
         use_kept_secret()
         settings = read_web_settings()
-        if settings.jwt_algorithm != "HS256":
-            sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from whoever holds the private key")
+        if settings.tokens.algorithm != HS256:
+            sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from the identity provider")
         with create_app(settings).app_context():
             return make_token(subject, role, life)
 

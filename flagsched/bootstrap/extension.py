@@ -24,11 +24,11 @@ from flagsched.usecases.evaluation import Evaluated, evaluate_flag
 from flagsched.usecases.looking import Looking
 from flagsched.web import ofrep
 from flagsched.web.api import config, flags, history, overrides, schedules, timeline
-from flagsched.web.auth import verified_claims
 from flagsched.web.context import Service, serve
 from flagsched.web.errors import answer_unrouted
 from flagsched.web.rates import Rates
 from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
+from flagsched.web.verifier import verified_claims
 
 BLUEPRINTS = (
     flags.blueprint,
@@ -52,7 +52,7 @@ class FlagSched:
     which gives the claims of the request's token, or raises `flagsched.domain.errors.Unauthenticated`.
 
     `limits` says how far ahead and how much may be planned, `rates` how often somebody may ask, `evaluation` who may
-    ask through OFREP, under `/ofrep`.
+    ask for evaluations, under `/ofrep` and `/api/config`.
 
     The app keeps its extensions, error handlers and settings; errors are answered for flagsched's own routes alone.
 

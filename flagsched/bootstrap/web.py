@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 from flask import Flask
-from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -21,10 +20,10 @@ from flagsched.domain.schedules import PlanLimits
 from flagsched.ports import Store
 from flagsched.usecases.looking import Looking
 from flagsched.web import health, ofrep
-from flagsched.web.auth import strict_claims
 from flagsched.web.context import Service, begin_unrouted, finish_unrouted, serve
 from flagsched.web.errors import answer_errors
 from flagsched.web.openapi import describe
+from flagsched.web.verifier import verify_strictly
 
 
 def create_app(
@@ -39,19 +38,15 @@ def create_app(
         configure_logs(settings.common.log_level)
         log_unknown_settings()
     app = Flask(__name__, static_folder=None)
-    app.config.update(
-        JWT_ALGORITHM=settings.jwt_algorithm,
-        JWT_SECRET_KEY=settings.jwt_key if settings.jwt_algorithm == "HS256" else None,
-        JWT_PUBLIC_KEY=settings.jwt_key,
-        JWT_TOKEN_LOCATION=["headers"],
-    )
+    claims = verify_strictly(app, settings.tokens)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
     limits = PlanLimits(horizon=timedelta(days=settings.horizon_days))
     rates = open_rates(settings.rates)
     if store is None:
         store, engine = _open_store(app, settings)
         looking = open_looking(store, engine)
-    serve(app, Service(store, strict_claims, looking or Looking(store), limits, rates, settings.evaluation))
+    looking = looking or Looking(store)
+    serve(app, Service(store, claims, looking, limits, rates, settings.evaluation, settings.tokens.roles_claim))
     if settings.rates.proxies:
         # The address of who asks, where so many proxies stand before us.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.rates.proxies, x_proto=settings.rates.proxies)  # type: ignore[method-assign]
@@ -72,7 +67,6 @@ def _open_store(app: Flask, settings: WebSettings) -> tuple[Store, sa.Engine]:
 
 def _register(app: Flask) -> None:
     app.url_map.merge_slashes = False  # A redirect would answer in HTML.
-    JWTManager(app)
     answer_errors(app)
     app.before_request(begin_unrouted)
     app.after_request(finish_unrouted)

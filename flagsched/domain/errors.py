@@ -28,6 +28,7 @@ FlagschedError
     │   ├── DatabaseReadOnly
     │   └── DiskFull
     ├── SchemaOutdated
+    ├── IssuerUnavailable
     └── StatementFailed
 """
 
@@ -97,9 +98,13 @@ class DuplicateInstants(ValidationFailed):
 
 
 class Unauthenticated(Refused):
-    """The request carries no valid token."""
+    """The request carries no valid token or key; `problem` is what is wrong with the one that it does carry."""
 
     code = "UNAUTHORIZED"
+
+    def __init__(self, message: str, problem: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 class Forbidden(Refused):
@@ -297,6 +302,16 @@ class SchemaOutdated(Unavailable):
             cause,
         )
         self.found, self.wanted = found, wanted
+
+
+class IssuerUnavailable(Unavailable):
+    """The keys that tokens are verified with were never read: their issuer does not answer."""
+
+    code = "ISSUER_UNAVAILABLE"
+    retry_after = 2
+
+    def __init__(self) -> None:
+        super().__init__("tokens can't be verified now: the keys of their issuer could not be read yet")
 
 
 class StatementFailed(Unavailable):

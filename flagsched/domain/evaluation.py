@@ -98,8 +98,8 @@ class Evaluator:
 
     def _digest(self) -> int:
         """A number for all that anybody can be told of the flag: in every process the same for the same."""
-        state, description = self.effective.state, self.effective.flag.description
-        told = (self.metadata, self.key, description, state.enabled, state.rollout_percentage)
+        state = self.effective.state
+        told = (self.metadata, self.key, state.enabled, state.rollout_percentage)
         named = repr((told, sorted(self._overrides.items()))).encode()
         return int.from_bytes(blake2b(named, digest_size=DIGEST_BYTES).digest())
 

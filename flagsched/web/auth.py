@@ -1,50 +1,39 @@
-"""Who may: a valid token, with the role `admin`, looked at before the body is read."""
+"""Who may: admins by a token with the role `admin`, looked at before the body is read; applications by the rules."""
 
 import hmac
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import timedelta
-from time import time
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-import jwt
-import structlog
-from flask import current_app, request
-from flask_jwt_extended import create_access_token, get_jwt, verify_jwt_in_request
-from flask_jwt_extended.exceptions import JWTExtendedException
+from flask import request
+from flask_jwt_extended import create_access_token
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.context import Service, admit, service
 from flagsched.web.rules import Access
+from flagsched.web.tokens import Claims, roles_of, with_role
+from flagsched.web.verifier import bearer, refused
 
 Given = ParamSpec("Given")
 Shown = TypeVar("Shown")
 
-log = structlog.get_logger("flagsched.web")
-ROLE = "role"
 ADMIN = "admin"
+API_KEY = "X-API-Key"
 READS = {"GET", "HEAD"}
-LONGEST_LIFE = timedelta(hours=24)
 # Who did it stands in the history, so it must be fit to be stored and read.
 SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
-BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)")
-NEEDED = "a valid token is needed: Authorization: Bearer <JWT>"
 
 
 def require_admin() -> None:
-    """Raise Unauthenticated without a valid token, Forbidden unless its role is exactly `admin`, RateLimited."""
-    rates = service().rates
+    """Raise Unauthenticated without a valid token, Forbidden unless one of its roles is `admin`, RateLimited."""
+    serving = service()
     claims, subject = _signed_in()
-    if rates and request.method not in READS:
-        rates.count_write(subject)
-    if claims.get(ROLE) != ADMIN:
-        raise Forbidden("this needs a token with the claim role = 'admin'")
+    if serving.rates and request.method not in READS:
+        serving.rates.count_write(subject)
+    if ADMIN not in roles_of(claims, serving.roles_claim):
+        raise Forbidden(f"this needs a token with the role '{ADMIN}' in its claim '{serving.roles_claim}'")
     admit(subject)
-
-
-def subject_if_any() -> str | None:
-    """Who the request's token says that the caller is, if it has one; Unauthenticated for one that is not valid."""
-    return _signed_in()[1] if "Authorization" in request.headers else None
 
 
 def require_evaluation_access(serving: Service) -> None:
@@ -56,19 +45,33 @@ def require_evaluation_access(serving: Service) -> None:
         _count_failures(_show_key, rules.keys)
 
 
+def identified_user(serving: Service) -> str | None:
+    """The subject of the request's token, if it has one; Unauthenticated for one that is not valid, RateLimited.
+
+    With access by key, Authorization may hold the key instead of a token. Then nobody is identified.
+    """
+    rules = serving.evaluation
+    if rules.access is Access.KEY:
+        _count_failures(_show_key, rules.keys)
+        if _is_key(bearer() or "", rules.keys):
+            return None
+    return _signed_in()[1] if rules.access is Access.JWT or "Authorization" in request.headers else None
+
+
 def _show_key(keys: Collection[str]) -> None:
-    shown = request.headers.get("X-API-Key") or _bearer(request.headers.get("Authorization", ""))
+    shown = request.headers.get(API_KEY) or bearer()
+    if not shown:
+        raise Unauthenticated(f"an API key is needed: {API_KEY}, or Authorization: Bearer")
+    if not _is_key(shown, keys):
+        raise Unauthenticated("the API key is not valid: unknown key", "unknown API key")
+
+
+def _is_key(shown: str, keys: Collection[str]) -> bool:
     # Each of them, in the same time whatever was shown.
-    if not sum(hmac.compare_digest(shown.encode(), key.encode()) for key in keys):
-        raise Unauthenticated("an API key is needed: X-API-Key, or Authorization: Bearer")
+    return sum(hmac.compare_digest(shown.encode(), key.encode()) for key in keys) > 0
 
 
-def _bearer(authorization: str) -> str:
-    scheme, _, shown = authorization.partition(" ")
-    return shown.strip() if scheme.lower() == "bearer" else ""
-
-
-def _signed_in() -> tuple[Mapping[str, Any], str]:
+def _signed_in() -> tuple[Claims, str]:
     return _count_failures(_identified)
 
 
@@ -81,54 +84,16 @@ def _count_failures(show: Callable[Given, Shown], *given: Given.args, **named: G
         raise
 
 
-def _identified() -> tuple[Mapping[str, Any], str]:
+def _identified() -> tuple[Claims, str]:
     claims = service().claims()
     subject = claims.get("sub")
     if not (isinstance(subject, str) and SUBJECT.fullmatch(subject)):
-        raise Unauthenticated("the token's sub is not 1 to 200 printable characters")
+        raise refused("sub is not 1 to 200 printable characters")
     return claims, subject
-
-
-def verified_claims() -> Mapping[str, Any]:
-    """The claims of the request's token as the app's JWTManager verifies it; Unauthenticated."""
-    if "flask-jwt-extended" not in current_app.extensions:
-        log.error("this app has no JWTManager to verify tokens with, and was given no claims=")
-        raise Unauthenticated(NEEDED)
-    try:
-        verify_jwt_in_request()
-    except (JWTExtendedException, jwt.PyJWTError) as error:
-        log.info("token refused", cause=str(error))
-        raise Unauthenticated(NEEDED) from error
-    return get_jwt()
-
-
-def strict_claims() -> Mapping[str, Any]:
-    """The verified claims of a bearer token that says of itself all that an access token must; Unauthenticated."""
-    bearer = BEARER.fullmatch(request.headers.get("Authorization", ""))
-    if bearer is None:
-        raise Unauthenticated(NEEDED)
-    verified_claims()
-    # The library fills in what is missing, so look at what stands in the token itself.
-    claims: dict[str, Any] = jwt.decode(bearer[1], options={"verify_signature": False})
-    if why := _shortcoming(claims):
-        raise Unauthenticated(f"the token {why}")
-    return claims
-
-
-def _shortcoming(claims: Mapping[str, Any]) -> str | None:
-    if missing := [name for name in ("exp", "sub", "jti", "type") if not claims.get(name)]:
-        return f"has no {missing[0]}"
-    if wrong := [name for name in ("exp", "iat", "nbf") if type(claims.get(name, 0)) not in {int, float}]:
-        return f"has an {wrong[0]} that is no number"
-    if claims["type"] != "access":
-        return "is not an access token"
-    issued_at = min(claims.get("iat", time()), time())
-    if claims["exp"] - issued_at > LONGEST_LIFE.total_seconds():
-        return f"is valid for more than {LONGEST_LIFE.total_seconds() / 3600:.0f} hours"
-    return None
 
 
 def make_token(subject: str, role: str, life: timedelta) -> str:
     """A token for `subject`, signed with the key of the current app."""
-    token: str = create_access_token(subject, expires_delta=life, additional_claims={ROLE: role})
+    claims = with_role(role, service().roles_claim)
+    token: str = create_access_token(subject, expires_delta=life, additional_claims=claims)
     return token

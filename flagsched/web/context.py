@@ -19,6 +19,7 @@ from flagsched.usecases.looking import Looking
 from flagsched.web.echo import cut
 from flagsched.web.rates import Rates
 from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
+from flagsched.web.tokens import DEFAULT_ROLES_CLAIM
 
 log = structlog.get_logger("flagsched.web")
 EXTENSION = "flagsched"
@@ -32,6 +33,7 @@ HEADERS = {
 }
 BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 IDENTIFIED = "flagsched.request_id"
+MAX_ADDRESS = 100
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # W3C Trace Context, level 1, section 3.2.2: only versions after 00 may go on after the flags.
 TRACEPARENT = re.compile(
@@ -50,6 +52,7 @@ class Service:
     limits: PlanLimits = DEFAULT_LIMITS
     rates: Rates | None = None
     evaluation: EvaluationRules = DEFAULT_RULES
+    roles_claim: str = DEFAULT_ROLES_CLAIM
 
 
 def serve(app: Flask, service: Service) -> None:
@@ -68,6 +71,11 @@ def service() -> Service:
 def store() -> Store:
     """Where this app keeps flags."""
     return service().store
+
+
+def caller_address() -> str:
+    """Where the request comes from, as far as the proxies before us are known; for the log."""
+    return (request.remote_addr or "")[:MAX_ADDRESS]
 
 
 def request_id() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -30,7 +31,7 @@ from flagsched.domain.errors import (
     ValidationFailed,
 )
 from flagsched.usecases.repeating import Repeated
-from flagsched.web.context import finish, request_id
+from flagsched.web.context import caller_address, finish, identity, request_id
 from flagsched.web.echo import cut, cut_details
 from flagsched.web.once import answer_again
 
@@ -56,6 +57,9 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
 # As they were before Python 3.13 gave them other names.
 NAMES = {413: "REQUEST_ENTITY_TOO_LARGE", 414: "REQUEST_URI_TOO_LONG", 422: "UNPROCESSABLE_ENTITY"}
 RAISED = (400, 404, 405, 413, 415)
+REALM = 'Bearer realm="flagsched"'
+# What may not stand in an error_description. Source: RFC 6750, section 3.
+UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
 
 
@@ -82,16 +86,34 @@ def code_of(status: HTTPStatus) -> str:
 
 def answer_refusal(error: FlagschedError) -> Response:
     """The answer to an error of our own."""
-    status = status_of(error)
-    headers = {}
-    if isinstance(error, (RateLimited, KeyInProgress, Unavailable)):
-        headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = 'Bearer realm="flagsched"'
-    level = logging.INFO if isinstance(error, Refused) else logging.WARNING
-    log.log(level, "request refused", error=error.code, cause=getattr(error, "cause", cut(error.message)))
+    log_refusal(error)
     details = cut_details(as_json(error.details)) if isinstance(error, ValidationFailed) else None
-    return _answer(status, error.code, error.message, details, headers)
+    return _answer(status_of(error), error.code, error.message, details, headers_of(error))
+
+
+def log_refusal(error: FlagschedError) -> None:
+    """One line for each refusal: what, why, and from which address it was asked."""
+    level = logging.INFO if isinstance(error, Refused) else logging.WARNING
+    cause = getattr(error, "cause", cut(error.message))
+    log.log(level, "request refused", error=error.code, cause=cause, address=caller_address(), **identity())
+
+
+def headers_of(error: FlagschedError) -> dict[str, str]:
+    """What an answer to this error says in its head. Source: RFC 6750, section 3."""
+    match error:
+        case RateLimited() | KeyInProgress() | Unavailable():
+            return {"Retry-After": str(error.retry_after)}
+        case Unauthenticated(problem=None):
+            return {"WWW-Authenticate": REALM}
+        case Unauthenticated(problem=str(problem)):
+            return {"WWW-Authenticate": _challenge("invalid_token", problem)}
+        case Forbidden():
+            return {"WWW-Authenticate": _challenge("insufficient_scope", error.message)}
+    return {}
+
+
+def _challenge(code: str, description: str) -> str:
+    return f'{REALM}, error="{code}", error_description="{UNQUOTABLE.sub("?", description)}"'
 
 
 def answer_http_exception(error: HTTPException) -> Response:

@@ -13,14 +13,7 @@ from structlog.contextvars import bound_contextvars
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.routing import PathConverter
 
-from flagsched.domain.errors import (
-    FlagMissing,
-    FlagschedError,
-    RateLimited,
-    Unauthenticated,
-    Unavailable,
-    ValidationFailed,
-)
+from flagsched.domain.errors import FlagMissing, FlagschedError, Unavailable, ValidationFailed
 from flagsched.domain.evaluation import Evaluation, Evaluator
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.snapshot import Moment
@@ -28,7 +21,7 @@ from flagsched.usecases.evaluation import evaluate_flag
 from flagsched.web.auth import require_evaluation_access
 from flagsched.web.context import Service, identity, refuse_extra_slashes, request_id, service
 from flagsched.web.echo import LONGEST, cut_details
-from flagsched.web.errors import status_of
+from flagsched.web.errors import headers_of, log_refusal, status_of
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.parsing import OverLimit, parse_json, read_body, strict_decoder
 from flagsched.web.rules import Access
@@ -279,15 +272,11 @@ def answer_missing(error: FlagMissing) -> Response:
 @blueprint.errorhandler(FlagschedError)
 def answer_refusal(error: FlagschedError) -> Response:
     """Whoever may not ask, or not now: without a body where OFREP has none."""
-    status = status_of(error)
-    if isinstance(error, Unauthenticated):
-        return _without_body(status, [NOT_TO_BE_KEPT, ("WWW-Authenticate", 'Bearer realm="flagsched"')])
-    if isinstance(error, RateLimited):
-        return _without_body(status, [NOT_TO_BE_KEPT, ("Retry-After", str(error.retry_after))])
+    log_refusal(error)
+    status, headers = status_of(error), headers_of(error).items()
     if isinstance(error, Unavailable):
-        log.warning("request refused", error=error.code, cause=error.cause, **identity())
-        return _failure(status, {"errorDetails": error.message}, ("Retry-After", str(error.retry_after)))
-    return _without_body(status, [NOT_TO_BE_KEPT])
+        return _failure(status, {"errorDetails": error.message}, *headers)
+    return _without_body(status, [NOT_TO_BE_KEPT, *headers])
 
 
 @blueprint.errorhandler(HTTPException)

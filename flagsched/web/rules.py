@@ -12,7 +12,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Access(StrEnum):
-    """What a caller of the OFREP routes must show."""
+    """What a caller of OFREP and of `/api/config` must show."""
 
     PUBLIC = "public"
     KEY = "key"

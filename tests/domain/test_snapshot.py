@@ -110,7 +110,7 @@ def steps(draw: st.DrawFn) -> list[tuple[Moment, Moment]]:
 def shown(flag: Evaluator) -> tuple[object, ...]:
     """What applications are told of a flag as it is."""
     state = flag.effective.state
-    return (flag.effective.flag.description, state.enabled, state.rollout_percentage, state.version)
+    return (state.enabled, state.rollout_percentage, state.version)
 
 
 def described(told: Moment) -> list[Any]:
@@ -159,7 +159,6 @@ PLAIN = a_new_flag("a", enabled=True, rollout_percentage=50).born(UUID(int=1), N
 PLANNED = Planned(1, NOON + timedelta(hours=1), Updates(enabled=False))
 OTHERS = {
     "key": FlagPlan(replace(PLAIN, name=FlagName("production", "b"))),
-    "description": FlagPlan(replace(PLAIN, description="another")),
     "enabled": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, enabled=False))),
     "percentage": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, rollout_percentage=51))),
     "version": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, version=2))),
@@ -179,7 +178,8 @@ def test_all_that_may_be_told_of_a_flag_is_in_the_tag_whoever_wrote_it() -> None
 
 def test_what_is_not_told_is_not_in_the_tag() -> None:
     plain = moment(snapshot_of("production", 1, [FlagPlan(PLAIN)]), NOON)
-    written_anew = FlagPlan(replace(PLAIN, id=UUID(int=2), last_seq=9, state=replace(PLAIN.state, changed_at=NOON)))
+    state = replace(PLAIN.state, changed_at=NOON)
+    written_anew = FlagPlan(replace(PLAIN, id=UUID(int=2), last_seq=9, description="another", state=state))
 
     other = moment(snapshot_of("production", 2, [written_anew]), NOON)
 

@@ -106,7 +106,7 @@ def paste(printed: str, env: dict[str, str], folder: Path) -> "subprocess.Comple
 
 
 def assert_came_about(pasted: "subprocess.CompletedProcess[str]") -> None:
-    told = re.findall(r'"rolloutPercentage":(\d+),"description":"","value":(\w+)', pasted.stdout)
+    told = re.findall(r'"rolloutPercentage":(\d+),"value":(\w+)', pasted.stdout)
     assert pasted.returncode == 0, pasted.stderr
     assert [percentage for percentage, _ in told][:1] == ["0"], pasted.stdout
     assert told[-1] == ("100", "true")

@@ -1,6 +1,7 @@
 """Web apps with other rules."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +11,8 @@ from flagsched.bootstrap.web import create_app
 from flagsched.config import RateSettings
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.looking import Looking
-from flagsched.web.rules import EvaluationRules
+from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
+from flagsched.web.tokens import TokenRules
 from tests.conftest import web_settings
 from tests.openapi import Contract
 
@@ -21,12 +23,22 @@ def app_with(url: sa.URL, store: SqlStore, looking: Looking) -> Iterator[Callabl
     contracts: list[Contract] = []
 
     def make(rules: EvaluationRules) -> Flask:
-        settings = web_settings(url)
-        rates = RateSettings(failed_sign_ins=3)
-        changed = type(settings)(
-            settings.common, settings.jwt_algorithm, settings.jwt_key, settings.horizon_days, rates, rules
-        )
+        changed = replace(web_settings(url), rates=RateSettings(failed_sign_ins=3), evaluation=rules)
         app = create_app(changed, store=store, looking=looking)
+        contracts.append(Contract(app))
+        return app
+
+    yield make
+    assert [breach for contract in contracts for breach in contract.breaches] == []
+
+
+@pytest.fixture
+def app_by(sqlite_url: sa.URL) -> Iterator[Callable[..., Flask]]:
+    """Make an app with other rules for tokens, which no database has a part in; its answers must be as described."""
+    contracts: list[Contract] = []
+
+    def make(rules: TokenRules, evaluation: EvaluationRules = DEFAULT_RULES) -> Flask:
+        app = create_app(replace(web_settings(sqlite_url), tokens=rules, evaluation=evaluation))
         contracts.append(Contract(app))
         return app
 

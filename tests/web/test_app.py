@@ -24,6 +24,7 @@ from flagsched.database import migrations
 from flagsched.database.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import create_flag
+from flagsched.web.tokens import TokenRules
 from tests.builders import ADMIN, SECRET, a_new_flag
 from tests.conftest import web_settings
 from tests.processes import until
@@ -87,7 +88,7 @@ def unsigned(token: str) -> str:
         lambda token: f"Bearer {token()}x",
         lambda token: f"Bearer {token()[:-2]}",
         lambda _: "Bearer a.b.c",
-        lambda token: f"Bearer {token(life=timedelta(seconds=-1))}",
+        lambda token: f"Bearer {token(life=timedelta(seconds=-11))}",
         lambda token: f"Bearer {unsigned(token())}",
         lambda token: f"Bearer {token()} {token()}",
     ],
@@ -122,7 +123,7 @@ TOKENS: dict[str, tuple[dict[str, object], int]] = {
     "no type": ({"type": None}, 401),
     "a number for sub": ({"sub": 7}, 401),
     "a list for sub": ({"sub": ["ada"]}, 401),
-    "expired": ({"exp": int(time()) - 1}, 401),
+    "expired": ({"exp": int(time()) - 11}, 401),
     "not yet valid": ({"nbf": int(time()) + HOUR}, 401),
     "issued tomorrow": ({"iat": int(time()) + 24 * HOUR}, 401),
     "too long a life": ({"exp": int(time()) + 25 * HOUR}, 401),
@@ -143,7 +144,8 @@ TOKENS: dict[str, tuple[dict[str, object], int]] = {
     "another key": ({"key": "another-key-0123456789-abcdefghijklmnop"}, 401),
     "no role": ({"role": None}, 403),
     "Admin": ({"role": "Admin"}, 403),
-    "a list of roles": ({"role": ["admin"]}, 403),
+    "a list of roles": ({"role": ["reader", "admin"]}, 200),
+    "a list of other roles": ({"role": ["reader", "Admin", True, ["admin"]]}, 403),
     "true for a role": ({"role": True}, 403),
     "an object for a role": ({"role": {"admin": True}}, 403),
     "a space behind the role": ({"role": "admin "}, 403),
@@ -179,13 +181,15 @@ def hs256_by_hand(key: str, claims: dict[str, object]) -> str:
 
 def test_with_a_public_key_only_the_private_key_signs(url: sa.URL, store: SqlStore, rsa_keys: tuple[str, str]) -> None:
     private, public = rsa_keys
-    client = create_app(replace(web_settings(url), jwt_algorithm="RS256", jwt_key=public), store=store).test_client()
-    claims = jwt.decode(signed(), options={"verify_signature": False})
+    rules = TokenRules("RS256", public_keys=(public,), issuer="https://id.example", audiences=frozenset({"flagsched"}))
+    client = create_app(replace(web_settings(url), tokens=rules), store=store).test_client()
+    ours = {"iss": "https://id.example", "aud": "flagsched"}
+    claims = jwt.decode(signed(**ours), options={"verify_signature": False})
 
-    assert status_for(client, signed(private, "RS256")) == 200
-    assert status_for(client, signed(private, "RS256", role="reader")) == 403
-    assert status_for(client, signed(private, "PS256")) == 401
-    assert status_for(client, signed()) == 401
+    assert status_for(client, signed(private, "RS256", **ours)) == 200
+    assert status_for(client, signed(private, "RS256", role="reader", **ours)) == 403
+    assert status_for(client, signed(private, "PS256", **ours)) == 401
+    assert status_for(client, signed(**ours)) == 401
     assert status_for(client, hs256_by_hand(public, claims)) == 401
     assert status_for(client, hs256_by_hand(public.strip(), claims)) == 401
 
@@ -197,8 +201,10 @@ def test_settings_for_a_public_key_are_read(
     monkeypatch.delenv("JWT_SECRET_KEY", raising=False)
     monkeypatch.setenv("JWT_ALGORITHM", "RS256")
     monkeypatch.setenv("JWT_PUBLIC_KEY", rsa_keys[1].replace("\n", "\\n"))
+    monkeypatch.setenv("JWT_ISSUER", "https://id.example")
+    monkeypatch.setenv("JWT_AUDIENCE", "flagsched")
 
-    assert read_web_settings().jwt_key == rsa_keys[1]
+    assert read_web_settings().tokens.public_keys == (rsa_keys[1],)
 
 
 @pytest.mark.parametrize("subject", ["", "a\x00b", "a\nb", "\ud800", "x" * 201])
@@ -211,7 +217,7 @@ def test_a_subject_that_cannot_stand_in_the_history_is_refused(
 
 
 def test_a_token_signed_with_another_key_is_refused(url: sa.URL, store: SqlStore, token: Callable[..., str]) -> None:
-    settings = replace(web_settings(url), jwt_key="another-key-0123456789-abcdefghijklmnop")
+    settings = replace(web_settings(url), tokens=TokenRules(secrets=("another-key-0123456789-abcdefghijklmnop",)))
     other = create_app(settings, store=store)
 
     answer = other.test_client().get("/api/admin/flags", headers={"Authorization": f"Bearer {token()}"})

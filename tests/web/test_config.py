@@ -47,3 +47,22 @@ def test_what_the_caller_has_already_is_not_told_again(
     assert (first.headers["Vary"], same.headers["Vary"]) == ("Authorization", "Authorization")
     assert anyone.get(path, headers=known).status_code == 200
     assert anyone.get(f"{FLAGS}/whole", headers=known).status_code == 200
+
+
+@pytest.mark.parametrize("role", [None, "reader", "admin"])
+def test_a_description_is_told_by_the_admin_api_alone(
+    admin: FlaskClient, anyone: FlaskClient, token: Callable[..., str], role: str | None
+) -> None:
+    admin.post("/api/admin/flags", json={"key": "half", "description": "what we plan to buy"})
+    headers = {"Authorization": f"Bearer {token(role=role)}"} if role else {}
+
+    answers = [
+        anyone.get(FLAGS, headers=headers),
+        anyone.get(f"{FLAGS}/half", headers=headers),
+        anyone.post("/ofrep/v1/evaluate/flags", json={"context": {}}, headers=headers),
+        anyone.post("/ofrep/v1/evaluate/flags/half", json={"context": {}}, headers=headers),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer for answer in answers if "description" in answer.text or "plan to buy" in answer.text] == []
+    assert admin.get("/api/admin/flags/half").json["description"] == "what we plan to buy"

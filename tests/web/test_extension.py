@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from flask import Flask, jsonify, request
 from flask.testing import FlaskClient
-from flask_jwt_extended import JWTManager, create_access_token, get_jwt_identity, jwt_required
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token, get_jwt_identity, jwt_required
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -186,6 +186,31 @@ def test_our_routes_answer_their_errors_themselves(host: Host, client: FlaskClie
     ):
         assert (answer.status_code, answer.json["error"]) == (status, code)
         assert answer.json["requestId"] == answer.headers["X-Request-Id"]
+
+
+def test_a_token_that_the_hosts_manager_refuses_is_told_why(host: Host, client: FlaskClient) -> None:
+    with host.app.app_context():
+        tokens = {
+            "expired": create_access_token("hedy", expires_delta=timedelta(seconds=-1)),
+            "not an access token": create_refresh_token("hedy"),
+            "bad signature": create_access_token("hedy")[:-4] + "AAAA",
+            "not a JWT": "x",
+        }
+
+    for problem, token in tokens.items():
+        answer = client.get(ADMIN, headers={"X-Host-Token": f"Token {token}"})
+        assert (answer.status_code, answer.json["message"]) == (401, f"the token is not valid: {problem}")
+        assert f'error_description="{problem}"' in answer.headers["WWW-Authenticate"]
+    assert client.get(ADMIN).headers["WWW-Authenticate"] == 'Bearer realm="flagsched"'
+
+
+def test_a_hosts_tokens_need_neither_an_issuer_nor_what_flagsched_asks_of_its_own(
+    host: Host, client: FlaskClient
+) -> None:
+    with host.app.app_context():
+        token = create_access_token("hedy", expires_delta=timedelta(days=90), additional_claims={"role": "admin"})
+
+    assert client.get(ADMIN, headers={"X-Host-Token": f"Token {token}"}).status_code == 200
 
 
 def test_a_host_may_verify_tokens_in_its_own_way(host: Host, url: sa.URL) -> None:

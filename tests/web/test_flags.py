@@ -201,7 +201,7 @@ def test_applications_ask_without_a_token_and_see_the_plan_come_about(
     def told() -> tuple[Any, Any]:
         return anyone.get("/api/config/flags").json, anyone.get("/api/config/flags/new-checkout").json
 
-    expected = {"key": flag["key"], "enabled": False, "rolloutPercentage": 0, "description": "", "value": False}
+    expected = {"key": flag["key"], "enabled": False, "rolloutPercentage": 0, "value": False}
     assert told() == ({"new-checkout": False}, expected)
     clock.advance(seconds=1)
     expected |= {"enabled": True, "rolloutPercentage": 25}

@@ -25,18 +25,52 @@ from flagsched.config import (
 from flagsched.web.rules import Access, EvaluationRules
 from tests.builders import SECRET
 from tests.processes import ROOT, environment
+from tests.tokens import ISSUER, pem, rsa_key
 
 KEY = "a-key-of-an-application"
+PUBLIC = pem(rsa_key("first"))
 
 
 def with_secret(**variables: str) -> dict[str, str]:
     return {"JWT_SECRET_KEY": SECRET} | variables
 
 
+def with_rsa(**variables: str) -> dict[str, str]:
+    given = {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": PUBLIC, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": "flagsched"}
+    return {name: value for name, value in (given | variables).items() if value}
+
+
+def with_jwks(source: str) -> dict[str, str]:
+    return with_rsa(JWT_PUBLIC_KEY="", JWT_JWKS=source)
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
         ({}, '"JWT_SECRET_KEY" not set'),
+        (with_secret(JWT_OLD_SECRET_KEY="short"), '"JWT_OLD_SECRET_KEY" invalid'),
+        (with_secret(JWT_LEEWAY_SECONDS="301"), '"JWT_LEEWAY_SECONDS" invalid'),
+        (with_secret(JWT_AUDIENCE_CLAIM="client_id"), '"JWT_AUDIENCE" not set'),
+        (with_secret(JWT_AUDIENCE="a", JWT_AUDIENCE_CLAIM="azp"), '"JWT_AUDIENCE_CLAIM" invalid'),
+        (with_secret(JWT_AUDIENCE="a, b"), "no spaces between"),
+        (with_secret(JWT_AUDIENCE=""), '"JWT_AUDIENCE" invalid'),
+        (with_secret(JWT_ISSUER=""), '"JWT_ISSUER" invalid'),
+        (with_secret(JWT_ROLES_CLAIM=""), '"JWT_ROLES_CLAIM" invalid'),
+        (with_secret(JWT_ROLES_CLAIM="realm_access.roles"), "must be /realm_access/roles if it is nested"),
+        (with_secret(JWT_JWKS="https://id.example/jwks"), '"JWT_JWKS" needs JWT_ALGORITHM=RS256'),
+        (with_rsa(JWT_ISSUER=""), '"JWT_ISSUER" not set'),
+        (with_rsa(JWT_AUDIENCE=""), '"JWT_AUDIENCE" not set'),
+        (with_rsa(JWT_PUBLIC_KEY=PUBLIC + "x"), "is not a public key in PEM"),
+        (with_rsa(JWT_PUBLIC_KEY=PUBLIC + pem(rsa_key("weak", 1024))), "at least 2048 bits"),
+        (with_rsa(JWT_JWKS="https://id.example/jwks"), "set one of them"),
+        (with_jwks("http://id.example/jwks"), "begins with https://"),
+        (with_jwks("file:///etc/passwd"), "must be a URL with a host"),
+        (with_jwks("ftp://id.example/jwks"), "begins with https://"),
+        (with_jwks("https://app:s3cret@id.example/jwks"), "without a user"),
+        (with_jwks("https://id.example:99999/jwks"), "Port out of range"),
+        (with_jwks("nowhere.json"), "can't be read as a file: No such file"),
+        (with_jwks("."), "can't be read as a file: Is a directory"),
+        (with_jwks(__file__), '"JWT_JWKS" invalid'),
         ({"JWT_SECRET_KEY": "short"}, "at least 32 bytes"),
         ({"JWT_SECRET_KEY": "change-me-0123456789-abcdefghijklmnop"}, "looks like an example"),
         ({"JWT_SECRET_KEY": "x" * 64}, "looks like an example"),
@@ -253,6 +287,30 @@ def test_gunicorn_reads_its_port_so(port: str, status: int, told: str) -> None:
 def test_rules_that_would_open_to_more_than_they_say_cannot_be_made(given: tuple[object, ...]) -> None:
     with pytest.raises(ValueError, match=r"not a valid Access|there is none|visible ASCII|as browsers|0 or 1 seconds"):
         EvaluationRules(*given)
+
+
+def test_settings_for_tokens_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in with_secret(JWT_OLD_SECRET_KEY=f"old-{SECRET}", JWT_AUDIENCE="a,b", JWT_ISSUER=ISSUER).items():
+        monkeypatch.setenv(name, value)
+
+    settings = read_web_settings()
+
+    assert settings.tokens.secrets == (SECRET, f"old-{SECRET}")
+    assert (settings.tokens.issuer, settings.tokens.audiences) == (ISSUER, frozenset({"a", "b"}))
+    assert (settings.tokens.leeway_seconds, settings.tokens.roles_claim) == (10, "role")
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize("url", ["https://id.example/jwks", "http://127.0.0.1:9/jwks", "http://localhost/jwks"])
+def test_a_process_starts_though_the_keys_at_a_url_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in with_jwks(url).items():
+        monkeypatch.setenv(name, value)
+
+    assert create_app(read_web_settings()).test_client().get("/healthz").status_code == 200
 
 
 def test_rules_may_name_the_access_by_its_word() -> None:

@@ -1,23 +1,32 @@
-"""/api/config: what applications ask; without a token, or with one that says who the caller is."""
+"""/api/config: what applications ask; a token, where one is shown, says who the user is."""
 
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 
 from flagsched.domain.snapshot import Moment
 from flagsched.usecases import evaluation
 from flagsched.web.api.blueprint import StrictBlueprint
-from flagsched.web.auth import subject_if_any
+from flagsched.web.auth import API_KEY, identified_user
 from flagsched.web.context import service
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
+from flagsched.web.rules import Access
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
 
 
 class ConfigBlueprint(StrictBlueprint):
-    """Open to all, but a token that is shown must be valid."""
+    """Open to those whom the rules for evaluation let in; a token that is shown must be valid."""
 
     REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
+
+    def __init__(self, name: str, *, url_prefix: str) -> None:
+        super().__init__(name, url_prefix=url_prefix)
+        self.before_request(_identify)
+
+
+def _identify() -> None:
+    g.flagsched_user = identified_user(service())
 
 
 blueprint = ConfigBlueprint("config", url_prefix="/api/config")
@@ -31,7 +40,7 @@ FRESH = {"ETag": {"description": "for If-None-Match", "schema": {"type": "string
 @blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="as the caller knows it")
 def evaluate_flags(query: dict[str, str]) -> Response:
     """Tell which flags are on."""
-    caller = subject_if_any()
+    caller = g.flagsched_user
     moment = service().looking.at_once(query["environment"])
     values = {key: flag.evaluate(caller).value for key, flag in moment.flags.items()}
     return _answer(moment, caller, values)
@@ -43,7 +52,7 @@ def evaluate_flags(query: dict[str, str]) -> Response:
 @blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="as the caller knows it")
 def evaluate_flag(query: dict[str, str], flag_key: str) -> Response:
     """Tell whether a flag is on."""
-    caller = subject_if_any()
+    caller = g.flagsched_user
     evaluated = evaluation.evaluate_flag(query["environment"], flag_key, caller, looking=service().looking)
     return _answer(evaluated.moment, caller, VIEW.dump(evaluated), flag_key)
 
@@ -54,4 +63,6 @@ def _answer(moment: Moment, caller: str | None, told: Any, flag_key: str | None 
     answer.headers.extend(may_be_kept(service().looking, moment, service().evaluation.max_age_seconds))
     answer.headers["ETag"] = etag
     answer.vary.add("Authorization")
+    if service().evaluation.access is Access.KEY:
+        answer.vary.add(API_KEY)
     return answer

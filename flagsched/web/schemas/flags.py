@@ -103,7 +103,6 @@ class EvaluatedFlagView(View):
     rollout_percentage = fields.Integer(
         attribute="flag.effective.state.rollout_percentage", data_key="rolloutPercentage"
     )
-    description = fields.String(attribute="flag.effective.flag.description")
     value = fields.Boolean(attribute="evaluation.value")
 
 
