@@ -12,9 +12,9 @@ from flask import Flask
 
 from flagsched.bootstrap.web import create_app
 from flagsched.config import read_web_settings
+from tests.docs import text
 from tests.processes import environment
 from tests.provider import Provider, provider
-from tests.docs import text
 from tests.tokens import jwk, jwks, outcome, rsa_key, show, signed
 
 Claims = dict[str, Any]
