@@ -36,7 +36,7 @@ NOT_TO_BE_KEPT = ("Cache-Control", "no-store")
 ALLOWED_HEADERS = (
     "Authorization, X-API-Key, Content-Type, If-None-Match, X-Request-Id, traceparent, tracestate, baggage"
 )
-EXPOSED_HEADERS = "ETag, Retry-After, X-Request-Id, Flagsched-Snapshot-Age"
+EXPOSED_HEADERS = "ETag, Retry-After, WWW-Authenticate, X-Request-Id, Flagsched-Snapshot-Age"
 PREFLIGHT_SECONDS = "600"
 SURROGATES = re.compile("[\ud800-\udfff]")
 MAX_ATTRIBUTES = 1000
