@@ -20,7 +20,7 @@ class JsonLogger(Logger):
 
     def exception(self, msg: object, *args: object, **options: Any) -> None:
         """A client that sent half a request and then nothing is no fault of ours."""
-        if sys.exc_info()[0] is BlockingIOError:
+        if isinstance(sys.exc_info()[1], (BlockingIOError, TimeoutError)):
             self.info("client gave up within its request")
         else:
             super().exception(msg, *args, **options)

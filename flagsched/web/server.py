@@ -1,26 +1,23 @@
 """What gunicorn answers by itself, in our words: JSON errors, and no word of who serves."""
 
 import json
-import socket
-import struct
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
 from gunicorn import util
 from gunicorn.http import wsgi
-from gunicorn.workers.gthread import ThreadWorker
 
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
+from flagsched.web.connections import BoundedWorker
 from flagsched.web.context import EXTENSION, HEADERS, Service
 from flagsched.web.errors import code_of
 
 SERVER = "flagsched"
-READ_SECONDS = 10
 COMMON = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
 
-class JsonWorker(ThreadWorker):
+class JsonWorker(BoundedWorker):
     """A threaded worker whose errors, for requests that never reach the app, are JSON like all others."""
 
     def init_process(self) -> None:
@@ -33,15 +30,9 @@ class JsonWorker(ThreadWorker):
     def load_wsgi(self) -> None:
         """In the process that serves: have it answer without the database from soon on, whoever asks first."""
         super().load_wsgi()
-        found: Service | None = getattr(self.wsgi, "extensions", {}).get(EXTENSION)
+        found: Service | None = getattr(self.app.wsgi(), "extensions", {}).get(EXTENSION)
         if found is not None:
             found.looking.expect(DEFAULT_ENVIRONMENT)
-
-    def handle(self, conn: Any) -> Any:
-        """In a thread of the pool, which nobody holds for long by sending nothing."""
-        # Of the kernel, since gunicorn sets the socket to blocking without end.
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0))
-        return super().handle(conn)
 
 
 def write_error(client: Any, status: int, reason: str, message: str) -> None:
