@@ -1,12 +1,33 @@
-"""The head of a request, as far as it has arrived."""
+"""The head of a request: bounded as a whole, and refused as soon as it can no longer become a good one."""
 
 import socket
 from typing import Any
+
+from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders
+from gunicorn.http.message import Request
 
 MAX_HEAD = 64 * 1024
 MAX_LINE = 8190
 """As gunicorn.conf.py limits lines; a longer one without an end goes to the parser, which refuses it."""
 SLACK = 8
+
+
+class BoundedRequest(Request):
+    """A request whose head gunicorn's parser, which is quadratic in its size, refuses early."""
+
+    def parse(self, unreader: Any) -> Any:
+        """Parse no more than MAX_HEAD."""
+        self.max_buffer_headers = MAX_HEAD
+        return super().parse(unreader)
+
+    def read_into(self, unreader: Any, buf: bytearray, stop: bool | None = False) -> None:
+        """Read on, unless the header line that is being read is too long already."""
+        super().read_into(unreader, buf, stop)
+        if self.method is None:
+            return  # This is the request line, which the parser bounds.
+        line = buf[buf.rfind(b"\n") + 1 :]
+        if len(line) > self.limit_request_field_size:
+            raise LimitRequestHeaders("a line") if b":" in line else InvalidHeader("a line")
 
 
 def peek(connection: Any) -> bytes | None:
