@@ -3,6 +3,7 @@
 import os
 import sys
 
+from flagsched.bootstrap.gunicorn_conf import *  # noqa: F403 - all of them
 from flagsched.variables import server_settings
 
 try:
@@ -12,13 +13,4 @@ except ValueError as error:
 
 bind = server.bind
 workers = server.workers
-worker_class = "flagsched.web.server.JsonWorker"
 threads = server.threads
-timeout = 30
-graceful_timeout = 10
-keepalive = 5
-limit_request_line = 8190
-control_socket_disable = True
-forwarder_headers = ""  # Nobody rewrites a path by a header.
-accesslog = None  # The app logs each request, with its id.
-logger_class = "flagsched.bootstrap.gunicorn.JsonLogger"

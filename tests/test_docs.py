@@ -21,8 +21,8 @@ OPERATIONS = "docs/operations.md"
 SETTINGS = ("flagsched/*.py", "gunicorn.conf.py")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 ONE_WORD = {"HOST", "PORT"}
-OF_LIBRARIES = {"HTTPS_PROXY", "SSL_CERT_FILE"}
-"""Variables that flagsched does not read, but what it stands on."""
+OF_LIBRARIES = {"HTTPS_PROXY", "SSL_CERT_FILE", "MSG_PEEK", "SO_SNDTIMEO"}
+"""What is read or named by libraries, and not by flagsched itself."""
 
 
 def family(error: type[FlagschedError]) -> Iterator[type[FlagschedError]]:

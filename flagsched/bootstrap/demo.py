@@ -17,7 +17,7 @@ from flagsched.bootstrap.console import ConsolePrinter
 from flagsched.config import add_default_secret
 
 HOST = "127.0.0.1"
-LOGGING = ["--logger-class", "flagsched.bootstrap.gunicorn.JsonLogger"]
+CONFIG = "python:flagsched.bootstrap.gunicorn_conf"
 TOKEN_LIFE = timedelta(hours=12)
 READY_LOOK_SECONDS = 0.2
 # Whatever proxy is set, it does not lead to this machine.
@@ -70,16 +70,9 @@ def _refuse_taken(port: int) -> None:
 
 
 def _commands(port: int) -> dict[str, list[str]]:
-    web = [
-        "gunicorn",
-        "flagsched:create_app()",
-        "--bind",
-        f"{HOST}:{port}",
-        "--worker-class",
-        "flagsched.web.server.JsonWorker",
-    ]
+    web = ["gunicorn", "--config", CONFIG, "--bind", f"{HOST}:{port}", "flagsched:create_app()"]
     return {
-        "web": [sys.executable, "-m", *web, "--threads", "8", "--no-control-socket", *LOGGING],
+        "web": [sys.executable, "-m", *web],
         "worker": [sys.executable, "-m", "flagsched", "worker"],
     }
 

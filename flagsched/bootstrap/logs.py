@@ -9,8 +9,16 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 QUIET = ("alembic", "apscheduler", "werkzeug")
-# Tokens, and passwords in URLs: whatever a message quotes, these do not stand in a log.
-SECRETS = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*|(?<=://)[^/\s:@\"]*:[^/\s@\"]*(?=@)")
+MAX_QUOTED = 200
+"""How many characters of a value, or of one line of a traceback, are logged."""
+FIRST_LINES, LAST_LINES = 20, 60
+"""How much of a long traceback is logged."""
+CUT = "…"
+# Tokens, and passwords in URLs and DSNs, also where their end was cut off. Possessive quantifiers (*+) never go back,
+# so the time grows with the length of the text alone.
+SECRETS = re.compile(rf'eyJ[\w.-]++|://[^/\s:@"]*+:(?:[^/\s"@{CUT}]*+[@{CUT}])++|password=[^\s&"\'{CUT}]++')
+HIDDEN = {"e": "[secret]", ":": "://[secret]@", "p": "password=[secret]"}
+"""What stands in the log instead, by how a secret begins."""
 
 SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -22,9 +30,33 @@ SHARED: list[Processor] = [
 
 
 def render(logger: WrappedLogger, name: str, event: EventDict) -> str:
-    """One line of JSON, control characters escaped, without secrets."""
-    line: Any = structlog.processors.JSONRenderer(default=str)(logger, name, event)
-    return SECRETS.sub("[secret]", line)
+    """One line of JSON, control characters escaped, bounded, without secrets."""
+    line: Any = structlog.processors.JSONRenderer()(logger, name, bound(logger, name, event))
+    return str(line)
+
+
+def bound(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Cut each value before anything else looks at it, and take the secrets out of what is left."""
+    del logger, name
+    return {key: _bound_value(key, value) for key, value in event.items()}
+
+
+def _bound_value(key: str, value: object) -> object:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return _bound_lines(str(value)) if key in {"event", "exception", "stack"} else _bound_text(str(value))
+
+
+def _bound_lines(text: str) -> str:
+    lines = text.split("\n")
+    if len(lines) > FIRST_LINES + LAST_LINES:
+        lines = [*lines[:FIRST_LINES], CUT, *lines[-LAST_LINES:]]
+    return "\n".join(map(_bound_text, lines))
+
+
+def _bound_text(text: str) -> str:
+    cut = text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + CUT
+    return SECRETS.sub(lambda found: HIDDEN[found[0][0]], cut)
 
 
 def use_host_logging() -> None:

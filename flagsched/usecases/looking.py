@@ -29,7 +29,7 @@ Tell = Callable[[Exception | None], None]
 class Looking:
     """What is known of every environment that there is.
 
-    The first question in a process, forked or not, or `start`, begins a thread, which goes on by itself until
+    The first question in a process, forked or not, begins a thread, which goes on by itself until
     `close`, or until nobody has a use for it any more.
     """
 
@@ -71,12 +71,6 @@ class Looking:
         except KeyError:
             return self._first(environment)
         return current.moment if self._monotonic() < current.ends_at else self._next(environment)
-
-    def start(self) -> None:
-        """Look from now on, before anybody asks. Waits for nothing."""
-        with self._looks:
-            self._wanted.set()
-            self._begin_threads()
 
     @property
     def age_seconds(self) -> float:

@@ -80,19 +80,6 @@ def test_a_process_that_was_ready_can_answer_without_a_database_though_nobody_ha
     assert (told.status_code, told.get_json()["value"]) == (200, True)
 
 
-@pytest.mark.usefixtures("_flag")
-def test_a_process_that_has_started_can_answer_before_anybody_has_asked(store: SqlStore, away: Away) -> None:
-    started = Looking(store)
-
-    started.start()
-    until(lambda: started.knows, seconds=5, what="known")
-    with away():
-        told = enabled(started)
-    started.close()
-
-    assert told
-
-
 def test_a_ready_process_answers_without_a_database_for_flags_that_were_made_after_its_start(
     store: SqlStore, clock: ManualClock, anyone: FlaskClient, away: Away
 ) -> None:

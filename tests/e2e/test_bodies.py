@@ -10,6 +10,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
+from tests.e2e.slow import seconds_to_health
 from tests.processes import a_token, web
 
 EVALUATE = "/ofrep/v1/evaluate/flags"
@@ -94,6 +95,7 @@ def test_a_body_that_ends_early_is_refused_though_it_may_be_json(sqlite_url: sa.
 def test_a_body_that_does_not_come_is_refused_in_time(sqlite_url: sa.URL, tmp_path: Path) -> None:
     requests = [post(path, f"Content-Length: {length}", b"{}") for path in PATHS for length in (100, 200_000)]
     with web(sqlite_url, tmp_path / "web.log") as address, ThreadPoolExecutor(len(requests)) as threads:
+        seconds_to_health(address)
         began_at = monotonic()
         answers = list(threads.map(lambda request: exchange(address, request), requests))
         took = monotonic() - began_at

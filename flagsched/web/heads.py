@@ -1,0 +1,52 @@
+"""The head of a request: bounded as a whole, and refused as soon as it can no longer become a good one."""
+
+import socket
+from typing import Any
+
+from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders
+from gunicorn.http.message import Request
+
+MAX_HEAD = 64 * 1024
+MAX_LINE = 8190
+"""As gunicorn.conf.py limits lines; a longer one without an end goes to the parser, which refuses it."""
+SLACK = 8
+
+
+class BoundedRequest(Request):
+    """A request whose head gunicorn's parser, which is quadratic in its size, refuses early."""
+
+    def parse(self, unreader: Any) -> Any:
+        """Parse no more than MAX_HEAD."""
+        self.max_buffer_headers = MAX_HEAD
+        return super().parse(unreader)
+
+    def read_into(self, unreader: Any, buf: bytearray, stop: bool | None = False) -> None:
+        """Read on, unless the header line that is being read is too long already."""
+        super().read_into(unreader, buf, stop)
+        if self.method is None:
+            return  # This is the request line, which the parser bounds.
+        line = buf[buf.rfind(b"\n") + 1 :]
+        if len(line) > self.limit_request_field_size:
+            raise LimitRequestHeaders("a line") if b":" in line else InvalidHeader("a line")
+
+
+def peek(connection: Any) -> bytes | None:
+    """As much of the next head as has arrived, taking nothing; None if the connection has ended."""
+    held: bytes = connection.parser.unreader.buf.getvalue() if connection.parser else b""
+    try:
+        arrived: bytes = connection.sock.recv(MAX_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return held
+    except OSError:
+        return None
+    return held + arrived if arrived else None
+
+
+def is_whole(head: bytes) -> bool:
+    """Can the parser accept or refuse it without waiting for more?"""
+    return (
+        b"\r\n\r\n" in head
+        or head.count(b"\n") != head.count(b"\r\n")  # A bare LF is refused.
+        or len(head) - head.rfind(b"\n") > MAX_LINE + SLACK
+        or len(head) >= MAX_HEAD
+    )
