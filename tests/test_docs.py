@@ -2,6 +2,7 @@
 
 import ast
 import re
+import socket
 from collections.abc import Iterator
 from configparser import ConfigParser
 from http import HTTPStatus
@@ -21,7 +22,7 @@ OPERATIONS = "docs/operations.md"
 SETTINGS = ("flagsched/*.py", "gunicorn.conf.py")
 CAPITALS = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 ONE_WORD = {"HOST", "PORT"}
-OF_LIBRARIES = {"HTTPS_PROXY", "SSL_CERT_FILE", "MSG_PEEK", "SO_SNDTIMEO"}
+OF_LIBRARIES = {"HTTPS_PROXY", "SSL_CERT_FILE", *dir(socket)}
 """What is read or named by libraries, and not by flagsched itself."""
 
 

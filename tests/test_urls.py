@@ -135,6 +135,7 @@ REFUSED = {
     f"{PG}/x?dbname=y": "gives 'dbname' both",
     "postgresql://a:x,b/y": "names several hosts, and one of them is not host or host:port",
     "postgresql:///x?host=a,b&port=1,2,3": "has another number of ports than of hosts",
+    "postgresql:///x?host=a,b&port=1": "has another number of ports than of hosts",
     "postgresql:///x?host=a:1&host=b:2": "gives the parameter 'host' twice",
     f"{PG}/x?sslmode=require&sslmode=disable": "gives the parameter 'sslmode' twice",
     f"{PG}/x?sslmode=": "gives the parameter 'sslmode' no value",

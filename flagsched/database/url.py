@@ -157,7 +157,7 @@ def _refuse_ports(url: sa.URL) -> None:
         port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= HIGHEST_PORT for port in ports
     ):
         raise ValueError(f"has a port that is not one of 1 to {HIGHEST_PORT}")
-    if len(several) not in {1, len(str(url.query.get("host", "")).split(","))}:
+    if "port" in url.query and len(several) != len(str(url.query.get("host", "")).split(",")):
         raise ValueError("has another number of ports than of hosts")
 
 

@@ -195,7 +195,7 @@ def test_what_begins_while_the_address_leads_to_a_standby_says_so_and_works_when
 
 
 def test_of_two_hosts_in_the_url_the_one_that_takes_writes_is_used(pair: Pair, tmp_path: Path) -> None:
-    hosts = tuple(str(url.query["host"]) for url in (pair.standby_url, pair.primary_url))
+    hosts = ",".join(str(url.query["host"]) for url in (pair.standby_url, pair.primary_url))
     url = pair.primary_url.set(query={"host": hosts})
 
     with worker(url, tmp_path / "worker.log") as running, web(url, tmp_path / "web.log") as address, as_admin() as ada:

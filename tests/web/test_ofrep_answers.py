@@ -16,7 +16,7 @@ from tests.web.test_ofrep import ADA, ALL, KEY, ONE
 
 ADMIN = "/api/admin/flags"
 PAGE, ELSEWHERE = "https://shop.example", "https://else.example"
-EXPOSED = {"ETag", "Retry-After", "X-Request-Id", "Flagsched-Snapshot-Age"}
+EXPOSED = {"ETag", "Retry-After", "WWW-Authenticate", "X-Request-Id", "Flagsched-Snapshot-Age"}
 MakeApp = Callable[[EvaluationRules], Flask]
 
 
