@@ -93,5 +93,6 @@ def configure_logs(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(json_formatter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -8,7 +8,7 @@ from gunicorn.http.message import Request
 
 MAX_HEAD = 64 * 1024
 MAX_LINE = 8190
-"""As gunicorn.conf.py limits lines; a longer one without an end goes to the parser, which refuses it."""
+"""As gunicorn limits lines; a longer one without an end goes to the parser, which refuses it."""
 SLACK = 8
 
 

@@ -140,3 +140,13 @@ def test_half_a_head_and_the_end_of_the_connection_is_no_fault(address: str, log
     assert answer(connection) == b""
     assert seconds_to_health(address) < 1
     assert "Traceback" not in log.read_text()
+
+
+def test_more_idle_connections_than_a_process_may_have_hold_nobody_up(sqlite_url: sa.URL, tmp_path: Path) -> None:
+    few = ("-m", "gunicorn", "--worker-connections", "20", "wsgi:app")
+    with web(sqlite_url, tmp_path / "web.log", arguments=few) as address:
+        seconds_to_health(address)
+        for _ in range(100):
+            connect(address)
+
+        assert seconds_to_health(address) < 1

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from time import thread_time
 from typing import Any
@@ -219,6 +221,19 @@ def test_a_traceback_stays_useful_whatever_it_quotes() -> None:
     assert traceback[0] == "Traceback (most recent call last):"
     assert traceback[-2].startswith("ValueError: quoted xxx")
     assert traceback[-1].startswith("yyy")
+
+
+def test_a_warning_is_a_line_like_all_others() -> None:
+    code = (
+        "import warnings; from flagsched.bootstrap.logs import configure_logs; configure_logs(20)\n"
+        "warnings.warn('eyJhbGciOiJIUzI1NiJ9.eyJzdWIi ' + 'x' * 1000, stacklevel=1)"
+    )
+    written = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+
+    (line,) = written.splitlines()
+    assert json.loads(line)["logger"] == "py.warnings"
+    assert "eyJ" not in line
+    assert len(line) < 600
 
 
 def test_numbers_and_names_in_a_log_are_as_they_were(logged: list[str]) -> None:
