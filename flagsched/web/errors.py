@@ -55,6 +55,7 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
 # As they were before Python 3.13 gave them other names.
 NAMES = {413: "REQUEST_ENTITY_TOO_LARGE", 414: "REQUEST_URI_TOO_LONG", 422: "UNPROCESSABLE_ENTITY"}
 RAISED = (400, 404, 405, 413, 415)
+UNKNOWN_PATH = "flagsched has nothing at this path"
 KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
 
 
@@ -97,7 +98,11 @@ def answer_http_exception(error: HTTPException) -> Response:
     """The answer to what Flask and Werkzeug refuse: routes, methods, media types, sizes."""
     status = HTTPStatus(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
-    return _answer(status, code_of(status), error.description or status.phrase, None, headers)
+    if "Allow" in headers:
+        # Werkzeug has them as a set, in another order in each process.
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+    description = UNKNOWN_PATH if error.description == NotFound.description else error.description
+    return _answer(status, code_of(status), description or status.phrase, None, headers)
 
 
 def answer_unrouted(error: HTTPException) -> Response:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from flask import request, url_for
 
-from flagsched.domain.errors import ScheduleMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
@@ -82,34 +81,33 @@ def list_schedules(
     return page.items, HTTPStatus.OK, {"Link": _next_link(page.items[-1], flag_key)} if page.more else {}
 
 
-@blueprint.get("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.get("/flags/<flag_key>/schedule/<uuid:schedule_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
-def read_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
+def read_schedule(query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
     """Show a schedule."""
-    return schedules.read_schedule(named(query, flag_key), _id(schedule_id, flag_key), store=store())
+    return schedules.read_schedule(named(query, flag_key), schedule_id, store=store())
 
 
-@blueprint.patch("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.patch("/flags/<flag_key>/schedule/<uuid:schedule_id>")
 @blueprint.arguments(EditScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def edit_schedule(edit: ScheduleEdit, query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
+def edit_schedule(edit: ScheduleEdit, query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
     """Give a schedule that is not in effect yet another instant, other updates, or both."""
-    which = _id(schedule_id, flag_key)
     return schedules.edit_schedule(
-        named(query, flag_key), which, edit, by=caller(), store=store(), limits=service().limits
+        named(query, flag_key), schedule_id, edit, by=caller(), store=store(), limits=service().limits
     )
 
 
-@blueprint.delete("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.delete("/flags/<flag_key>/schedule/<uuid:schedule_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
+def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
     """Cancel a schedule that is not in effect yet."""
-    return schedules.cancel_schedule(named(query, flag_key), _id(schedule_id, flag_key), by=caller(), store=store())
+    return schedules.cancel_schedule(named(query, flag_key), schedule_id, by=caller(), store=store())
 
 
 def _plan(
@@ -130,13 +128,6 @@ def _bulk(created: list[EffectiveSchedule]) -> Any:
 
 def _after(last: EffectiveSchedule) -> str:
     return cursor(rfc3339(last.schedule.scheduled_at), str(last.flag.id), last.schedule.seq)
-
-
-def _id(text: str, flag_key: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise ScheduleMissing(text, flag_key) from error
 
 
 def _next_link(last: EffectiveSchedule, flag_key: str) -> str:
