@@ -60,6 +60,7 @@ RAISED = (400, 404, 405, 413, 415)
 REALM = 'Bearer realm="flagsched"'
 # What may not stand in an error_description. Source: RFC 6750, section 3.
 UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+UNKNOWN_PATH = "flagsched has nothing at this path"
 KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
 
 
@@ -120,7 +121,11 @@ def answer_http_exception(error: HTTPException) -> Response:
     """The answer to what Flask and Werkzeug refuse: routes, methods, media types, sizes."""
     status = HTTPStatus(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
-    return _answer(status, code_of(status), error.description or status.phrase, None, headers)
+    if "Allow" in headers:
+        # Werkzeug has them as a set, in another order in each process.
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+    description = UNKNOWN_PATH if error.description == NotFound.description else error.description
+    return _answer(status, code_of(status), description or status.phrase, None, headers)
 
 
 def answer_unrouted(error: HTTPException) -> Response:

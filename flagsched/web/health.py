@@ -9,20 +9,27 @@ from flagsched.web.api.blueprint import StrictBlueprint
 from flagsched.web.context import service, store
 from flagsched.web.schemas.health import ReadinessView, StatusView
 
-blueprint = StrictBlueprint("health")
+blueprint = StrictBlueprint("health", "Whether the process answers and can serve.")
 
 
 @blueprint.get("/healthz")
 @blueprint.response(HTTPStatus.OK, StatusView)
-def healthz() -> dict[str, str]:
-    """Tell that the process answers."""
+def check_health() -> dict[str, str]:
+    """Check that the process answers.
+
+    It does not ask the database.
+    """
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 @blueprint.response(HTTPStatus.OK, ReadinessView)
-def readyz() -> dict[str, Any]:
-    """Tell whether the process can serve: from a database that answers and fits, or at least from a snapshot."""
+@blueprint.alt_response(HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE")
+def check_readiness() -> dict[str, Any]:
+    """Check that the process can serve.
+
+    From a database that answers and has this release's schema, or at least from a snapshot of it.
+    """
     looking = service().looking
     # Whoever is ready can do without the database from here on.
     looking.at_once(DEFAULT_ENVIRONMENT)

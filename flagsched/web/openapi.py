@@ -1,18 +1,19 @@
 """The OpenAPI document, made from the schemas that requests and answers pass through, and a page to read it."""
 
 import mimetypes
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import flask_swagger_ui
 from flask import Flask, Response, current_app, jsonify
-from flask_smorest import Api
 from werkzeug.exceptions import NotFound
 
 from flagsched.version import __version__
 from flagsched.web.api.blueprint import StrictBlueprint
-from flagsched.web.schemas.errors import ErrorView
+from flagsched.web.contract import Contract
+from flagsched.web.examples import with_examples
 
 STATIC = Path(__file__).parent / "static"
 SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -24,26 +25,14 @@ SETTINGS = {
     "API_VERSION": __version__,
     "OPENAPI_VERSION": "3.1.0",
 }
-BEARER = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-
 blueprint = StrictBlueprint("openapi")
-
-
-class Contract(Api):
-    """flask-smorest's document, with our errors; it answers none itself."""
-
-    ERROR_SCHEMA = ErrorView
-    DEFAULT_ERROR_RESPONSE_NAME = None
-
-    def _register_error_handlers(self) -> None:
-        """`web/errors.py` has them."""
 
 
 def describe(app: Flask, *described: Any) -> None:
     """Register these blueprints on `app`, and describe them in its document."""
     for name, value in SETTINGS.items():
         app.config.setdefault(name, value)
-    contract = Contract(app, spec_kwargs={"components": {"securitySchemes": BEARER}})
+    contract = Contract(app)
     for one in described:
         contract.register_blueprint(one)
     app.extensions["flagsched_contract"] = contract.spec.to_dict()
@@ -61,7 +50,8 @@ def front() -> Response:
 @blueprint.get("/openapi.json")
 def document() -> Response:
     """The document."""
-    return jsonify(current_app.extensions["flagsched_contract"])
+    today = datetime.now(UTC).date()
+    return jsonify(with_examples(current_app.extensions["flagsched_contract"], today))
 
 
 @blueprint.get("/docs")

@@ -19,7 +19,9 @@ def contract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Contract]:
 
     def sent(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         answer = send(session, request, **options)
-        contract.check_exchange(str(request.method), str(request.url), answer.status_code, answer.content)
+        contract.check_exchange(
+            str(request.method), str(request.url), answer.status_code, answer.headers, answer.content
+        )
         return answer
 
     monkeypatch.setattr(requests.Session, "send", sent)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import time
+from uuid import UUID
 
 import jwt
 import pytest
@@ -44,7 +45,7 @@ def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
 
 
 def address(rule: Rule) -> str:
-    path = rule.rule.replace("<flag_key>", "new-checkout").replace("<schedule_id>", "0" * 32)
+    path = rule.rule.replace("<flag_key>", "new-checkout").replace("<uuid:schedule_id>", str(UUID(int=0)))
     return path.replace("<path:user_id>", "eve")
 
 

@@ -239,6 +239,9 @@ def test_a_host_may_share_its_engine(host: Host, url: sa.URL) -> None:
 def test_what_no_route_matches_is_answered_as_json_under_our_prefixes_only(host: Host, client: FlaskClient) -> None:
     for method, path, status in (
         ("PUT", ADMIN, 405),
+        ("GET", f"{ADMIN}/x/schedule/bulk", 405),
+        ("DELETE", f"{ADMIN}/x/schedule/preview", 405),
+        ("GET", f"{ADMIN}/x/schedule/no-uuid", 404),
         ("OPTIONS", ADMIN, 405),
         ("GET", "/switches/api/admin/nope", 404),
         ("GET", "/switches/api//admin/flags", 404),

@@ -1,5 +1,6 @@
 """The OpenAPI document, the page that shows it, and the schemas for Python clients."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from flagsched.web.auth import make_token
 from flagsched.web.context import HEADERS
 from tests.builders import after
 from tests.conftest import web_settings
-from tests.openapi import UNDESCRIBED, Contract, described
+from tests.openapi import UNDESCRIBED, Contract, described, operations
 
 
 @pytest.fixture
@@ -63,11 +64,109 @@ def test_the_bodies_have_the_names_that_clients_know(document: dict[str, Any]) -
 
 
 def test_only_admin_operations_ask_for_a_token(document: dict[str, Any]) -> None:
-    for path, item in document["paths"].items():
-        for method, operation in item.items():
-            if method != "parameters":
-                assert ("security" in operation) == path.startswith("/api/admin"), (method, path)
-                assert ("401" in operation["responses"]) == path.startswith("/api/"), (method, path)
+    asked: dict[str, list[Any]] = {"/api/admin": [{"bearer": []}], "/api/config": [{}, {"bearer": []}]}
+
+    for one in operations(document):
+        prefix = "/".join(one.path.split("/")[:3])
+        assert one.described["security"] == asked.get(prefix, []), one
+        assert ("401" in one.described["responses"]) == (prefix in asked), one
+
+
+def test_a_client_is_generated_with_the_same_names_in_every_release(document: dict[str, Any]) -> None:
+    named = {one.described["operationId"]: f"{one.method} {one.path}" for one in operations(document)}
+
+    assert named == {
+        "createFlag": "POST /api/admin/flags",
+        "listFlags": "GET /api/admin/flags",
+        "readFlag": "GET /api/admin/flags/{flag_key}",
+        "editFlag": "PATCH /api/admin/flags/{flag_key}",
+        "editFlagByPost": "POST /api/admin/flags/{flag_key}",
+        "archiveFlag": "DELETE /api/admin/flags/{flag_key}",
+        "createSchedule": "POST /api/admin/flags/{flag_key}/schedule",
+        "createSchedules": "POST /api/admin/flags/{flag_key}/schedule/bulk",
+        "previewSchedules": "POST /api/admin/flags/{flag_key}/schedule/preview",
+        "listSchedules": "GET /api/admin/flags/{flag_key}/schedule",
+        "listAllSchedules": "GET /api/admin/schedules",
+        "readSchedule": "GET /api/admin/flags/{flag_key}/schedule/{schedule_id}",
+        "editSchedule": "PATCH /api/admin/flags/{flag_key}/schedule/{schedule_id}",
+        "cancelSchedule": "DELETE /api/admin/flags/{flag_key}/schedule/{schedule_id}",
+        "readTimeline": "GET /api/admin/flags/{flag_key}/timeline",
+        "setOverride": "POST /api/admin/flags/{flag_key}/users",
+        "listOverrides": "GET /api/admin/flags/{flag_key}/users",
+        "readOverride": "GET /api/admin/flags/{flag_key}/users/{user_id}",
+        "removeOverride": "DELETE /api/admin/flags/{flag_key}/users/{user_id}",
+        "listHistory": "GET /api/admin/history",
+        "listFlagHistory": "GET /api/admin/flags/{flag_key}/history",
+        "evaluateFlags": "GET /api/config/flags",
+        "evaluateFlag": "GET /api/config/flags/{flag_key}",
+        "checkHealth": "GET /healthz",
+        "checkReadiness": "GET /readyz",
+    }
+    assert [one.described["operationId"] for one in operations(document) if one.described.get("deprecated")] == [
+        "editFlagByPost"
+    ]
+
+
+def test_the_document_says_what_it_is_and_whose(document: dict[str, Any]) -> None:
+    tags = {tag for one in operations(document) for tag in one.described["tags"]}
+
+    assert document["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
+    assert "Instants" in document["info"]["description"]
+    # Relative to the document, which is right below a prefix too.
+    assert [server["url"] for server in document["servers"]] == ["."]
+    assert {tag["name"] for tag in document["tags"] if tag["description"]} == tags
+    for one in operations(document):
+        assert one.described["summary"], one
+        assert one.described["description"], one
+
+
+def test_the_document_has_no_component_that_nothing_refers_to(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+
+    for kind in document["components"].keys() - {"securitySchemes"}:
+        for name in document["components"][kind]:
+            assert f'"#/components/{kind}/{name}"' in text
+
+
+def test_the_details_of_an_error_may_be_a_tree_a_list_or_nothing(document: dict[str, Any]) -> None:
+    details = document["components"]["schemas"]["ErrorView"]["properties"]["details"]
+
+    assert details["anyOf"] == [
+        {"type": "object", "additionalProperties": True},
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "null"},
+    ]
+
+
+def test_the_flags_of_an_application_are_a_map_of_booleans(document: dict[str, Any]) -> None:
+    assert document["components"]["schemas"]["FlagValuesView"]["additionalProperties"] == {"type": "boolean"}
+
+
+def test_every_answer_describes_its_headers(document: dict[str, Any]) -> None:
+    described: dict[str, set[str]] = {}
+    for one in operations(document):
+        for status, answer in one.described["responses"].items():
+            component = answer.get("$ref", "").rpartition("/")[2]
+            headers = (document["components"]["responses"][component] if component else answer)["headers"]
+            described[f"{one.described['operationId']} {status}"] = headers.keys() - {"X-Request-Id"}
+            assert "X-Request-Id" in headers
+
+    fresh = {"Cache-Control", "ETag", "Flagsched-Snapshot-Age"}
+    assert described["createFlag 201"] == {"Location", "ETag", "Idempotency-Replayed"}
+    assert described["readFlag 200"] == described["editFlag 200"] == {"ETag"}
+    assert described["createSchedule 201"] == described["createSchedules 201"] == {"Idempotency-Replayed"}
+    assert described["listSchedules 200"] == {"Link"}
+    assert described["evaluateFlags 200"] == described["evaluateFlags 304"] == described["evaluateFlag 304"] == fresh
+    assert described["createFlag 401"] == {"WWW-Authenticate"}
+    assert described["createFlag 409"] == described["createFlag 429"] == described["createFlag 503"] == {"Retry-After"}
+
+
+def test_whoever_may_be_told_304_finds_the_header_to_ask_by(document: dict[str, Any]) -> None:
+    for one in operations(document):
+        headers = {
+            parameter["name"] for parameter in one.described.get("parameters", []) if parameter["in"] == "header"
+        }
+        assert ("If-None-Match" in headers) == ("304" in one.described["responses"]), one
 
 
 def test_python_clients_use_the_servers_own_schemas(document: dict[str, Any]) -> None:
@@ -85,20 +184,29 @@ def test_the_check_of_answers_finds_what_is_not_as_described(url: sa.URL, store:
     contract = Contract(app)
     described = contract.document["paths"]
     described["/healthz"]["get"]["responses"].pop("200")
+    described["/api/admin/history"]["get"]["responses"]["200"]["headers"] |= {
+        "Link": {"required": True, "schema": {"type": "string"}}
+    }
+    described["/api/config/flags"]["get"]["responses"]["200"]["headers"].pop("ETag")
     contract.document["components"]["schemas"]["FlagListView"]["properties"]["nextCursor"]["type"] = "integer"
     client = app.test_client()
     with app.app_context():
         token = make_token("ada", "admin", timedelta(hours=1))
 
+    shown = {"Authorization": f"Bearer {token}"}
     client.get("/healthz")
-    client.get("/api/admin/flags", headers={"Authorization": f"Bearer {token}"})
+    client.get("/api/admin/flags", headers=shown)
+    client.get("/api/admin/history", headers=shown)
+    client.get("/api/config/flags")
     client.get("/readyz")
 
     assert contract.breaches == [
         "GET /healthz 200: the status is not described",
         "GET /api/admin/flags 200: $.nextCursor: None is not of type 'integer'",
+        "GET /api/admin/history 200: the header Link is missing",
+        "GET /api/config/flags 200: the header ETag is not described",
     ]
-    assert contract.checked == 3
+    assert contract.checked == 5
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

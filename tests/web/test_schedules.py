@@ -380,10 +380,27 @@ def test_what_is_in_effect_cannot_be_cancelled(admin: FlaskClient, clock: Manual
     assert admin.get(f"{SCHEDULE}/{created['id']}").json == created | recorded
 
 
-@pytest.mark.parametrize("schedule_id", ["00000000-0000-0000-0000-000000000000", "x", "%00"])
-def test_a_schedule_that_does_not_exist_is_not_found(admin: FlaskClient, schedule_id: str) -> None:
-    for answer in (admin.get(f"{SCHEDULE}/{schedule_id}"), admin.delete(f"{SCHEDULE}/{schedule_id}")):
-        assert (answer.status_code, answer.json["error"]) == (404, "SCHEDULE_NOT_FOUND")
+@pytest.mark.parametrize(
+    ("schedule_id", "code"),
+    [
+        ("00000000-0000-0000-0000-000000000000", "SCHEDULE_NOT_FOUND"),
+        ("x", "NOT_FOUND"),
+        ("%00", "NOT_FOUND"),
+        ("{00000000-0000-0000-0000-000000000000}", "NOT_FOUND"),
+    ],
+)
+def test_a_schedule_that_does_not_exist_is_not_found(admin: FlaskClient, schedule_id: str, code: str) -> None:
+    for method in ("GET", "PATCH", "DELETE"):
+        answer = admin.open(f"{SCHEDULE}/{schedule_id}", method=method, json={"updates": {"enabled": True}})
+        assert (answer.status_code, answer.json["error"]) == (404, code)
+        assert "URL" not in answer.json["message"]
+
+
+@pytest.mark.parametrize("path", ["bulk", "preview"])
+def test_what_can_only_be_posted_says_so_and_is_no_schedule_that_does_not_exist(admin: FlaskClient, path: str) -> None:
+    for method in ("GET", "HEAD", "PATCH", "DELETE", "PUT"):
+        answer = admin.open(f"{SCHEDULE}/{path}", method=method)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("prefix", ["", "/flags", "/flags/staging"])

@@ -11,6 +11,7 @@ from flagsched.web.auth import READS, require_admin
 from flagsched.web.context import begin, finish, refuse_extra_slashes, service
 from flagsched.web.errors import answer_errors
 from flagsched.web.parsing import StrictParser
+from flagsched.web.schemas.headers import sent
 
 
 class StrictBlueprint(Blueprint):
@@ -19,18 +20,22 @@ class StrictBlueprint(Blueprint):
     ARGUMENTS_PARSER = StrictParser()
     REFUSALS: frozenset[HTTPStatus] = frozenset()
     """What any of its routes may answer besides what follows from the route itself."""
+    SECURITY: tuple[dict[str, list[str]], ...] = ()
+    """What callers must show, in the document's terms."""
 
-    def __init__(self, name: str, *, url_prefix: str | None = None) -> None:
-        super().__init__(name, __name__, url_prefix=url_prefix)
+    def __init__(self, name: str, description: str = "", *, url_prefix: str | None = None) -> None:
+        super().__init__(name, __name__, url_prefix=url_prefix, description=description)
         self.before_request(begin)
         self.before_request(refuse_extra_slashes)
         self.after_request(finish)
+        self._prepare_doc_cbks.append(self._describe)
         answer_errors(self)
 
     def add_url_rule(self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any) -> None:
         """Without the OPTIONS that Flask adds by itself, and answers in HTML; with its refusals in the document."""
         view_func.provide_automatic_options = False
         described = view_func.__dict__.setdefault("_apidoc", {})
+        described.setdefault("manual_doc", {})["operationId"] = _camel(endpoint or view_func.__name__)
         responses = described.setdefault("response", {}).setdefault("responses", {})
         for status in self._refusals(rule, described):
             responses.setdefault(status.value, []).append(status.name)
@@ -38,12 +43,21 @@ class StrictBlueprint(Blueprint):
 
     def _refusals(self, rule: str, described: dict[str, Any]) -> set[HTTPStatus]:
         places = {parameter["in"] for parameter in described.get("arguments", {}).get("parameters", [])}
-        refusals = {HTTPStatus.SERVICE_UNAVAILABLE, *self.REFUSALS}
+        refusals = set(self.REFUSALS)
         if "<" in rule:
             refusals.add(HTTPStatus.NOT_FOUND)
         if "json" in places:
             refusals |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
         return refusals
+
+    def _describe(self, doc: dict[str, Any], info: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Say who may ask, and name the header that every answer has."""
+        info["docstring"]["summary"] = info["docstring"]["summary"].rstrip(".")
+        answers = dict(sorted(doc["responses"].items()))
+        for answer in answers.values():
+            if isinstance(answer, dict):
+                answer["headers"] = sent("X-Request-Id") | answer.get("headers", {})
+        return doc | {"responses": answers, "security": list(self.SECURITY)}
 
     def creates(self, view_func: Any) -> Any:
         """Describe what a route may answer that creates something, at most once for each Idempotency-Key."""
@@ -55,13 +69,20 @@ class StrictBlueprint(Blueprint):
 class AdminBlueprint(StrictBlueprint):
     """A blueprint under /api/admin whose every route, present and to come, is for admins only."""
 
-    REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+    REFUSALS = frozenset(
+        {
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        }
+    )
+    SECURITY = ({"bearer": []},)
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, url_prefix="/api/admin")
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(name, description, url_prefix="/api/admin")
         self.before_request(require_admin)
         self.after_request(_look_for_changes)
-        self._prepare_doc_cbks.append(_need_bearer)
 
 
 def _look_for_changes(answer: Response) -> Response:
@@ -71,8 +92,9 @@ def _look_for_changes(answer: Response) -> Response:
     return answer
 
 
-def _need_bearer(doc: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-    return doc | {"security": [{"bearer": []}]}
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
 
 
 def named(query: dict[str, str], flag_key: str) -> FlagName:

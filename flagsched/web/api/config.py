@@ -13,33 +13,39 @@ from flagsched.web.context import service
 from flagsched.web.freshness import etag_of, is_known, may_be_kept
 from flagsched.web.rules import Access
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
+from flagsched.web.schemas.headers import IF_NONE_MATCH, sent
 
 
 class ConfigBlueprint(StrictBlueprint):
     """Open to those whom the rules for evaluation let in; a token that is shown must be valid."""
 
-    REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
+    REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+    SECURITY = ({}, {"bearer": []}, {"apiKey": []})
 
-    def __init__(self, name: str, *, url_prefix: str) -> None:
-        super().__init__(name, url_prefix=url_prefix)
-        self.before_request(_identify)
+    def _describe(self, doc: dict[str, Any], info: dict[str, Any], **options: Any) -> dict[str, Any]:
+        described = super()._describe(doc, info, **options)
+        return described | {"parameters": [*described["parameters"], IF_NONE_MATCH]}
 
 
 def _identify() -> None:
     g.flagsched_user = identified_user(service())
 
 
-blueprint = ConfigBlueprint("config", url_prefix="/api/config")
+blueprint = ConfigBlueprint("config", "What applications ask: which flags are on.", url_prefix="/api/config")
+blueprint.before_request(_identify)
 VIEW = EvaluatedFlagView()
-FRESH = {"ETag": {"description": "for If-None-Match", "schema": {"type": "string"}}}
+FRESH = sent("Cache-Control", "ETag", "Flagsched-Snapshot-Age")
 
 
 @blueprint.get("/flags")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, FlagValuesView, headers=FRESH)
-@blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="as the caller knows it")
+@blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="The caller has this answer already.", headers=FRESH)
 def evaluate_flags(query: dict[str, str]) -> Response:
-    """Tell which flags are on."""
+    """Evaluate all flags of an environment.
+
+    For the subject of the token, if there is one: which flags are on, all at one instant.
+    """
     caller = g.flagsched_user
     moment = service().looking.at_once(query["environment"])
     values = {key: flag.evaluate(caller).value for key, flag in moment.flags.items()}
@@ -49,9 +55,12 @@ def evaluate_flags(query: dict[str, str]) -> Response:
 @blueprint.get("/flags/<flag_key>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, EvaluatedFlagView, headers=FRESH)
-@blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="as the caller knows it")
+@blueprint.alt_response(HTTPStatus.NOT_MODIFIED, description="The caller has this answer already.", headers=FRESH)
 def evaluate_flag(query: dict[str, str], flag_key: str) -> Response:
-    """Tell whether a flag is on."""
+    """Evaluate a flag.
+
+    `value` says whether it is on for the subject of the token, if there is one.
+    """
     caller = g.flagsched_user
     evaluated = evaluation.evaluate_flag(query["environment"], flag_key, caller, looking=service().looking)
     return _answer(evaluated.moment, caller, VIEW.dump(evaluated), flag_key)

@@ -24,9 +24,9 @@ from flagsched.web.schemas.flags import (
     FlagView,
     NewFlagQuery,
 )
-from flagsched.web.schemas.headers import DESCRIBED, MatchHeaders, OnceHeaders, etag
+from flagsched.web.schemas.headers import MatchHeaders, OnceHeaders, etag, sent
 
-blueprint = AdminBlueprint("flags")
+blueprint = AdminBlueprint("flags", "Create, read, edit and archive flags.")
 VIEW = FlagView()
 
 
@@ -34,12 +34,15 @@ VIEW = FlagView()
 @blueprint.arguments(CreateFlagRequest)
 @blueprint.arguments(NewFlagQuery, location="query")
 @blueprint.arguments(OnceHeaders, location="headers")
-@blueprint.response(HTTPStatus.CREATED, FlagView, headers=DESCRIBED)
+@blueprint.response(HTTPStatus.CREATED, FlagView, headers=sent("Location", "ETag", "Idempotency-Replayed"))
 @blueprint.creates
 def create_flag(
     body: dict[str, Any], query: dict[str, str], key: str | None
 ) -> tuple[EffectiveFlag, int, dict[str, str]]:
-    """Create a flag."""
+    """Create a flag.
+
+    It is off, and for 100 % of the users once it is on, unless the body says otherwise.
+    """
     asked = NewFlag(
         FlagName(_one_environment(body.get("environment"), query.get("environment")), body["key"]),
         enabled=body["enabled"],
@@ -54,41 +57,57 @@ def create_flag(
 @blueprint.arguments(FlagListQuery, location="query")
 @blueprint.response(HTTPStatus.OK, FlagListView)
 def list_flags(query: FlagQuery) -> dict[str, Any]:
-    """List flags by key."""
+    """List flags by key.
+
+    `q` is a part of the keys to find.
+    """
     page = flags.list_flags(query, store=store())
     return {"flags": page.items, "next_cursor": cursor(page.items[-1].flag.name.key) if page.more else None}
 
 
 @blueprint.get("/flags/<flag_key>")
 @blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.response(HTTPStatus.OK, FlagView, headers=DESCRIBED)
+@blueprint.response(HTTPStatus.OK, FlagView, headers=sent("ETag"))
 def read_flag(query: dict[str, str], flag_key: str) -> tuple[EffectiveFlag, int, dict[str, str]]:
-    """Show a flag as it is now."""
+    """Read a flag as it is now.
+
+    Whether or not a worker has recorded what is in effect by now.
+    """
     flag = flags.read_flag(named(query, flag_key), store=store())
     return flag, HTTPStatus.OK, etag(flag)
 
 
-@blueprint.route("/flags/<flag_key>", methods=["PATCH", "POST"])
+@blueprint.patch("/flags/<flag_key>")
 @blueprint.arguments(EditFlagRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.arguments(MatchHeaders, location="headers")
-@blueprint.response(HTTPStatus.OK, FlagView, headers=DESCRIBED)
+@blueprint.response(HTTPStatus.OK, FlagView, headers=sent("ETag"))
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
 def edit_flag(
     edit: FlagEdit, query: dict[str, str], expected: Expected, flag_key: str
 ) -> tuple[EffectiveFlag, int, dict[str, str]]:
-    """Change a flag at once; its plan stays."""
+    """Change a flag at once.
+
+    What is planned stays, and is applied on top of it.
+    """
     flag = flags.edit_flag(named(query, flag_key), edit, by=caller(), store=store(), expected=expected)
     return flag, HTTPStatus.OK, etag(flag)
+
+
+older = blueprint.doc(summary="Change a flag at once, by the older name of PATCH", deprecated=True)
+blueprint.add_url_rule("/flags/<flag_key>", "edit_flag_by_post", older(edit_flag), methods=["POST"])
 
 
 @blueprint.delete("/flags/<flag_key>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.arguments(MatchHeaders, location="headers")
-@blueprint.response(HTTPStatus.NO_CONTENT)
+@blueprint.response(HTTPStatus.NO_CONTENT, description="Archived.")
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
 def archive_flag(query: dict[str, str], expected: Expected, flag_key: str) -> Response:
-    """Archive a flag and cancel what is planned for it."""
+    """Archive a flag.
+
+    What is planned for it is cancelled in the same transaction, and its key is free again.
+    """
     flags.archive_flag(named(query, flag_key), by=caller(), store=store(), expected=expected)
     return Response(status=HTTPStatus.NO_CONTENT)
 

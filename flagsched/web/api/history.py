@@ -13,14 +13,17 @@ from flagsched.web.context import store
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.history import FlagHistoryQuery, HistoryListQuery, HistoryView
 
-blueprint = AdminBlueprint("history")
+blueprint = AdminBlueprint("history", "Every change that was accepted or took effect, and who made it.")
 
 
 @blueprint.get("/history")
 @blueprint.arguments(HistoryListQuery, location="query")
 @blueprint.response(HTTPStatus.OK, HistoryView)
 def list_history(query: HistoryQuery) -> dict[str, Any]:
-    """List what happened in an environment, newest first."""
+    """List what happened in an environment, newest first.
+
+    Archived flags too.
+    """
     return _page(history.list_history(query, store=store()))
 
 
@@ -28,7 +31,10 @@ def list_history(query: HistoryQuery) -> dict[str, Any]:
 @blueprint.arguments(FlagHistoryQuery, location="query")
 @blueprint.response(HTTPStatus.OK, HistoryView)
 def list_flag_history(query: HistoryQuery, flag_key: str) -> dict[str, Any]:
-    """List what happened to a flag, newest first."""
+    """List what happened to a flag, newest first.
+
+    One entry for each change that was accepted or took effect.
+    """
     name = FlagName.asked(query.environment, flag_key)
     return _page(history.list_flag_history(name, query, store=store()))
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from flask import request
 
-from flagsched.domain.errors import ScheduleMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
@@ -21,7 +20,7 @@ from flagsched.web.context import caller, service, store
 from flagsched.web.once import once
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import EnvironmentQuery
-from flagsched.web.schemas.headers import OnceHeaders
+from flagsched.web.schemas.headers import OnceHeaders, sent
 from flagsched.web.schemas.schedules import (
     BulkCreateScheduleRequest,
     BulkScheduleResponse,
@@ -33,7 +32,7 @@ from flagsched.web.schemas.schedules import (
     ScheduleView,
 )
 
-blueprint = AdminBlueprint("schedules")
+blueprint = AdminBlueprint("schedules", "Plan changes of flags, and read, edit and cancel what is planned.")
 SINGLE = ScheduleView()
 BULK = BulkScheduleResponse()
 
@@ -42,10 +41,13 @@ BULK = BulkScheduleResponse()
 @blueprint.arguments(CreateScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.arguments(OnceHeaders, location="headers")
-@blueprint.response(HTTPStatus.CREATED, ScheduleView)
+@blueprint.response(HTTPStatus.CREATED, ScheduleView, headers=sent("Idempotency-Replayed"))
 @blueprint.creates
 def create_schedule(change: PlannedChange, query: dict[str, str], key: str | None, flag_key: str) -> EffectiveSchedule:
-    """Plan one change of a flag."""
+    """Plan one change of a flag.
+
+    At `scheduledAt`, `updates` take effect.
+    """
     return _plan(named(query, flag_key), [change], batch=False, once=once(key, _single))[0]
 
 
@@ -53,64 +55,81 @@ def create_schedule(change: PlannedChange, query: dict[str, str], key: str | Non
 @blueprint.arguments(BulkCreateScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.arguments(OnceHeaders, location="headers")
-@blueprint.response(HTTPStatus.CREATED, BulkScheduleResponse)
+@blueprint.response(HTTPStatus.CREATED, BulkScheduleResponse, headers=sent("Idempotency-Replayed"))
 @blueprint.creates
 def create_schedules(
     body: dict[str, Sequence[PlannedChange]], query: dict[str, str], key: str | None, flag_key: str
 ) -> dict[str, list[EffectiveSchedule]]:
-    """Plan up to fifty changes of a flag, all or none."""
+    """Plan up to fifty changes of a flag, all or none.
+
+    If one of them is refused, none is created, and `details` has what is wrong with each, by its index.
+    """
     return {"schedules": _plan(named(query, flag_key), body["schedules"], batch=True, once=once(key, _bulk))}
 
 
 @blueprint.get("/schedules")
 @blueprint.arguments(PlanListQuery, location="query")
 @blueprint.response(HTTPStatus.OK, PlanListView)
-def list_plans(query: PlanQuery) -> dict[str, Any]:
-    """List what is coming, over all flags of an environment, by time."""
+def list_all_schedules(query: PlanQuery) -> dict[str, Any]:
+    """List the schedules of all flags of an environment by time.
+
+    Those that are pending, unless `status` says otherwise; with a `batchId` and no `status`, all of the batch.
+    """
     page = schedules.list_plans(query, store=store())
     return {"schedules": page.items, "next_cursor": _after(page.items[-1]) if page.more else None}
 
 
 @blueprint.get("/flags/<flag_key>/schedule")
 @blueprint.arguments(ScheduleListQuery, location="query")
-@blueprint.response(HTTPStatus.OK, ScheduleView(many=True))
+@blueprint.response(HTTPStatus.OK, ScheduleView(many=True), headers=sent("Link"))
 def list_schedules(
     query: tuple[str, ScheduleQuery], flag_key: str
 ) -> tuple[Sequence[EffectiveSchedule], int, dict[str, str]]:
-    """List the schedules of a flag by time."""
+    """List the schedules of a flag by time.
+
+    An array; the `Link` header leads to the next page.
+    """
     environment, wanted = query
     page = schedules.list_schedules(FlagName.asked(environment, flag_key), wanted, store=store())
     return page.items, HTTPStatus.OK, {"Link": _next_link(page.items[-1])} if page.more else {}
 
 
-@blueprint.get("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.get("/flags/<flag_key>/schedule/<uuid:schedule_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
-def read_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
-    """Show a schedule."""
-    return schedules.read_schedule(named(query, flag_key), _id(schedule_id, flag_key), store=store())
+def read_schedule(query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
+    """Read a schedule.
+
+    Also one that was applied, was cancelled or has failed.
+    """
+    return schedules.read_schedule(named(query, flag_key), schedule_id, store=store())
 
 
-@blueprint.patch("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.patch("/flags/<flag_key>/schedule/<uuid:schedule_id>")
 @blueprint.arguments(EditScheduleRequest)
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def edit_schedule(edit: ScheduleEdit, query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
-    """Give a schedule that is not in effect yet another instant, other updates, or both."""
-    which = _id(schedule_id, flag_key)
+def edit_schedule(edit: ScheduleEdit, query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
+    """Change a schedule that is not in effect yet.
+
+    `updates` replaces its updates as a whole. Of two schedules at one instant, the one created later is applied last.
+    """
     return schedules.edit_schedule(
-        named(query, flag_key), which, edit, by=caller(), store=store(), limits=service().limits
+        named(query, flag_key), schedule_id, edit, by=caller(), store=store(), limits=service().limits
     )
 
 
-@blueprint.delete("/flags/<flag_key>/schedule/<schedule_id>")
+@blueprint.delete("/flags/<flag_key>/schedule/<uuid:schedule_id>")
 @blueprint.arguments(EnvironmentQuery, location="query")
 @blueprint.response(HTTPStatus.OK, ScheduleView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: str) -> EffectiveSchedule:
-    """Cancel a schedule that is not in effect yet."""
-    return schedules.cancel_schedule(named(query, flag_key), _id(schedule_id, flag_key), by=caller(), store=store())
+def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
+    """Cancel a schedule that is not in effect yet.
+
+    Once it is in effect, or has ended, the answer is 409.
+    """
+    return schedules.cancel_schedule(named(query, flag_key), schedule_id, by=caller(), store=store())
 
 
 def _plan(
@@ -131,13 +150,6 @@ def _bulk(created: list[EffectiveSchedule]) -> Any:
 
 def _after(last: EffectiveSchedule) -> str:
     return cursor(rfc3339(last.schedule.scheduled_at), str(last.flag.id), last.schedule.seq)
-
-
-def _id(text: str, flag_key: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise ScheduleMissing(text, flag_key) from error
 
 
 def _next_link(last: EffectiveSchedule) -> str:

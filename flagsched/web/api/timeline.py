@@ -13,14 +13,17 @@ from flagsched.web.context import service, store
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.timeline import PreviewScheduleRequest, PreviewView, TimelineQuery, TimelineView
 
-blueprint = AdminBlueprint("timeline")
+blueprint = AdminBlueprint("timeline", "What a flag was, is and will be.")
 
 
 @blueprint.get("/flags/<flag_key>/timeline")
 @blueprint.arguments(TimelineQuery, location="query")
 @blueprint.response(HTTPStatus.OK, TimelineView)
 def read_timeline(query: dict[str, Any], flag_key: str) -> Timeline:
-    """Show what a flag was, is and will be."""
+    """Read what a flag was, is and will be.
+
+    Segments from `from` until before `to`. A window with more than 1,000 past changes goes on at `nextFrom`.
+    """
     start: datetime | None = query.get("start")
     return timeline.read_timeline(named(query, flag_key), start, query.get("end"), store=store())
 
@@ -31,5 +34,8 @@ def read_timeline(query: dict[str, Any], flag_key: str) -> Timeline:
 @blueprint.response(HTTPStatus.OK, PreviewView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def preview_schedules(drafts: Sequence[PlannedChange], query: dict[str, str], flag_key: str) -> Preview:
-    """Show what a flag would be with up to fifty more changes; nothing is written."""
+    """Preview a flag with up to fifty more changes.
+
+    Nothing is written. It is refused for the same reasons as the creation of these changes.
+    """
     return timeline.preview_plan(named(query, flag_key), drafts, store=store(), limits=service().limits)

@@ -4,11 +4,20 @@ from marshmallow import fields
 
 from flagsched.web.schemas.strict import View
 
+DETAILS = {
+    "description": "mirrors the request, with a list of reasons at each leaf; null unless the request is not valid",
+    "anyOf": [
+        {"type": "object", "additionalProperties": True},
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "null"},
+    ],
+}
+
 
 class ErrorView(View):
-    """What went wrong; `details` mirrors the request, with a list of reasons at each leaf."""
+    """What went wrong."""
 
     error = fields.String(metadata={"description": "a stable code"})
     message = fields.String(metadata={"description": "for a person"})
-    details = fields.Raw(metadata={"type": ["object", "array", "null"]})
-    request_id = fields.String(data_key="requestId")
+    details = fields.Raw(metadata=DETAILS)
+    request_id = fields.String(data_key="requestId", metadata={"description": "as in X-Request-Id"})

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -69,8 +70,9 @@ class Name(fields.String):
 
     default_error_messages = EXPECTED
 
-    def __init__(self, pattern: re.Pattern[str], expected: str, **options: Any) -> None:
-        super().__init__(metadata={"pattern": f"^{pattern.pattern}$"}, **options)
+    def __init__(self, pattern: re.Pattern[str], expected: str, *, description: str = "", **options: Any) -> None:
+        described = {"description": description} if description else {}
+        super().__init__(metadata={"pattern": f"^{pattern.pattern}$"} | described, **options)
         self._pattern, self._expected = pattern, expected
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
@@ -101,6 +103,13 @@ class Instant(fields.AwareDateTime):
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **options: Any) -> str | None:
         return None if value is None else rfc3339(value)
+
+
+class OneOf(fields.Enum[Any]):
+    """A member of an enumeration of strings, as it goes out."""
+
+    def __init__(self, kind: type[StrEnum], **options: Any) -> None:
+        super().__init__(kind, by_value=True, metadata={"type": "string"}, **options)
 
 
 class Id(fields.UUID):

@@ -3,12 +3,22 @@
 import re
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, MAX_DESCRIPTION, FlagEdit
 from flagsched.domain.updates import Updates
 from flagsched.ports import FlagQuery
-from flagsched.web.schemas.fields import Boolean, Cursor, Instant, Limit, Name, Percentage, Text, environment
+from flagsched.web.schemas.fields import (
+    PERCENTAGE,
+    Boolean,
+    Cursor,
+    Instant,
+    Limit,
+    Name,
+    Percentage,
+    Text,
+    environment,
+)
 from flagsched.web.schemas.strict import Body, Query, View
 
 KEY_EXPECTED = "must be 1 to 100 letters, digits, '.', '_', '-', beginning with a letter or digit"
@@ -27,7 +37,7 @@ class NewFlagQuery(Query):
 
 
 class CreateFlagRequest(Body):
-    """A flag that is asked for."""
+    """A new flag."""
 
     key = Name(FLAG_KEY, KEY_EXPECTED, required=True)
     environment = environment()
@@ -37,7 +47,9 @@ class CreateFlagRequest(Body):
 
 
 class EditFlagRequest(Body):
-    """What to change of a flag at once; at least one field."""
+    """What to change of a flag; at least one field."""
+
+    described = {"minProperties": 1}
 
     enabled = Boolean()
     rollout_percentage = Percentage(data_key="rolloutPercentage")
@@ -79,13 +91,19 @@ class FlagView(View):
     key = fields.String(attribute="flag.name.key")
     environment = fields.String(attribute="flag.name.environment")
     enabled = fields.Boolean(attribute="state.enabled")
-    rollout_percentage = fields.Integer(attribute="state.rollout_percentage", data_key="rolloutPercentage")
+    rollout_percentage = fields.Integer(
+        attribute="state.rollout_percentage", data_key="rolloutPercentage", metadata=PERCENTAGE
+    )
     description = fields.String(attribute="flag.description")
-    version = fields.Integer(attribute="state.version")
-    next_change_at = Instant(data_key="nextChangeAt", allow_none=True)
-    materialized = fields.Boolean()
+    version = fields.Integer(attribute="state.version", metadata={"description": "one more with each change"})
+    next_change_at = Instant(
+        data_key="nextChangeAt", allow_none=True, metadata={"description": "when the plan changes it next"}
+    )
+    materialized = fields.Boolean(metadata={"description": "whether all that is in effect is recorded"})
     created_at = Instant(attribute="flag.created_at", data_key="createdAt")
-    updated_at = Instant(attribute="state.changed_at", data_key="updatedAt")
+    updated_at = Instant(
+        attribute="state.changed_at", data_key="updatedAt", metadata={"description": "when its last change took effect"}
+    )
 
 
 class FlagListView(View):
@@ -96,21 +114,20 @@ class FlagListView(View):
 
 
 class EvaluatedFlagView(View):
-    """What an application is told of one flag."""
+    """A flag, and its value for the caller."""
 
     key = fields.String(attribute="flag.key")
     enabled = fields.Boolean(attribute="flag.effective.state.enabled")
     rollout_percentage = fields.Integer(
-        attribute="flag.effective.state.rollout_percentage", data_key="rolloutPercentage"
+        attribute="flag.effective.state.rollout_percentage", data_key="rolloutPercentage", metadata=PERCENTAGE
     )
     value = fields.Boolean(attribute="evaluation.value")
 
 
 class FlagValuesView(Schema):
-    """Whether each flag of an environment is on, by key."""
+    """Whether each flag of an environment is on for the caller, by key."""
 
-    class Meta:
-        unknown = INCLUDE
+    described = {"additionalProperties": {"type": "boolean"}}
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """As it is: any key may be a flag's."""

@@ -1,4 +1,4 @@
-"""Headers that say under which condition, and how often, a request may have its effect."""
+"""Headers of requests that say under which condition, and how often, they may have effect; headers of answers."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,65 @@ VERSION = re.compile(
     rf'"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\.([0-9]{{1,18}})(?:-(?:{"|".join(CODINGS)}))?"'
 )
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
-DESCRIBED = {"ETag": {"description": "for If-Match", "schema": {"type": "string"}}}
+OPAQUE_TAG = {"type": "string", "pattern": r'^(W/)?"[^"]+"$'}
+SECONDS = {"type": "integer", "minimum": 0}
+# The headers of answers, by the names that the document's components have.
+DESCRIBED: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "The request's own X-Request-Id if that is a plain one, else a new one. It stands in the log "
+        "and in the history of what the request changed.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "ETag": {
+        "description": "The version of the answer, for If-Match (flags) or If-None-Match (evaluation).",
+        "required": True,
+        "schema": OPAQUE_TAG,
+    },
+    "Location": {
+        "description": "Where the created flag is.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Link": {
+        "description": 'The next page, with `rel="next"`. The last page has no such header.',
+        "schema": {"type": "string"},
+    },
+    "Cache-Control": {
+        "description": "How long the answer may be kept: never past the next planned change.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^private, max-age=[01]$"},
+    },
+    "Flagsched-Snapshot-Age": {
+        "description": "How many seconds ago the flags could be read last. Sent only while the database is away.",
+        "schema": SECONDS,
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` if this is the answer to an earlier request with the same Idempotency-Key.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Retry-After": {
+        "description": "After how many seconds to send the request again.",
+        "required": True,
+        "schema": SECONDS,
+    },
+    "WWW-Authenticate": {
+        "description": "What is needed: a bearer token.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The ETag of an answer that the caller has: 304 if it would be the same again.",
+    "schema": {"type": "string"},
+}
+
+
+def sent(*names: str) -> dict[str, str]:
+    """The headers of an answer, by reference to the document's components."""
+    return {name: name for name in names}
 
 
 def etag(flag: EffectiveFlag) -> dict[str, str]:
@@ -47,11 +105,14 @@ class MatchHeaders(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    expected = Versions(data_key="If-Match", load_default=AS_IT_IS)
+    expected = Versions(
+        data_key="If-Match",
+        metadata={"description": "The ETag of the flag as the caller saw it, several, or `*`: 412 in other versions."},
+    )
 
     @post_load
     def _expected(self, data: dict[str, Any], **options: object) -> Expected:
-        expected: Expected = data["expected"]
+        expected: Expected = data.get("expected", AS_IT_IS)
         return expected
 
 
@@ -61,7 +122,12 @@ class OnceHeaders(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    key = Name(KEY, "must be 1 to 255 visible ASCII characters", data_key="Idempotency-Key")
+    key = Name(
+        KEY,
+        "must be 1 to 255 visible ASCII characters",
+        data_key="Idempotency-Key",
+        description="A name for the request, best a UUID: sent again within 24 hours, it has effect only once.",
+    )
 
     @post_load
     def _key(self, data: dict[str, Any], **options: object) -> str | None:

@@ -6,13 +6,13 @@ from flagsched.web.schemas.strict import View
 
 
 class StatusView(View):
-    """`ok` or `ready`; if it is neither, an error says why."""
+    """`ok` or `ready`."""
 
     status = fields.String()
 
 
 class ReadinessView(StatusView):
-    """Whether evaluation goes on from a snapshot while the database is away, and how many seconds old that is."""
+    """Whether flags are evaluated from a snapshot while the database is away, and how many seconds old that is."""
 
     degraded = fields.Boolean()
     age = fields.Integer(data_key="snapshotAgeSeconds")

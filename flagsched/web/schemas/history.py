@@ -7,7 +7,7 @@ from marshmallow import fields, post_load, validate
 from flagsched.domain.flags import FLAG_KEY
 from flagsched.domain.history import Action
 from flagsched.ports import HistoryQuery
-from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, Text, read_place
+from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, OneOf, Text, read_place
 from flagsched.web.schemas.flags import KEY_EXPECTED, EnvironmentQuery
 from flagsched.web.schemas.strict import View
 from flagsched.web.schemas.windows import Window
@@ -29,20 +29,27 @@ class HistoryListQuery(FlagHistoryQuery, Window):
 
     flag_key = Name(FLAG_KEY, KEY_EXPECTED, data_key="flagKey")
     actor = Text(longest=200)
-    action = fields.Enum(Action, by_value=True, validate=validate.OneOf(list(Action)))
+    action = fields.Enum(Action, by_value=True, validate=validate.OneOf(list(Action)), metadata={"type": "string"})
+
+
+STATE = {
+    "type": ["object", "null"],
+    "description": "what the change concerns, as it was or is; null where there was, or is, none",
+    "additionalProperties": True,
+}
 
 
 class EntryView(View):
-    """One thing that happened: in effect at `effectiveAt`, written down at `recordedAt`."""
+    """One change: in effect at `effectiveAt`, recorded at `recordedAt`."""
 
     id = fields.Integer()
     flag_key = fields.String(attribute="entry.name.key", data_key="flagKey")
     environment = fields.String(attribute="entry.name.environment")
-    action = fields.Enum(Action, attribute="entry.action", by_value=True)
+    action = OneOf(Action, attribute="entry.action")
     schedule_id = fields.UUID(attribute="entry.schedule_id", data_key="scheduleId", allow_none=True)
     version = fields.Integer(attribute="entry.flag_version", metadata={"description": "the flag's, after it"})
-    before = fields.Raw(attribute="entry.before", metadata={"type": ["object", "null"]})
-    after = fields.Raw(attribute="entry.after", metadata={"type": ["object", "null"]})
+    before = fields.Raw(attribute="entry.before", metadata=STATE)
+    after = fields.Raw(attribute="entry.after", metadata=STATE)
     actor = fields.String(attribute="entry.actor")
     request_id = fields.String(attribute="entry.request_id", data_key="requestId", allow_none=True)
     effective_at = Instant(attribute="entry.effective_at", data_key="effectiveAt")

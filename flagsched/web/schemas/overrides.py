@@ -6,7 +6,7 @@ from marshmallow import fields, post_load, validate
 
 from flagsched.domain.overrides import MAX_REASON, USER_ID, NewOverride, OverrideType
 from flagsched.ports import OverrideQuery
-from flagsched.web.schemas.fields import EXPECTED, Cursor, Instant, Limit, Name, Text
+from flagsched.web.schemas.fields import EXPECTED, Cursor, Instant, Limit, Name, OneOf, Text
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.strict import Body, View
 
@@ -15,7 +15,7 @@ KINDS = [kind.value for kind in OverrideType]
 
 
 class SetOverrideRequest(Body):
-    """A user, and whether the flag is to be on or off for him, whatever its percentage."""
+    """A user, and whether the flag is to be on or off for this user, whatever its percentage."""
 
     user_id = Name(USER_ID, USER_EXPECTED, data_key="userId", required=True)
     kind = fields.String(
@@ -50,10 +50,10 @@ class OverrideListQuery(EnvironmentQuery):
 
 
 class OverrideView(View):
-    """A user who is set apart."""
+    """A user for whom the flag is on (`include`) or off (`exclude`), whatever its percentage."""
 
     user_id = fields.String(data_key="userId")
-    override = fields.Enum(OverrideType, attribute="kind", by_value=True)
+    override = OneOf(OverrideType, attribute="kind")
     reason = fields.String()
     created_by = fields.String(data_key="createdBy")
     created_at = Instant(data_key="createdAt")

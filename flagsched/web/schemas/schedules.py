@@ -19,6 +19,7 @@ from flagsched.web.schemas.fields import (
     Id,
     Instant,
     Limit,
+    OneOf,
     Percentage,
     read_place,
 )
@@ -32,6 +33,8 @@ ANY = "any"
 
 class UpdatesBody(Body):
     """What a schedule sets: at least one of the two."""
+
+    described = {"minProperties": 1}
 
     enabled = Boolean()
     rollout_percentage = Percentage(data_key="rolloutPercentage")
@@ -100,6 +103,8 @@ class BulkCreateScheduleRequest(Body):
 class EditScheduleRequest(Body):
     """What to change of a schedule: its instant, all of its updates, or both."""
 
+    described = {"minProperties": 1}
+
     scheduled_at = Instant(data_key="scheduledAt")
     updates = fields.Nested(UpdatesBody, error_messages=EXPECTED)
 
@@ -155,6 +160,7 @@ class PlanListQuery(EnvironmentQuery, Window):
 
 
 UPDATES = {
+    "description": "what it sets; null if that can't be read",
     "type": ["object", "null"],
     "properties": {"enabled": {"type": "boolean"}, "rolloutPercentage": PERCENTAGE},
     "additionalProperties": False,
@@ -174,15 +180,29 @@ class ScheduleView(View):
     """A schedule as it is now."""
 
     id = fields.UUID(attribute="schedule.id")
-    batch_id = fields.UUID(attribute="schedule.batch_id", data_key="batchId", allow_none=True)
+    batch_id = fields.UUID(
+        attribute="schedule.batch_id",
+        data_key="batchId",
+        allow_none=True,
+        metadata={"description": "the same for all schedules of one bulk"},
+    )
     flag_key = fields.String(attribute="flag.name.key", data_key="flagKey")
     environment = fields.String(attribute="flag.name.environment")
     scheduled_at = Instant(attribute="schedule.scheduled_at", data_key="scheduledAt")
-    status = fields.Enum(Status, attribute="schedule.status", by_value=True)
-    in_effect = fields.Boolean(data_key="inEffect")
+    status = OneOf(Status, attribute="schedule.status")
+    in_effect = fields.Boolean(
+        data_key="inEffect", metadata={"description": "whether it has changed the flag, recorded or not"}
+    )
     updates = UpdatesView(attribute="schedule.updates", metadata=UPDATES)
-    applied_at = Instant(attribute="schedule.applied_at", data_key="appliedAt", allow_none=True)
-    error_message = fields.String(data_key="errorMessage", allow_none=True)
+    applied_at = Instant(
+        attribute="schedule.applied_at",
+        data_key="appliedAt",
+        allow_none=True,
+        metadata={"description": "when its effect was recorded"},
+    )
+    error_message = fields.String(
+        data_key="errorMessage", allow_none=True, metadata={"description": "why it changes nothing"}
+    )
     created_by = fields.String(attribute="schedule.created_by", data_key="createdBy")
     created_at = Instant(attribute="schedule.created_at", data_key="createdAt")
     updated_at = Instant(attribute="schedule.updated_at", data_key="updatedAt")

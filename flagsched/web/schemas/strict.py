@@ -20,6 +20,9 @@ class Strict(Schema):
 class Body(Strict):
     """A JSON object without unknown fields."""
 
+    described: ClassVar[dict[str, Any]] = {}
+    """What the document says of it beside its fields, in the words of JSON Schema."""
+
     error_messages: dict[str, str] = {
         "unknown": "is not a field of this object",
         "type": "must be a JSON object",

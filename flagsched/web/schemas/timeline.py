@@ -16,7 +16,7 @@ class TimelineQuery(EnvironmentQuery, Window):
 
 
 class PreviewScheduleRequest(Body):
-    """Changes that are only considered."""
+    """Changes to preview."""
 
     schedules = Batch(fewest=0)
 
@@ -52,7 +52,7 @@ class TimelineView(View):
 
 
 class PreviewView(View):
-    """What the flag would be from now on, and the pending schedules that meddle with what is considered."""
+    """What the flag would be from now on, and the pending schedules that set the same fields meanwhile."""
 
     segments = fields.List(fields.Nested(SegmentView))
     conflicts = fields.List(fields.Nested(ScheduleView))
