@@ -22,7 +22,7 @@ Described = dict[str, Any]
 # What an answer says by headers that are flagsched's own: each must be described where it is sent.
 OURS = {
     "Allow", "Cache-Control", "ETag", "Flagsched-Snapshot-Age", "Idempotency-Replayed", "Link", "Location",
-    "Retry-After", "WWW-Authenticate", "X-Request-Id",
+    "Retry-After", "Vary", "WWW-Authenticate", "X-Request-Id",
 }  # fmt: skip
 UNDESCRIBED = {"openapi.front", "openapi.document", "openapi.page", "openapi.asset"}
 

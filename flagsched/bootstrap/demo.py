@@ -80,7 +80,7 @@ def _commands(port: int) -> dict[str, list[str]]:
 def _tell_when_ready(url: str, token: str) -> None:
     while not _is_ready(url):
         time.sleep(READY_LOOK_SECONDS)
-    # A token is for whoever watches, not for a log that others read.
+    # A token is for the person at the terminal, not for a log that others read.
     shown = token if sys.stdout.isatty() else f'"$({COMMAND})"  # in this folder: {Path.cwd()}'
     print(BANNER.format(url=url, token=shown), flush=True)
 

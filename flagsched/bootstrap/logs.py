@@ -8,12 +8,11 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from flagsched.web.echo import CUT, cut
+
 QUIET = ("alembic", "apscheduler", "werkzeug")
-MAX_QUOTED = 200
-"""How many characters of a value, or of one line of a traceback, are logged."""
 FIRST_LINES, LAST_LINES = 20, 60
 """How much of a long traceback is logged."""
-CUT = "…"
 # Tokens, and passwords in URLs and DSNs, also where their end was cut off. Possessive quantifiers (*+) never go back,
 # so the time grows with the length of the text alone.
 SECRETS = re.compile(rf'eyJ[\w.-]++|://[^/\s:@"]*+:(?:[^/\s"@{CUT}]*+[@{CUT}])++|password=[^\s&"\'{CUT}]++')
@@ -55,8 +54,7 @@ def _bound_lines(text: str) -> str:
 
 
 def _bound_text(text: str) -> str:
-    cut = text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + CUT
-    return SECRETS.sub(lambda found: HIDDEN[found[0][0]], cut)
+    return SECRETS.sub(lambda found: HIDDEN[found[0][0]], cut(text))
 
 
 def use_host_logging() -> None:

@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flagsched.bootstrap.extension import BLUEPRINTS, open_looking, open_rates
 from flagsched.bootstrap.logs import configure_logs
-from flagsched.bootstrap.unknown import log_unknown_settings
+from flagsched.bootstrap.settings_warnings import log_unknown_settings
 from flagsched.config import WebSettings, read_web_settings
 from flagsched.database.engine import engine_options, prepare
 from flagsched.database.migrations import configure_arguments, migrations_folder

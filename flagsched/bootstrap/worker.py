@@ -8,7 +8,7 @@ from threading import Event
 import sqlalchemy as sa
 
 from flagsched.bootstrap.logs import configure_logs
-from flagsched.bootstrap.unknown import log_unknown_settings
+from flagsched.bootstrap.settings_warnings import log_unknown_settings
 from flagsched.config import BadSettings, WorkerSettings, read_worker_settings
 from flagsched.database.engine import open_engine
 from flagsched.database.notices import Notices, listen

@@ -59,7 +59,7 @@ def engine_options(url: sa.URL, limits: Limits) -> dict[str, Any]:
 
 
 def _beside(url: sa.URL, ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Of our arguments those that the URL does not give; its options stand before ours, and set none of them."""
+    """Our connect arguments, unless the URL sets them; its options stand before ours, and set none of them."""
     options = " ".join([str(url.query.get("options", "")), ours["options"]]).strip()
     return {name: value for name, value in ours.items() if name not in url.query} | {"options": options}
 
@@ -76,7 +76,7 @@ def timeouts(limits: Limits) -> dict[str, str]:
 def set_for_transaction(connection: sa.Connection, timeouts: Mapping[str, str]) -> None:
     """Tell PostgreSQL for this transaction what it is told for a whole connection otherwise.
 
-    Raises NotPrimary: who has this connection to the server was not asked when it was opened.
+    Raises NotPrimary: behind a pooler, the server may change after the connection was opened.
     """
     told = {"TimeZone": "UTC"} | dict(timeouts)
     settings = ", ".join(["set_config(%s, %s, true)"] * len(told))
@@ -174,7 +174,8 @@ def _has_word(connection: Any) -> bool:
 
 
 def _may_write_no_more(connection: Any, record: Any) -> bool:
-    # The server tells of a change of this setting. A pooler tells what was so once; behind it each transaction asks.
+    # The server reports a change of this setting. A pooler repeats what its first connection said: behind it, each
+    # transaction asks.
     told = connection.info.parameter_status("default_transaction_read_only")
     return told == "on" and not record.info.get(POOLED)
 
@@ -208,7 +209,7 @@ def _limit_behind_a_pooler(timeouts: Mapping[str, str], connection: sa.Connectio
 
 
 def make_file(engine: sa.Engine) -> None:
-    """Make SQLite's file, empty and for its owner alone, if there is none: for whoever then makes the tables.
+    """Make SQLite's file, empty and for its owner alone, if there is none: for the migrations that make the tables.
 
     SQLite gives its -wal and -shm the mode of this file.
     """

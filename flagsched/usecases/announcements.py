@@ -43,7 +43,7 @@ NOTHING = Change(ANY_TOTAL, NEVER)
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """The latest change, from when on every process tells it, and the change before, which they all tell already."""
+    """The latest change, the instant from which every process tells it, and the change before it."""
 
     change: Change
     told_from: float

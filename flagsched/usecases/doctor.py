@@ -93,12 +93,13 @@ def _storage(work: Reading) -> Finding:
     stored = work.examiner.stored(work.at - LIFE - LATEST_FORGETTING)
     counted = ", ".join(f"{count} {name}" for name, count in stored.rows.items())
     free = "" if stored.free_bytes is None else f", {_megabytes(stored.free_bytes)} free"
-    troubles = _troubles(stored)
+    troubles = storage_troubles(stored)
     message = f"{counted}; {_megabytes(stored.database_bytes)}{free}"
     return Finding("storage", ok=not troubles, message=message, examples=troubles)
 
 
-def _troubles(stored: Stored) -> list[str]:
+def storage_troubles(stored: Stored) -> list[str]:
+    """What an operator should do something about, a sentence each."""
     free, wal = stored.free_bytes, stored.wal_bytes
     troubles = [f"others may read {file}: chmod 600 {file}" for file in stored.open_files]
     if free is not None and free < max(LEAST_FREE_BYTES, stored.database_bytes):

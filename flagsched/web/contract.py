@@ -17,7 +17,7 @@ DESCRIPTION = """\
 flagsched changes feature flags on time: an admin plans one change or up to fifty at once, and each takes effect at its
 instant, in order, exactly once.
 
-- **Admin routes** (`/api/admin`) need a bearer token with the claim `role` = `admin`.
+- **Admin routes** (`/api/admin`) need a bearer token whose claim `role` (a setting) is `admin`, or a list that has it.
 - **Applications** ask `/api/config`, or OpenFeature's protocol (OFREP) under `/ofrep`, which has a document of its own.
 - **Instants** are RFC 3339 date-times with an offset, kept to the millisecond. Answers are in UTC.
 - **Input is strict**: unknown fields and parameters are refused, and no value is converted to another type.
@@ -59,7 +59,7 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
 }
 ERRORS = {
     HTTPStatus.BAD_REQUEST: "The request is not well formed, or plans for the past or too far ahead: `details` has it.",
-    HTTPStatus.UNAUTHORIZED: "No valid token: `UNAUTHORIZED`.",
+    HTTPStatus.UNAUTHORIZED: "No valid token, or no valid API key where one is asked for: `UNAUTHORIZED`.",
     HTTPStatus.FORBIDDEN: "A valid token without the admin role: `FORBIDDEN`.",
     HTTPStatus.NOT_FOUND: "`FLAG_NOT_FOUND`, `SCHEDULE_NOT_FOUND`, `OVERRIDE_NOT_FOUND`; `NOT_FOUND` for other paths.",
     HTTPStatus.CONFLICT: "`FLAG_EXISTS`, `QUOTA_EXCEEDED`; `ALREADY_APPLIED`, `ALREADY_CANCELLED`, `ALREADY_FAILED` "
@@ -70,7 +70,7 @@ ERRORS = {
     HTTPStatus.UNPROCESSABLE_ENTITY: "The Idempotency-Key was used for another request: `IDEMPOTENCY_KEY_REUSED`.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many writes of one admin, or failed sign-ins from one address: `RATE_LIMITED`.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Nothing was stored, try again: `FLAG_BUSY`, `DATABASE_UNAVAILABLE`, "
-    "`DATABASE_REFUSED`, `SCHEMA_OUTDATED`.",
+    "`DATABASE_REFUSED`, `DISK_FULL`, `ISSUER_UNAVAILABLE`, `SCHEMA_OUTDATED`.",
 }
 ERROR_HEADERS: dict[HTTPStatus, dict[str, Any]] = {
     HTTPStatus.UNAUTHORIZED: sent("WWW-Authenticate"),

@@ -45,7 +45,7 @@ NEEDED = "a valid token is needed: Authorization: Bearer <JWT>"
 ERRORS: dict[str, FlagschedError | HTTPException] = {
     "BAD_REQUEST": ValidationFailed({"rolloutPercentage": ["must be an integer from 0 to 100"]}),
     "UNAUTHORIZED": Unauthenticated(NEEDED),
-    "FORBIDDEN": Forbidden("this needs a token with the claim role = 'admin'"),
+    "FORBIDDEN": Forbidden("this needs a token with the role 'admin' in its claim 'role'"),
     "NOT_FOUND": FlagMissing("production", KEY),
     "CONFLICT": FlagExists("production", KEY),
     "PRECONDITION_FAILED": FlagChanged(KEY, version=2),

@@ -31,7 +31,7 @@ def read_source(source: str) -> bytes:
 
 
 def refuse_unsafe_url(text: str) -> None:
-    """ValueError unless what comes from this URL comes from whom it names: https, or http on this machine."""
+    """ValueError unless the URL is https, or http on a loopback address."""
     url = urlsplit(text)
     # A port that is none is a ValueError by itself.
     if url.username is not None or url.fragment or not url.hostname or url.port == 0:

@@ -74,7 +74,7 @@ class JwksKeys:
             keys = signing_keys(read_source(self._source))
         except FAULTS as error:
             if not self._failing:
-                log.warning("token keys not read, using those known", cause=str(error)[:200])
+                log.warning("token keys not read, using those known", cause=str(error))
             self._failing = True
             return
         if self._failing or keys.keys() != self._keys.keys():

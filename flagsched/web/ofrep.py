@@ -218,7 +218,7 @@ def _body(asked: Request) -> Any:
     except OverLimit as error:
         raise BadContext("INVALID_CONTEXT", f"the body {error}") from error
     except ValueError as error:
-        raise BadContext("PARSE_ERROR", f"the body is not JSON: {error}"[:200]) from error
+        raise BadContext("PARSE_ERROR", f"the body is not JSON: {error}") from error
     except ValidationFailed as error:
         raise BadContext("PARSE_ERROR", f"{error.message}: {error.details['_schema'][0]}") from error
 

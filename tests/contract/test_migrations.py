@@ -1,8 +1,10 @@
 """The schema goes up, down and up again, is what the code expects, and keeps the rules that a database can keep."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -51,6 +53,19 @@ def test_flask_db_does_the_same(url: sa.URL, engine: sa.Engine) -> None:
     assert flask_db("downgrade", "base") == {VERSION_TABLE}
     assert flask_db("upgrade") == {VERSION_TABLE, *metadata.tables}
     flask_db("check")
+
+
+def test_flask_db_upgrade_makes_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "new.db"
+    previous = os.umask(0)
+    try:
+        commands = create_app(web_settings(sa.make_url(f"sqlite:///{file}"))).test_cli_runner()
+        done = commands.invoke(args=["db", "upgrade"])
+    finally:
+        os.umask(previous)
+
+    assert done.exit_code == 0, done.output
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_this_release_was_made_for_the_newest_revision() -> None:

@@ -18,7 +18,8 @@ from flagsched.database.tables import answers
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseUnavailable, DiskFull
 from flagsched.domain.idempotency import LIFE
-from flagsched.usecases.doctor import Finding, examine
+from flagsched.ports import Stored
+from flagsched.usecases.doctor import Finding, examine, storage_troubles
 from flagsched.usecases.flags import create_flag
 from flagsched.usecases.repeating import forget_answers
 from flagsched.worker.tick import FORGET_SECONDS, Drain
@@ -26,6 +27,10 @@ from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.conftest import web_settings
 from tests.processes import a_token
 from tests.rows import count
+
+MIB = 2**20
+NEARLY_FULL = "the disk is nearly full: a migration or a backup needs as much again as the database"
+LONG_WAL = "the -wal file has 257.0 MiB: does a reader hold a transaction open?"
 
 
 def modes(path: Path) -> dict[str, int]:
@@ -45,6 +50,22 @@ def test_the_files_of_sqlite_are_for_their_owner_alone_whatever_the_umask(tmp_pa
 
     assert modes(path) == {"x.db": 0o600, "x.db-wal": 0o600, "x.db-shm": 0o600}
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("stored", "troubles"),
+    [
+        (Stored({}, 0, 100 * MIB, wal_bytes=256 * MIB, free_bytes=256 * MIB), []),
+        (Stored({}, 0, 100 * MIB, wal_bytes=0, free_bytes=255 * MIB), [NEARLY_FULL]),
+        (Stored({}, 0, 500 * MIB, wal_bytes=0, free_bytes=499 * MIB), [NEARLY_FULL]),
+        (Stored({}, 0, 100 * MIB, wal_bytes=257 * MIB, free_bytes=500 * MIB), [LONG_WAL]),
+        (Stored({}, 0, 100 * MIB), []),
+    ],
+)
+def test_the_doctor_warns_of_a_disk_that_is_nearly_full_and_of_a_wal_that_grows(
+    stored: Stored, troubles: list[str]
+) -> None:
+    assert storage_troubles(stored) == troubles
 
 
 def storage(store: SqlStore, clock: ManualClock) -> Finding:

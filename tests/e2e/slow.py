@@ -44,6 +44,16 @@ def answer(connection: socket.socket) -> bytes:
     return received
 
 
+def was_reset(connection: socket.socket) -> bool:
+    """Has the server given up, in the middle of an answer?"""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
 def status_of(received: bytes) -> int | None:
     return int(received.split()[1]) if received else None
 

@@ -70,8 +70,8 @@ def test_an_admin_tries_operations_out_with_what_the_page_fills_in(
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.goto(f"{address}/docs")
         page.get_by_role("button", name="Authorize").first.click()
-        page.get_by_label("Value").fill(a_token())
-        page.get_by_role("button", name="Apply credentials").click()
+        page.get_by_label("Value").first.fill(a_token())
+        page.get_by_role("button", name="Apply credentials").first.click()
         page.get_by_role("button", name="Close").first.click()
 
         for operation, status in story.items():

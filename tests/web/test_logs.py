@@ -197,9 +197,9 @@ def test_what_is_quoted_in_a_log_is_cut_to_200_characters(logged: list[str]) -> 
     structlog.get_logger("x").info("refused", cause="a" * 1_000, details=["b" * 1_000])
     line = json.loads(logged[-1])
 
-    assert line["cause"] == "a" * 200 + "…"
-    assert len(line["details"]) == 201
-    assert json.loads(rendered("c" * 1_000))["event"] == "c" * 200 + "…"
+    assert line["cause"] == "a" * 199 + "…"
+    assert len(line["details"]) == 200
+    assert json.loads(rendered("c" * 1_000))["event"] == "c" * 199 + "…"
 
 
 def test_a_traceback_stays_useful_whatever_it_quotes() -> None:

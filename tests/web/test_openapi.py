@@ -138,6 +138,13 @@ def test_the_details_of_an_error_may_be_a_tree_a_list_or_nothing(document: dict[
     ]
 
 
+def test_a_body_that_must_set_something_says_so(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    for name in ("UpdatesBody", "EditFlagRequest", "EditScheduleRequest"):
+        assert schemas[name]["minProperties"] == 1, name
+
+
 def test_the_flags_of_an_application_are_a_map_of_booleans(document: dict[str, Any]) -> None:
     assert document["components"]["schemas"]["FlagValuesView"]["additionalProperties"] == {"type": "boolean"}
 
@@ -151,7 +158,7 @@ def test_every_answer_describes_its_headers(document: dict[str, Any]) -> None:
             described[f"{one.described['operationId']} {status}"] = headers.keys() - {"X-Request-Id"}
             assert "X-Request-Id" in headers
 
-    fresh = {"Cache-Control", "ETag", "Flagsched-Snapshot-Age"}
+    fresh = {"Cache-Control", "ETag", "Flagsched-Snapshot-Age", "Vary"}
     assert described["createFlag 201"] == {"Location", "ETag", "Idempotency-Replayed"}
     assert described["readFlag 200"] == described["editFlag 200"] == {"ETag"}
     assert described["createSchedule 201"] == described["createSchedules 201"] == {"Idempotency-Replayed"}

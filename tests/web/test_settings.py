@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from environs import EnvError
 
-from flagsched.bootstrap.unknown import log_unknown_settings
+from flagsched.bootstrap.settings_warnings import log_unknown_settings
 from flagsched.bootstrap.web import create_app
 from flagsched.config import (
     add_default_secret,

@@ -17,7 +17,7 @@ from flagsched.web.schemas.headers import IF_NONE_MATCH, sent
 
 
 class ConfigBlueprint(StrictBlueprint):
-    """Open to those whom the rules for evaluation let in; a token that is shown must be valid."""
+    """Open to callers that the rules for evaluation accept; a token that is shown must be valid."""
 
     REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
     SECURITY = ({}, {"bearer": []}, {"apiKey": []})
@@ -34,7 +34,7 @@ def _identify() -> None:
 blueprint = ConfigBlueprint("config", "What applications ask: which flags are on.", url_prefix="/api/config")
 blueprint.before_request(_identify)
 VIEW = EvaluatedFlagView()
-FRESH = sent("Cache-Control", "ETag", "Flagsched-Snapshot-Age")
+FRESH = sent("Cache-Control", "ETag", "Flagsched-Snapshot-Age", "Vary")
 
 
 @blueprint.get("/flags")

@@ -64,8 +64,13 @@ DESCRIBED: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": SECONDS,
     },
+    "Vary": {
+        "description": "The headers of the request that the answer depends on.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
     "WWW-Authenticate": {
-        "description": "What is needed: a bearer token.",
+        "description": "A bearer token is needed; what is wrong with the one that was sent (RFC 6750, section 3).",
         "required": True,
         "schema": {"type": "string"},
     },
