@@ -1,5 +1,6 @@
 """Environment variables as they were meant, by one rule for all. For gunicorn.conf.py too: standard library only."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,6 +10,7 @@ QUOTES = ("'", '"')
 LINE_BREAKS = "\r\n"
 SECRETS = frozenset({"JWT_SECRET_KEY", "JWT_OLD_SECRET_KEY"})
 HIGHEST_PORT = 65535
+HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 MAX_PROCESSES = 10_000
 
 
@@ -38,8 +40,10 @@ class ServerSettings:
 def server_settings(environ: Mapping[str, str]) -> ServerSettings:
     """Read gunicorn's variables; ValueError, which names the variable."""
     host = _read(environ, "HOST", "0.0.0.0")  # noqa: S104 - a router stands before it
-    if not host or " " in host:
-        raise ValueError('Environment variable "HOST" invalid: names no address')
+    if not HOST.fullmatch(host):
+        raise ValueError(
+            'Environment variable "HOST" invalid: must be a name or an address; IPv6 in brackets, like [::1]'
+        )
     return ServerSettings(
         bind=f"{host}:{_number(environ, 'PORT', 8000, HIGHEST_PORT)}",
         workers=_number(environ, "WEB_CONCURRENCY", 2, MAX_PROCESSES),

@@ -5,21 +5,26 @@ import os
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 from time import monotonic, sleep, time
+from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
 
-from flagsched.usecases.announcements import LEASE_SECONDS, Announcement, Change, DatabaseRead, after_read
+from flagsched.usecases.announcements import LEASE_SECONDS, Announcement, Change, DatabaseRead, Latest, after_read
 
+Result = TypeVar("Result")
 RECORD = struct.Struct("<qddqd")
-LOCK_TRIES = 50
+LOCK_SECONDS = 0.05
+"""How long the lock is waited for: it is held for some microseconds."""
 LOCK_WAIT_SECONDS = 0.001
+RETRY_SECONDS = 1.0
+"""How soon a lock that somebody keeps, or a file that fails, is tried again."""
 TOUCH_SECONDS = 3600
 """How old the file's date may become: programs that clean temporary folders go by it."""
 
@@ -29,37 +34,30 @@ log = structlog.get_logger("flagsched.snapshot")
 class HostAnnouncements:
     """Implements `usecases.announcements.Announcements`. Opens the file when it is first used, anew in each process."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        """In `folder`, else in one of this user's own under the temporary folder."""
+        self._name = name
+        self._folder = folder
         self._lock = Lock()
         self._file: int | None = None
-        self._failed = False
+        self._failed_at = float("-inf")
+        self._lock_failed_at = float("-inf")
+        self._has_warned = False
 
-    def latest(self) -> Announcement | None:
+    def latest(self) -> Latest:
         """The latest one of this boot of the host."""
         with self._lock:
-            file = self._open()
-            if file is None:
-                return None
-            # Its writer looks at the clock under its lock: no lease begins between that and the writing.
-            with _locked(file, fcntl.LOCK_SH):
-                return _read(file)
+            # Its writer looks at the clock under the lock: no lease begins between that and the writing.
+            found = self._with_file(fcntl.LOCK_SH, lambda file: Latest(*_read(file)))
+            return found or Latest(None, monotonic())
 
     def announce(self, read: DatabaseRead) -> Announcement | None:
         """Announce a read if it is news; gives what is the latest then."""
         with self._lock:
-            file = self._reopened()
-            if file is None:
-                return None
-            with _locked(file, fcntl.LOCK_EX):
-                latest = _read(file)
-                announced = after_read(latest, read, monotonic())
-                if announced != latest:
-                    os.pwrite(file, RECORD.pack(*announced.change, announced.told_from, *announced.before), 0)
-                return announced
+            return self._with_file(fcntl.LOCK_EX, lambda file: _announce(file, read))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; it is opened again when it is needed."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -67,36 +65,57 @@ class HostAnnouncements:
     def __del__(self) -> None:
         self.close()
 
-    def _reopened(self) -> int | None:
-        """The file under this name by now: somebody may have cleaned the folder."""
-        file = self._open()
-        if file is None:
+    def _with_file(self, operation: int, work: Callable[[int], Result]) -> Result | None:
+        """None if the file can't be used now; that is tried again a second later."""
+        if monotonic() - self._failed_at < RETRY_SECONDS:
             return None
-        with suppress(OSError):
-            found, ours = self._path.stat(), os.fstat(file)
-            if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
-                if time() - ours.st_mtime > TOUCH_SECONDS:
-                    os.utime(file)
-                return file
-        self.close()
-        return self._open()
-
-    def _open(self) -> int | None:
-        if self._file is None and not self._failed:
-            try:
-                _make_private(self._path.parent)
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                self._failed = True
+        try:
+            file = self._open()
+            with self._locked(file, operation):
+                return work(file)
+        except OSError as error:
+            self._failed_at = monotonic()
+            self.close()
+            if not self._has_warned:
                 log.warning("processes share no announcements", cause=str(error))
+            self._has_warned = True
+            return None
+
+    def _open(self) -> int:
+        if self._file is not None:
+            found = os.fstat(self._file)
+            if found.st_nlink:
+                if time() - found.st_mtime > TOUCH_SECONDS:
+                    os.utime(self._file)
+                return self._file
+            self.close()  # Somebody has cleaned the folder: the others make the file anew, too.
+        folder = self._folder or Path(tempfile.gettempdir()) / f"flagsched-{os.getuid()}"
+        _make_private(folder)
+        self._file = os.open(folder / self._name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         return self._file
+
+    @contextmanager
+    def _locked(self, file: int, operation: int) -> Iterator[None]:
+        # A process may be stopped amid its microseconds of work: nobody waits for it again and again.
+        patience = LOCK_SECONDS if monotonic() - self._lock_failed_at > RETRY_SECONDS else 0.0
+        give_up_at = monotonic() + patience
+        while not _try_lock(file, operation):
+            if monotonic() >= give_up_at:
+                self._lock_failed_at = monotonic() if patience else self._lock_failed_at
+                break
+            sleep(LOCK_WAIT_SECONDS)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def announcements_of(url: sa.URL) -> HostAnnouncements:
     """Those of all processes of this user that name the same database."""
-    named = repr((url.host, url.port, url.database, sorted(url.query.items())))
-    name = blake2b(named.encode(), digest_size=16).hexdigest()
-    return HostAnnouncements(Path(tempfile.gettempdir()) / f"flagsched-{os.getuid()}" / name)
+    is_file = url.get_backend_name() == "sqlite"
+    database = str(Path(str(url.database)).resolve()) if is_file else url.database
+    named = repr((url.host, url.port, database, sorted(url.query.items())))
+    return HostAnnouncements(blake2b(named.encode(), digest_size=16).hexdigest())
 
 
 def _make_private(folder: Path) -> None:
@@ -108,27 +127,32 @@ def _make_private(folder: Path) -> None:
         raise PermissionError(f"{folder} is not a folder that this user alone may use")
 
 
-@contextmanager
-def _locked(file: int, operation: int) -> Iterator[None]:
-    for _ in range(LOCK_TRIES):
-        try:
-            fcntl.flock(file, operation | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            sleep(LOCK_WAIT_SECONDS)
-    # A process that holds it for so long was stopped amid a few microseconds' work: go on without it.
+def _try_lock(file: int, operation: int) -> bool:
     try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
+        fcntl.flock(file, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
-def _read(file: int) -> Announcement | None:
+def _announce(file: int, read: DatabaseRead) -> Announcement:
+    while True:
+        latest, looked_at = _read(file)
+        announced = after_read(latest, read, looked_at)
+        if announced == latest:
+            return announced
+        # A process that was stopped in between has been passed over: another announcement may stand there now.
+        if monotonic() - looked_at < LOCK_SECONDS / 2:
+            os.pwrite(file, RECORD.pack(*announced.change, announced.told_from, *announced.before), 0)
+            return announced
+
+
+def _read(file: int) -> tuple[Announcement | None, float]:
+    now = monotonic()
     record = os.pread(file, RECORD.size, 0)
     if len(record) < RECORD.size:
-        return None
+        return None, now
     total, read_at, told_from, *before = RECORD.unpack(record)
-    now = monotonic()
     # The host's clock begins anew when it boots, and the file may stay.
     is_of_this_boot = read_at <= now and told_from <= now + LEASE_SECONDS
-    return Announcement(Change(total, read_at), told_from, Change(*before)) if is_of_this_boot else None
+    return (Announcement(Change(total, read_at), told_from, Change(*before)) if is_of_this_boot else None), now

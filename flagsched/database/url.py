@@ -115,6 +115,11 @@ def _file(driver: str, rest: str) -> sa.URL:
 
 
 def _server(driver: str, rest: str) -> sa.URL:
+    if "@" in rest.partition("?")[2]:
+        # What stands before it would be taken for user and password, parameters and hosts too.
+        raise ValueError(
+            "has an '@' behind a question mark: write %40 in a parameter, and %3F for a '?' in the password"
+        )
     url = _parse(driver, _hosts_as_parameters(rest))
     if twice := [name for name, values in url.normalized_query.items() if len(values) > 1]:
         raise ValueError(f"gives the parameter {twice[0][:40]!r} twice")
@@ -152,7 +157,7 @@ def _one_place(url: sa.URL) -> sa.URL:
 
 def _refuse_ports(url: sa.URL) -> None:
     several = str(url.query.get("port", "")).split(",")
-    ports = [port for port in (str(url.port or ""), *several) if port]
+    ports = [port for port in ("" if url.port is None else str(url.port), *several) if port]
     if not all(
         port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= HIGHEST_PORT for port in ports
     ):

@@ -11,8 +11,6 @@ from typing import NamedTuple, Protocol
 
 LEASE_SECONDS = 0.01
 """For how long a process answers without looking at the latest announcement; a change is told as much later."""
-ANY_TOTAL = -1
-"""The total of a change of which is known only that something was written."""
 NEVER = float("-inf")
 
 
@@ -35,10 +33,7 @@ class Change(NamedTuple):
 
     def is_known_to(self, read: DatabaseRead) -> bool:
         """Did this read find it?"""
-        return read.total == self.total != ANY_TOTAL or read.began_at > self.read_at
-
-
-NOTHING = Change(ANY_TOTAL, NEVER)
+        return read.total == self.total or read.began_at > self.read_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +49,28 @@ class Announcement:
         return self.told_from if self.before.is_known_to(read) else NEVER
 
 
-class Announcements(Protocol):
-    """The latest announcement on this host for one database."""
+UNREAD = DatabaseRead(-1, NEVER, NEVER)
+NOTHING = Change(-1, NEVER)
 
-    def latest(self) -> Announcement | None:
-        """The latest one; None if there is none, or it can't be read."""
+
+class Latest(NamedTuple):
+    """The latest announcement, None if there is none or it can't be read, as of an instant."""
+
+    announcement: Announcement | None
+    looked_at: float
+
+
+class Announcements(Protocol):
+    """The announcements on this host for one database. No method raises; without them, each process is alone."""
+
+    def latest(self) -> Latest:
+        """The latest one."""
 
     def announce(self, read: DatabaseRead) -> Announcement | None:
         """Announce a read if it is news; gives what is the latest then."""
+
+    def close(self) -> None:
+        """Let go of what they are kept in."""
 
 
 def after_read(latest: Announcement | None, read: DatabaseRead, now: float) -> Announcement:
@@ -69,8 +78,8 @@ def after_read(latest: Announcement | None, read: DatabaseRead, now: float) -> A
     if latest is None:
         return Announcement(Change(read.total, read.seen_at), now + LEASE_SECONDS, NOTHING)
     known = latest.change
-    is_later = read.began_at > known.read_at or read.total > known.total != ANY_TOTAL
-    if read.total == known.total != ANY_TOTAL or not is_later:
+    is_later = read.began_at > known.read_at or read.total > known.total
+    if read.total == known.total or not is_later:
         return latest
     change = Change(read.total, max(read.seen_at, known.read_at))
     if now < latest.told_from:

@@ -8,25 +8,19 @@ from threading import Lock
 from time import sleep
 from typing import NamedTuple
 
-from flagsched.domain.errors import DatabaseUnavailable, Unavailable
+from flagsched.domain.errors import DatabaseUnavailable, Overtaken, Unavailable
 from flagsched.domain.snapshot import Moment, Snapshot, moment, snapshot_of
 from flagsched.ports import Reading, Store
-from flagsched.usecases.announcements import (
-    ANY_TOTAL,
-    LEASE_SECONDS,
-    NEVER,
-    Announcement,
-    Announcements,
-    DatabaseRead,
-)
+from flagsched.usecases.announcements import LEASE_SECONDS, NEVER, UNREAD, Announcement, Announcements, DatabaseRead
 from flagsched.usecases.present import Present
 
 OLDEST_SECONDS = 1.0
 """No answer rests on an older look, unless the database is away."""
 WHOLE_SECONDS = (240.0, 300.0)
 """How often everything is read anew, since rows can be changed by hand."""
-READ_TRIES = 5
-"""How often a look reads again when another process has announced a later change meanwhile."""
+READ_TRIES = 20
+"""How often a look reads what has changed since, when another process has announced a later change meanwhile."""
+OVERTAKEN = "the database changes faster than it can be read"
 UNKNOWN = "the database does not answer, and nothing of it is known yet"
 UNREADABLE = "what is in the database can't be read, and nothing of it is known yet"
 
@@ -91,8 +85,11 @@ class Known:
         self._monotonic = monotonic
         self._announcements = announcements
         self._sleep = sleep
-        self.last_read = DatabaseRead(ANY_TOTAL, NEVER, NEVER)
+        self.last_read = UNREAD
+        self._failures = 0
+        """How many looks in a row have failed."""
         self._lost = False
+        """Was the database out of reach since the last look that read it?"""
 
     def age_seconds(self, environment: str) -> float:
         """How old what is known of an environment is: infinite if nothing ever was of any."""
@@ -115,17 +112,23 @@ class Known:
         try:
             self._take_in()
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, answers go on
-            self.away = self._lost = True
+            self.away = True
+            self._failures += 1
+            self._lost = self._lost or isinstance(error, DatabaseUnavailable)
             self.problem = error
 
     def _take_in(self) -> None:
+        bases = self._bases()
         for _ in range(READ_TRIES):
-            found = self._read_database()
+            found = self._read_database(bases)
             if self._has_been_announced(found.read):
                 self._publish_all(found)
                 return
+            # What was read in vain need not be read again: the next try is as quick as any look at few changes.
+            bases |= {snapshot.environment: (snapshot, whole_at) for snapshot, whole_at in found.snapshots}
+        raise Overtaken(OVERTAKEN)
 
-    def _read_database(self) -> Found:
+    def _read_database(self, bases: Mapping[str, tuple[Snapshot, float]]) -> Found:
         began_at = self._monotonic()
         with self._store.reading() as work:
             asked_at = self._monotonic()
@@ -135,7 +138,7 @@ class Known:
             read = DatabaseRead(sum(revisions.values()), began_at, self._monotonic())
             # One that is known, and has no revision any more, was removed by hand.
             wanted = self.current.keys() | revisions.keys()
-            snapshots, unread, problem = self._read_all(work, {name: revisions.get(name, 0) for name in wanted})
+            snapshots, unread, problem = self._read_all(work, {name: revisions.get(name, 0) for name in wanted}, bases)
             return Found(read, (asked_at, told, arrived_at), work.at, revisions, snapshots, unread, problem)
 
     def _has_been_announced(self, read: DatabaseRead) -> bool:
@@ -154,6 +157,7 @@ class Known:
             self.present.note(*found.clock)
             self.last_read, self.revisions, self.reached_at = found.read, found.revisions, found.read.began_at
             self.away = self.given_up = self._lost = False
+            self._failures = 0
             self.unread, self.problem = found.unread, found.problem
             for snapshot, whole_at in found.snapshots:
                 # Not later than it was when this look began: the first answer past an instant wants one from past it.
@@ -162,18 +166,27 @@ class Known:
                 # Told as it is known, and read whole once it can be read.
                 self.publish(current.moment.snapshot, NEVER, current.good_at, found.at)
 
-    def announce_write(self) -> None:
-        """Tell all processes of this host that something was written: they look before they go on answering."""
-        now = self._monotonic()
-        if self._announcements:
-            self._announcements.announce(DatabaseRead(ANY_TOTAL, now, now))
+    def close(self) -> None:
+        """Agree with no other process any more."""
+        announcements, self._announcements = self._announcements, None
+        if announcements is not None:
+            announcements.close()
 
     def missed(self) -> Announcement | None:
         """What another process has announced and this one has not read, unless it can't read anything now."""
-        if self._announcements is None or self._lost or self.given_up:
-            return None
-        latest = self._announcements.latest()
-        return None if latest is None or latest.change.is_known_to(self.last_read) else latest
+        return self._look_at_announcement()[0]
+
+    def _look_at_announcement(self) -> tuple[Announcement | None, float]:
+        """What `missed` gives, and the instant as of which it is so."""
+        announcements = self._announcements
+        if announcements is None:
+            return None, float("inf")
+        # A look that fails is tried again at once: only from the second failure on is nobody to wait for it.
+        if self._failures > 1 or self.given_up:
+            return None, self._monotonic()
+        latest, looked_at = announcements.latest()
+        is_known = latest is None or latest.change.is_known_to(self.last_read)
+        return None if is_known else latest, looked_at
 
     def renewed(self, environment: str) -> Current | None:
         """The moment of an environment for another lease, if it may still be told; for the holder of `publishing`."""
@@ -187,21 +200,23 @@ class Known:
         return renewed
 
     def _lease_ends_at(self) -> float:
-        if self._announcements is None:
-            return float("inf")
-        # Before it looks at the announcements: a lease that is given must end before what is announced later is told.
-        now = self._monotonic()
-        missed = self.missed()
-        return now + LEASE_SECONDS if missed is None else missed.ends_at(self.last_read)
+        missed, looked_at = self._look_at_announcement()
+        return looked_at + LEASE_SECONDS if missed is None else missed.ends_at(self.last_read)
+
+    def _bases(self) -> dict[str, tuple[Snapshot, float]]:
+        """What is known, and when all of it is read anew. Of a database that was lost, nothing: it may be another."""
+        if self._lost:
+            return {}
+        return {name: (one.moment.snapshot, one.whole_at) for name, one in self.current.items()}
 
     def _read_all(
-        self, work: Reading, revisions: Mapping[str, int]
+        self, work: Reading, revisions: Mapping[str, int], bases: Mapping[str, tuple[Snapshot, float]]
     ) -> tuple[list[tuple[Snapshot, float]], list[str], Exception | None]:
         """Each that can be read; the names of the others, and what was wrong with the last of those."""
         read, unread, problem = [], [], None
         for name, revision in revisions.items():
             try:
-                read.append(self._read(work, name, revision))
+                read.append(self._read(work, name, revision, bases.get(name)))
             except Unavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - a row that can't be read is its own environment's trouble
@@ -209,17 +224,17 @@ class Known:
                 unread.append(name)
         return read, unread, problem
 
-    def _read(self, work: Reading, environment: str, revision: int) -> tuple[Snapshot, float]:
-        current = self.current.get(environment)
+    def _read(
+        self, work: Reading, environment: str, revision: int, base: tuple[Snapshot, float] | None
+    ) -> tuple[Snapshot, float]:
         now = self._monotonic()
-        # A database that was lost may be another by now, whose same revision is of other writes.
-        if current is None or self._lost or now > current.whole_at or revision < current.moment.snapshot.revision:
+        if base is None or now > base[1] or revision < base[0].revision:
             whole = snapshot_of(environment, revision, work.snapshots.whole(environment))
             return whole, now + uniform(*WHOLE_SECONDS)  # noqa: S311 - a jitter
-        known = current.moment.snapshot
+        known, whole_at = base
         if revision == known.revision:
-            return known, current.whole_at
-        return known.updated(work.snapshots.changed_since(environment, known.revision), revision), current.whole_at
+            return known, whole_at
+        return known.updated(work.snapshots.changed_since(environment, known.revision), revision), whole_at
 
     def publish(self, snapshot: Snapshot, whole_at: float, good_at: float, at: datetime) -> None:
         """Tell from now on what `snapshot` is at `at`; for whoever holds `publishing`."""

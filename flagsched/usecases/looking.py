@@ -90,7 +90,7 @@ class Looking:
     @property
     def stale(self) -> bool:
         """Is something that it knows older than it should be, since the database is away or can't be read?"""
-        return self.knows and self.age_seconds > OLDEST_SECONDS
+        return self.knows and (bool(self._known.unread) or self.age_seconds > OLDEST_SECONDS)
 
     def stale_seconds(self, told: Moment) -> float | None:
         """How old what was told is, if that is more than it should be."""
@@ -102,8 +102,7 @@ class Looking:
         return self._known.present.passes(told.until) - self._monotonic()
 
     def wake(self) -> None:
-        """Look soon, here and in the other processes of this host: something was written."""
-        self._known.announce_write()
+        """Look soon: something may have changed."""
         self._wanted.set()
 
     def close(self) -> None:
@@ -113,17 +112,21 @@ class Looking:
         self._wanted.set()
         if self._thread is not None and self._thread is not current_thread():
             self._thread.join()
+        self._known.close()
 
     def _first(self, environment: str) -> Moment:
         known, asked_at = self._known, self._monotonic()
         if environment in known.unread and known.is_recent:
             raise known.refusal(environment)
         if not self._is_missing(environment):
-            # Already known to be away: the short wait is enough.
-            self._look_now(LOOK_SECONDS if known.away else FIRST_SECONDS)
+            was_reached = known.reached_at != NEVER
+            # Only as long as nothing is known at all is it worth a long wait.
+            if not self._look_now(LOOK_SECONDS if was_reached or known.away else FIRST_SECONDS) and was_reached:
+                known.away = True
             with known.publishing:
                 current = self._current.get(environment)
-                missing = known.reached_at >= asked_at and environment not in known.revisions
+                is_answer = known.reached_at >= asked_at or (was_reached and known.away)
+                missing = is_answer and environment not in known.revisions
             if current is not None:
                 return current.moment
             if not missing:
@@ -199,6 +202,8 @@ class Looking:
         with self._looks:
             self._over = self._begun
             self._looks.notify_all()
+        if before is None and self.problem is not None:
+            self._wanted.set()  # It may have been a passing trouble.
         if (self.problem is None) != (before is None):
             with suppress(Exception):  # It is somebody else's, and looks must go on.
                 self._tell(self.problem)

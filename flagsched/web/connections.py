@@ -108,6 +108,8 @@ class BoundedWorker(ThreadWorker):
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, arrived - held + 1)
 
     def _look_again(self, conn: Any, _: Any) -> None:
+        if conn not in self.waiting:
+            return  # It was dropped for another in this very turn of the loop.
         head = peek(conn)
         # No more than before: the client has sent its last, and the parser will say so.
         if head is None or is_whole(head) or len(head) <= self.waiting[conn]:
@@ -153,6 +155,8 @@ class BoundedWorker(ThreadWorker):
             self.lingering[conn] = 0
 
     def _drain(self, conn: Any, sock: Any) -> None:
+        if conn not in self.lingering:
+            return
         try:
             more = len(sock.recv(MAX_DRAINED))
         except BlockingIOError:

@@ -88,7 +88,7 @@ def code_of(status: HTTPStatus) -> str:
 def answer_refusal(error: FlagschedError) -> Response:
     """The answer to an error of our own."""
     log_refusal(error)
-    details = cut_details(as_json(error.details)) if isinstance(error, ValidationFailed) else None
+    details = as_json(cut_details(error.details)) if isinstance(error, ValidationFailed) else None
     return _answer(status_of(error), error.code, error.message, details, headers_of(error))
 
 

@@ -12,6 +12,7 @@ from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
+from redis.exceptions import RedisError
 
 from flagsched.domain.errors import RateLimited
 
@@ -85,7 +86,7 @@ def refuse_bad_storage(storage: str) -> None:
     try:
         # The client looks at what stands behind the question mark only when it makes a connection.
         _open(storage).storage.connection_pool.make_connection()
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RedisError):
         # Without the reason: it may quote the password.
         raise ValueError("is no URL of a Redis: look at its port, its database and its parameters") from None
 

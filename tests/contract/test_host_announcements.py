@@ -1,15 +1,17 @@
 """The file by which the processes of one host agree on what is told from when on."""
 
+import fcntl
 import multiprocessing
 import os
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.announcements import RECORD, HostAnnouncements, announcements_of
-from flagsched.usecases.announcements import LEASE_SECONDS, DatabaseRead
+from flagsched.database import announcements
+from flagsched.database.announcements import RECORD, announcements_of
+from flagsched.usecases.announcements import LEASE_SECONDS, Announcement, DatabaseRead
 
 HOUR = 3600
 
@@ -19,22 +21,33 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "flagsched" / "database"
 
 
+class Board(announcements.HostAnnouncements):
+    """That of a process, by what it reads alone."""
+
+    def read(self) -> Announcement | None:
+        return self.latest().announcement
+
+
+def board_at(path: Path) -> Board:
+    return Board(path.name, path.parent)
+
+
 def a_read(total: int) -> DatabaseRead:
     now = monotonic()
     return DatabaseRead(total, now, now)
 
 
 def announce_in_turns(path: Path, totals: list[int]) -> None:
-    board = HostAnnouncements(path)
+    board = board_at(path)
     for total in totals:
         board.announce(a_read(total))
 
 
 def test_what_one_process_announces_another_reads(path: Path) -> None:
-    announced = HostAnnouncements(path).announce(a_read(7))
+    announced = board_at(path).announce(a_read(7))
 
     assert announced is not None
-    assert HostAnnouncements(path).latest() == announced
+    assert board_at(path).read() == announced
     assert announced.told_from - monotonic() <= LEASE_SECONDS
 
 
@@ -46,7 +59,7 @@ def test_of_many_processes_that_announce_at_once_the_latest_is_whole(path: Path)
     for process in processes:
         process.join(timeout=60)
 
-    latest = HostAnnouncements(path).latest()
+    latest = board_at(path).read()
 
     assert [process.exitcode for process in processes] == [0] * 4
     assert latest is not None
@@ -55,11 +68,11 @@ def test_of_many_processes_that_announce_at_once_the_latest_is_whole(path: Path)
 
 
 def test_what_was_announced_before_the_host_was_booted_is_passed_over(path: Path) -> None:
-    board = HostAnnouncements(path)
+    board = board_at(path)
     board.announce(a_read(7))
     path.write_bytes(RECORD.pack(7, monotonic() + HOUR, monotonic() + HOUR, 6, monotonic()))
 
-    assert board.latest() is None
+    assert board.read() is None
     announced = board.announce(a_read(1))
 
     assert announced is not None
@@ -67,30 +80,31 @@ def test_what_was_announced_before_the_host_was_booted_is_passed_over(path: Path
 
 
 def test_a_file_that_somebody_cleaned_away_is_made_anew(path: Path) -> None:
-    one, other = HostAnnouncements(path), HostAnnouncements(path)
+    one, other = board_at(path), board_at(path)
     one.announce(a_read(1))
     path.unlink()
 
     announced = one.announce(a_read(2))
-    other.announce(a_read(2))
 
-    assert other.latest() == one.latest() == announced
+    assert announced is not None
+    assert announced.change.total == 2
+    assert other.read() == one.read() == announced
 
 
 def test_a_folder_that_others_may_write_to_is_not_used(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    board = HostAnnouncements(path)
+    board = board_at(path)
 
     assert board.announce(a_read(1)) is None
-    assert board.latest() is None
+    assert board.read() is None
     assert not path.exists()
 
 
 def test_the_file_is_this_users_alone(path: Path) -> None:
     previous = os.umask(0)
     try:
-        HostAnnouncements(path).announce(a_read(1))
+        board_at(path).announce(a_read(1))
     finally:
         os.umask(previous)
 
@@ -104,5 +118,60 @@ def test_urls_that_differ_by_user_alone_name_one_file(monkeypatch: pytest.Monkey
 
     one.announce(a_read(1))
 
-    assert same.latest() == one.latest()
-    assert other.latest() is None
+    assert same.latest().announcement == one.latest().announcement
+    assert other.latest().announcement is None
+
+
+def test_a_process_that_was_stopped_with_the_lock_holds_up_the_others_for_a_moment_alone(path: Path) -> None:
+    board = board_at(path)
+    board.announce(a_read(1))
+    holder = path.open("rb+")
+    fcntl.flock(holder, fcntl.LOCK_EX)
+
+    began_at = monotonic()
+    looked = [board.latest() for _ in range(200)]
+    took = monotonic() - began_at
+    holder.close()
+
+    assert took < 3 * announcements.LOCK_SECONDS
+    assert {one.announcement.change.total for one in looked if one.announcement} == {1}
+    assert all(monotonic() - one.looked_at < took + 1 for one in looked)
+
+
+def test_trouble_with_the_file_raises_nothing_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcements, "RETRY_SECONDS", 0.05)
+    folder = tmp_path / "flagsched"
+    folder.touch()
+    board = Board("database", folder)
+
+    assert board.announce(a_read(1)) is None
+    assert board.read() is None
+    folder.unlink()
+    sleep(0.1)
+
+    assert board.announce(a_read(1)) == board.read() is not None
+
+
+def test_where_nothing_can_be_written_temporarily_each_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_folder() -> str:
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", no_folder)
+
+    board = announcements_of(sa.make_url("postgresql://db/flags"))
+
+    assert board.announce(a_read(1)) is None
+    assert board.latest().announcement is None
+
+
+def test_two_files_of_one_relative_name_are_two_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    boards = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        boards.append(announcements_of(sa.make_url("sqlite:///app.db")))
+
+    boards[0].announce(a_read(1))
+
+    assert boards[1].latest().announcement is None

@@ -40,6 +40,16 @@ def assert_nothing_was_stored(engine: sa.Engine) -> None:
     assert count(engine, "feature_flag_history") == 1
 
 
+def test_every_bad_item_of_a_bulk_is_named_however_many_there_are(admin: FlaskClient) -> None:
+    admin.post("/api/admin/flags", json={"key": "x"})
+    items = [{"scheduledAt": "soon", "updates": {"enabled": True}}] * 50
+
+    answer = admin.post("/api/admin/flags/x/schedule/bulk", json={"schedules": items})
+
+    assert answer.status_code == 400
+    assert list(answer.get_json()["details"]["schedules"]) == [str(n) for n in range(50)]
+
+
 def test_a_single_schedule_is_created_pending(admin: FlaskClient) -> None:
     answer = admin.post(SCHEDULE, json=item(60, enabled=True, rolloutPercentage=25))
 

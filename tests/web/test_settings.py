@@ -93,6 +93,7 @@ def with_jwks(source: str) -> dict[str, str]:
         (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h:port"), '"FLAGSCHED_RATE_STORAGE" invalid'),
         (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h:99999"), '"FLAGSCHED_RATE_STORAGE" invalid'),
         (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h/0?x=1"), "look at its port, its database"),
+        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h?protocol=9"), "look at its port, its database"),
         (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h/flags"), "a Redis database by its number"),
         (with_secret(FLAGSCHED_RATE_STORAGE="memcached://s3cret"), "must be memory:// or a Redis URL"),
         (with_secret(FLAGSCHED_RATE_STORAGE="memory://x"), "must be memory:// or a Redis URL"),
@@ -238,8 +239,12 @@ GUNICORN = [
     ("PORT", "8000.0", "not a whole number"),
     ("WEB_CONCURRENCY", "two", "not a whole number"),
     ("FLAGSCHED_THREADS", "-8", "not a whole number"),
-    ("HOST", "", "names no address"),
-    ("HOST", "a b", "names no address"),
+    ("HOST", "", "must be a name or an address"),
+    ("HOST", "a b", "must be a name or an address"),
+    ("HOST", "::1", "must be a name or an address"),
+    ("HOST", "127.0.0.1:8317", "must be a name or an address"),
+    ("HOST", "unix:/tmp/x", "must be a name or an address"),
+    ("HOST", "a,b", "must be a name or an address"),
 ]
 
 
