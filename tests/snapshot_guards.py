@@ -57,7 +57,7 @@ SNAPSHOT_GUARDS = [
     Guard(
         "no process answers for longer than a lease",
         [f"{ANNOUNCEMENTS}no_client_is_told_an_older_revision_than_before"],
-        [(KNOWN, "return now + LEASE_SECONDS if missed", "return now + 1 if missed")],
+        [(KNOWN, "return looked_at + LEASE_SECONDS if missed", "return looked_at + 1 if missed")],
         [f"{ANNOUNCEMENTS}a_backup_that_was_restored_is_told_though_it_has_counted_less"],
     ),
     Guard(
@@ -81,7 +81,7 @@ SNAPSHOT_GUARDS = [
     Guard(
         "a database that was lost is read anew",
         [f"{AWAY}a_database_that_was_away_may_be_another_when_it_is_back"],
-        [(KNOWN, "current is None or self._lost or now", "current is None or now")],
+        [(KNOWN, "        if self._lost:\n            return {}\n", "")],
         BESIDE,
     ),
     Guard(

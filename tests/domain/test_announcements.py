@@ -104,10 +104,10 @@ class Host:
 
     def pass_time(self, seconds: float = 0) -> None:
         """Whatever the script says comes next happens within this time."""
-        self.time += seconds
+        self.time += seconds / 2
         if self._script:
             self.do(*self._script.pop(0))
-        self.time += TICK
+        self.time += seconds / 2 + TICK
 
     def do(self, what: str, which: int, wait: float) -> None:
         self.time += wait
