@@ -86,6 +86,8 @@ class Known:
         self._announcements = announcements
         self._sleep = sleep
         self.last_read = UNREAD
+        self.is_behind = False
+        """Had another process announced a change that this one lacked, when a lease was given last?"""
         self._failures = 0
         """How many looks in a row have failed."""
         self._lost = False
@@ -190,8 +192,10 @@ class Known:
 
     def renewed(self, environment: str) -> Current | None:
         """The moment of an environment for another lease, if it may still be told; for the holder of `publishing`."""
-        current = self.current[environment]
-        if self._monotonic() >= current.over_at:
+        current, now = self.current[environment], self._monotonic()
+        if now < current.ends_at:
+            return current  # Another thread has renewed it while this one waited.
+        if now >= current.over_at:
             return None
         ends_at = min(current.over_at, self._lease_ends_at())
         if self._monotonic() >= ends_at:
@@ -201,6 +205,7 @@ class Known:
 
     def _lease_ends_at(self) -> float:
         missed, looked_at = self._look_at_announcement()
+        self.is_behind = missed is not None
         return looked_at + LEASE_SECONDS if missed is None else missed.ends_at(self.last_read)
 
     def _bases(self) -> dict[str, tuple[Snapshot, float]]:

@@ -146,7 +146,7 @@ class Looking:
         with known.publishing:
             renewed = known.renewed(environment)
         if renewed:
-            if known.missed():
+            if known.is_behind:
                 self._wanted.set()
             return renewed.moment
         if not self._has_looked(environment):
