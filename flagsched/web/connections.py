@@ -7,20 +7,20 @@ from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_READ
-from threading import Lock
 from time import monotonic
 from typing import Any
 
 from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
 
-from flagsched.web.heads import is_whole, peek
+from flagsched.web.heads import receive_head
 
 DEADLINE_SECONDS = 30
 """For a head, for a body, and for reading an answer, each as a whole."""
 STALL_SECONDS = 10
 """How long a client may send nothing of a body, or read nothing of an answer."""
 LINGER_SECONDS = 2
+ENFORCE_SECONDS = 0.25
 MAX_DRAINED = 1024 * 1024
 """How much a client may still send after its answer. A connection that is closed while it sends is reset."""
 
@@ -29,28 +29,24 @@ class Deadlines:
     """Until when each client that holds a thread must have sent its request, or read its answer."""
 
     def __init__(self) -> None:
-        self._running: dict[int, tuple[float, int, socket.socket]] = {}
-        self._lock = Lock()
+        # Each operation on it is atomic, and what is shut down a moment too late was past its deadline all the same.
+        self._running: dict[socket.socket, tuple[float, int]] = {}
 
-    def begin(self, sock: socket.socket, how: int, at: float | None = None) -> None:
-        """Replace the deadline of `sock`: at `at`, or in DEADLINE_SECONDS, shut down `how` (SHUT_RD or SHUT_RDWR)."""
-        with self._lock:
-            self._running[sock.fileno()] = (at or monotonic() + DEADLINE_SECONDS, how, sock)
+    def begin(self, sock: socket.socket, how: int) -> None:
+        """Replace the deadline of `sock`: in DEADLINE_SECONDS, shut down `how` (SHUT_RD or SHUT_RDWR)."""
+        self._running[sock] = monotonic() + DEADLINE_SECONDS, how
 
     def end(self, sock: socket.socket) -> None:
         """The thread is free."""
-        with self._lock:
-            self._running.pop(sock.fileno(), None)
+        self._running.pop(sock, None)
 
-    def enforce(self) -> None:
+    def enforce(self, now: float) -> None:
         """Shut down what is past its deadline: the thread that waits for it goes on."""
-        now = monotonic()
-        with self._lock:
-            for number, (at, how, sock) in list(self._running.items()):
-                if at < now:
-                    del self._running[number]
-                    with suppress(OSError):
-                        _cut_off(sock, how)
+        for sock, (at, how) in list(self._running.items()):
+            if at < now:
+                self.end(sock)
+                with suppress(OSError):
+                    _cut_off(sock, how)
 
 
 def _cut_off(sock: socket.socket, how: int) -> None:
@@ -68,9 +64,11 @@ class BoundedWorker(ThreadWorker):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
+        self.reads_heads = not (self.cfg.is_ssl or "h2" in self.cfg.http_protocols)
         self.deadlines = Deadlines()
-        self.waiting: dict[Any, int] = {}
-        """Connections whose next head has not arrived, the oldest first, and how much of it has."""
+        self.enforced_at = 0.0
+        self.waiting: dict[Any, None] = {}
+        """Connections whose next head has not arrived, the oldest first."""
         self.lingering: dict[Any, int] = {}
         """Answered connections that the client has not closed yet, and how much was drained of each."""
 
@@ -91,40 +89,29 @@ class BoundedWorker(ThreadWorker):
 
     def enqueue_req(self, conn: Any) -> None:
         """Begin with a request: now if its head is here, else once it is."""
-        conn.timeout = monotonic() + DEADLINE_SECONDS
-        head = b"" if self.cfg.is_ssl else peek(conn)
-        if self.cfg.is_ssl or head is None or is_whole(head):
+        if not self.reads_heads:
             super().enqueue_req(conn)
             return
-        if self.waiting and self.nr_conns >= self.worker_connections:
-            self._drop(next(iter(self.waiting)))
-        self.poller.register(conn.sock, EVENT_READ, partial(self._look_again, conn))
-        self._wait_for_more(conn, len(head))
+        if not conn.initialized:
+            conn.init()
+            _set_timeouts(conn.sock)
+        if not receive_head(conn):
+            conn.timeout = monotonic() + DEADLINE_SECONDS
+            if self.waiting and self.nr_conns >= self.worker_connections:
+                self._drop(next(iter(self.waiting)))
+            self.waiting[conn] = None
+            self.poller.register(conn.sock, EVENT_READ, partial(self._receive_more, conn))
+            return
+        super().enqueue_req(conn)
 
-    def _wait_for_more(self, conn: Any, arrived: int) -> None:
-        self.waiting[conn] = arrived
-        # The event loop wakes when there is more than that, not for what it has seen.
-        held = len(conn.parser.unreader.buf.getvalue()) if conn.parser else 0
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, arrived - held + 1)
-
-    def _look_again(self, conn: Any, _: Any) -> None:
-        if conn not in self.waiting:
-            return  # It was dropped for another in this very turn of the loop.
-        head = peek(conn)
-        # No more than before: the client has sent its last, and the parser will say so.
-        if head is None or is_whole(head) or len(head) <= self.waiting[conn]:
+    def _receive_more(self, conn: Any, _: Any) -> None:
+        # It may have been dropped for another in this very turn of the loop.
+        if conn in self.waiting and receive_head(conn):
             self._leave_loop(conn)
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             super().enqueue_req(conn)
-        else:
-            self._wait_for_more(conn, len(head))
 
     def handle(self, conn: Any) -> Any:
         """Answer one request."""
-        if not conn.initialized:
-            _set_timeouts(conn.sock)
-            conn.data_ready = not self.cfg.is_ssl
-        self.deadlines.begin(conn.sock, socket.SHUT_RD, conn.timeout)
         try:
             return super().handle(conn)
         finally:
@@ -170,8 +157,11 @@ class BoundedWorker(ThreadWorker):
     def murder_pending(self) -> None:
         """Enforce all deadlines; gunicorn calls this at least once a second."""
         super().murder_pending()
-        self.deadlines.enforce()
         now = monotonic()
+        if now - self.enforced_at < ENFORCE_SECONDS:
+            return
+        self.enforced_at = now
+        self.deadlines.enforce(now)
         for conn in _expired(self.waiting, now):
             self._refuse(conn)
         for conn in _expired(self.lingering, now):
@@ -179,7 +169,7 @@ class BoundedWorker(ThreadWorker):
 
     def _refuse(self, conn: Any) -> None:
         """408, if the client has begun at all."""
-        began = self.waiting[conn] > 0
+        began = conn.parser.unreader.buf.tell() > 0
         self._leave_loop(conn)
         if began:
             with suppress(OSError):
@@ -204,7 +194,7 @@ class BoundedWorker(ThreadWorker):
         conn.close()
 
 
-def _expired(connections: dict[Any, int], now: float) -> list[Any]:
+def _expired(connections: dict[Any, Any], now: float) -> list[Any]:
     """Those past their time; the oldest stand first."""
     expired = []
     for conn in connections:

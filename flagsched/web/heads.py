@@ -1,5 +1,6 @@
 """The head of a request: bounded as a whole, and refused as soon as it can no longer become a good one."""
 
+import os
 import socket
 from typing import Any
 
@@ -22,24 +23,27 @@ class BoundedRequest(Request):
 
     def read_into(self, unreader: Any, buf: bytearray, stop: bool | None = False) -> None:
         """Read on, unless the header line that is being read is too long already."""
+        # The parser itself bounds the request line, which is read while there is no method.
+        if self.method is not None:
+            line = buf[buf.rfind(b"\n") + 1 :]
+            if len(line) > self.limit_request_field_size:
+                raise LimitRequestHeaders("a line") if b":" in line else InvalidHeader("a line")
         super().read_into(unreader, buf, stop)
-        if self.method is None:
-            return  # This is the request line, which the parser bounds.
-        line = buf[buf.rfind(b"\n") + 1 :]
-        if len(line) > self.limit_request_field_size:
-            raise LimitRequestHeaders("a line") if b":" in line else InvalidHeader("a line")
 
 
-def peek(connection: Any) -> bytes | None:
-    """As much of the next head as has arrived, taking nothing; None if the connection has ended."""
-    held: bytes = connection.parser.unreader.buf.getvalue() if connection.parser else b""
+def receive_head(connection: Any) -> bool:
+    """Take in what has arrived of the next head; can the parser go on without waiting for more?"""
+    buffer = connection.parser.unreader.buf
+    buffer.seek(0, os.SEEK_END)
     try:
-        arrived: bytes = connection.sock.recv(MAX_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        arrived = connection.sock.recv(MAX_HEAD, socket.MSG_DONTWAIT)
+        buffer.write(arrived)
     except BlockingIOError:
-        return held
+        arrived = None
     except OSError:
-        return None
-    return held + arrived if arrived else None
+        return True
+    # After the client's last byte, the parser says what is missing.
+    return arrived == b"" or is_whole(buffer.getvalue())
 
 
 def is_whole(head: bytes) -> bool:

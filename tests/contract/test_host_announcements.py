@@ -5,12 +5,13 @@ import multiprocessing
 import os
 from pathlib import Path
 from time import monotonic, sleep
+from zlib import crc32
 
 import pytest
 import sqlalchemy as sa
 
 from flagsched.database import announcements
-from flagsched.database.announcements import RECORD, announcements_of
+from flagsched.database.announcements import CHECKSUM, PENDING, RECORD, SETTLED, announcements_of
 from flagsched.usecases.announcements import LEASE_SECONDS, Announcement, DatabaseRead
 
 HOUR = 3600
@@ -70,13 +71,41 @@ def test_of_many_processes_that_announce_at_once_the_latest_is_whole(path: Path)
 def test_what_was_announced_before_the_host_was_booted_is_passed_over(path: Path) -> None:
     board = board_at(path)
     board.announce(a_read(7))
-    path.write_bytes(RECORD.pack(7, monotonic() + HOUR, monotonic() + HOUR, 6, monotonic()))
+    record = RECORD.pack(7, monotonic() + HOUR, monotonic() + HOUR, 6, monotonic())
+    path.write_bytes(SETTLED + record + CHECKSUM.pack(crc32(record)))
 
     assert board.read() is None
     announced = board.announce(a_read(1))
 
     assert announced is not None
     assert announced.change.total == 1
+
+
+def test_while_an_announcement_is_pending_it_is_read_under_the_lock(path: Path) -> None:
+    board, writer = board_at(path), board_at(path)
+    announced = board.announce(a_read(1))
+    assert board.read() == announced
+    with path.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(PENDING)
+        file.flush()
+
+        began_at = monotonic()
+        latest = board.latest()
+
+    assert latest.announcement == announced
+    assert monotonic() - began_at >= announcements.LOCK_SECONDS
+    assert writer.announce(a_read(2)) == board.read()
+
+
+def test_a_process_that_waits_for_nobody_reads_what_another_announces_at_once(path: Path) -> None:
+    one, other = board_at(path), board_at(path)
+    one.announce(a_read(0))
+    other.announce(a_read(0))
+
+    read = [(one.announce(a_read(total)), other.read()) for total in range(1, 1000)]
+
+    assert all(mine == theirs for mine, theirs in read)
 
 
 def test_a_file_that_somebody_cleaned_away_is_made_anew(path: Path) -> None:
