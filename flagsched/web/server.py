@@ -1,5 +1,6 @@
 """What gunicorn answers by itself, in our words: JSON errors, and no word of who serves."""
 
+import gc
 import json
 from contextlib import suppress
 from http import HTTPStatus
@@ -61,6 +62,9 @@ class JsonWorker(BoundedWorker):
         if found is not None:
             with suppress(Unavailable):
                 found.looking.at_once(DEFAULT_ENVIRONMENT)
+        # What is loaded lives as long as the process: no garbage collection need stop all threads to go through it.
+        gc.collect()
+        gc.freeze()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what is no request. Its text, which quotes what was sent, is not logged."""
