@@ -72,10 +72,10 @@ def test(*arguments: str) -> None:
     call(PYTHON, "-m", "pytest", *arguments)
 
 
-def guards(*arguments: str) -> None:
-    """Take each guard out of a copy of the product, and see that tests miss it."""
+def mutations(*arguments: str) -> None:
+    """Mutation tests: take each lock, condition and constraint out of a copy, and see that tests turn red."""
     setup()
-    call(PYTHON, "-m", "tests.guards", *arguments)
+    call(PYTHON, "-m", "tests.mutations", *arguments)
 
 
 def check(*arguments: str) -> None:
@@ -113,7 +113,7 @@ def audit(*arguments: str) -> None:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    command.__name__: command for command in (setup, run, test, guards, check, bench, lock, audit)
+    command.__name__: command for command in (setup, run, test, mutations, check, bench, lock, audit)
 }
 
 

@@ -12,9 +12,9 @@ from benchmarks.figures import Figure, interleaved
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
 from flagsched.domain.schedules import Status
-from flagsched.ports import PlanQuery, ScheduleQuery
-from flagsched.usecases.materialise import Setbacks, materialise_due
-from flagsched.usecases.schedules import list_plans, list_schedules
+from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
+from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.schedules import list_environment_schedules, list_schedules
 
 FINISHED = 1_000_000
 FLAGS, COMING = 1000, 10
@@ -68,7 +68,9 @@ def _milliseconds(act: Action, engine: sa.Engine) -> float:
 
 
 def _list_plans(engine: sa.Engine) -> None:
-    page = list_plans(PlanQuery("production", statuses=[Status.PENDING], limit=50), store=SqlStore(engine))
+    page = list_environment_schedules(
+        EnvironmentScheduleQuery("production", statuses=[Status.PENDING], limit=50), store=SqlStore(engine)
+    )
     assert page.more
 
 
@@ -79,7 +81,7 @@ def _list_schedules(engine: sa.Engine) -> None:
 
 
 def _record(engine: sa.Engine) -> None:
-    recorded = materialise_due(SqlStore(engine), Setbacks(monotonic))
+    recorded = materialise_due(SqlStore(engine), Backoff(monotonic))
     assert recorded.flags == DUE_FLAGS
 
 

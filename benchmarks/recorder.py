@@ -7,22 +7,22 @@ from time import monotonic
 
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 
 
 def main() -> None:
     """Say when it is ready, and each time that nothing is left to be claimed."""
     store = SqlStore(open_engine(sa.make_url(os.environ["DATABASE_URL"]), Limits()))
-    materialise_due(store, Setbacks(monotonic))
+    materialise_due(store, Backoff(monotonic))
     gc.freeze()  # As flagsched's worker does.
     print("ready", flush=True)
     for _ in sys.stdin:
-        setbacks = Setbacks(monotonic)
-        while (recorded := materialise_due(store, setbacks)).flags:
+        backoff = Backoff(monotonic)
+        while (recorded := materialise_due(store, backoff)).flags:
             pass
-        print("failed" if recorded.failed or setbacks.known() else "done", flush=True)
+        print("failed" if recorded.failed or backoff.known() else "done", flush=True)
 
 
 if __name__ == "__main__":

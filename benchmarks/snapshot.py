@@ -13,7 +13,7 @@ from benchmarks import databases, seeds
 from benchmarks.driver import connect
 from benchmarks.figures import Figure, interleaved
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.known import Known
+from flagsched.snapshots.cache import SnapshotCache
 
 FLAGS, EACH = 10_000, 2
 ENVIRONMENT = "production"
@@ -39,18 +39,18 @@ class Looked:
     """What is known of an environment, after looks in the thread that asks for them."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._known = Known(SqlStore(engine), monotonic)
+        self._known = SnapshotCache(SqlStore(engine), monotonic)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Take in what has changed."""
-        self._known.look()
+        self._known.refresh()
         if self._known.problem:
             raise self._known.problem
 
     @property
     def revision(self) -> int:
         """Of what is known."""
-        return self._known.current[ENVIRONMENT].moment.snapshot.revision
+        return self._known.snapshots[ENVIRONMENT].effective.snapshot.revision
 
 
 def measure() -> list[Figure]:
@@ -70,14 +70,14 @@ def _reload(engine: sa.Engine, driver: Any) -> Figure:
     looked = _looked(engine)
     flags = count(1)
 
-    def look() -> None:
+    def refresh() -> None:
         before = looked.revision
-        looked.look()
+        looked.refresh()
         assert looked.revision == before + 1
 
     def ours() -> float:
-        looked.look()  # What was changed for the ceiling.
-        return _milliseconds(driver, flags, look)
+        looked.refresh()  # What was changed for the ceiling.
+        return _milliseconds(driver, flags, refresh)
 
     return interleaved(
         f"reload of one change, {FLAGS:,} flags with {FLAGS * EACH:,} schedules",
@@ -89,14 +89,14 @@ def _reload(engine: sa.Engine, driver: Any) -> Figure:
     )
 
 
-def _milliseconds(driver: Any, flags: "count[int]", look: Callable[[], None]) -> float:
+def _milliseconds(driver: Any, flags: "count[int]", refresh: Callable[[], None]) -> float:
     """Of one look, each after an edit of another flag."""
     spent = 0.0
     for _ in range(CHANGES):
         with driver.cursor() as cursor:
             cursor.execute(EDIT, {"key": f"flag-{next(flags)}"})
         began = perf_counter()
-        look()
+        refresh()
         spent += perf_counter() - began
     return spent * 1000 / CHANGES
 
@@ -134,7 +134,7 @@ def _megabytes(make: Callable[[], object]) -> float:
 
 def _looked(engine: sa.Engine) -> Looked:
     looked = Looked(engine)
-    looked.look()
+    looked.refresh()
     return looked
 
 

@@ -12,13 +12,13 @@ from flagsched.version import __version__
 if TYPE_CHECKING:
     from flagsched.bootstrap.extension import FlagSched
     from flagsched.bootstrap.web import create_app
-    from flagsched.web.rules import EvaluationRules
+    from flagsched.web.access import EvaluationRules
 
 __all__ = ["EvaluationRules", "FlagSched", "__version__", "create_app"]
 
 # Looked up when first asked for, so that the worker, which needs none of it, imports no Flask.
 OFFERED = {
-    "EvaluationRules": "flagsched.web.rules",
+    "EvaluationRules": "flagsched.web.access",
     "FlagSched": "flagsched.bootstrap.extension",
     "create_app": "flagsched.bootstrap.web",
 }

@@ -14,14 +14,12 @@ from marshmallow import ValidationError
 from marshmallow.validate import Length, OneOf, Range
 
 from flagsched import variables
-from flagsched.database.engine import Limits
-from flagsched.database.url import database_url
+from flagsched.database.connections.engine import Limits
+from flagsched.database.connections.url import database_url
 from flagsched.variables import ServerSettings, as_meant
-from flagsched.web.jwks import refuse_bad_source
-from flagsched.web.public_keys import public_keys_of
-from flagsched.web.rates import refuse_bad_storage
-from flagsched.web.rules import DEFAULT_RULES, Access, EvaluationRules, refuse_bad_origins, refuse_weak_keys
-from flagsched.web.tokens import (
+from flagsched.web.access import DEFAULT_RULES, Access, EvaluationRules, refuse_bad_origins, refuse_weak_keys
+from flagsched.web.rate_limits import refuse_bad_storage
+from flagsched.web.tokens.claims import (
     ALGORITHMS,
     AUDIENCE_CLAIMS,
     DEFAULT_ROLES_CLAIM,
@@ -32,6 +30,8 @@ from flagsched.web.tokens import (
     refuse_bad_audiences,
     refuse_bad_claim,
 )
+from flagsched.web.tokens.jwks import refuse_bad_source
+from flagsched.web.tokens.public_keys import public_keys_of
 
 __all__ = ["BadSettings", "RateSettings", "ServerSettings", "Settings", "WebSettings", "WorkerSettings"]
 

@@ -9,7 +9,7 @@ from openfeature.provider import AbstractProvider, Metadata
 
 from flagsched.domain.errors import FlagMissing
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
-from flagsched.usecases.evaluation import Evaluated
+from flagsched.snapshots.evaluation import Evaluated
 
 
 class Evaluating(Protocol):

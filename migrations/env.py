@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import context
 from flask import current_app, has_app_context
 
-from flagsched.database.engine import make_file
-from flagsched.database.migrations import configure_arguments
+from flagsched.database.connections.engine import make_file
+from flagsched.database.schema.migrations import configure_arguments
 
 
 def migrate_on(connection: sa.Connection) -> None:

@@ -13,7 +13,7 @@ from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.provider import FeatureProvider
 
-from flagsched.usecases.looking import LOOK_SECONDS
+from flagsched.snapshots.refresher import REFRESH_SECONDS
 
 MARGIN_SECONDS = 0.06
 USERS = [f"user-{n}" for n in range(200)]
@@ -50,7 +50,7 @@ def between_looks(*, seconds: int = 2) -> datetime:
 
     A process that begins to look now looks each half second: what it tells then must not come of a look by chance.
     """
-    at = datetime.now(UTC) + timedelta(seconds=seconds + LOOK_SECONDS / 2)
+    at = datetime.now(UTC) + timedelta(seconds=seconds + REFRESH_SECONDS / 2)
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 

@@ -19,11 +19,11 @@ from flagsched.bootstrap.logs import configure_logs, json_formatter
 from flagsched.bootstrap.web import create_app
 from flagsched.config import RateSettings, Settings, WebSettings
 from flagsched.database.clock import HostClock
-from flagsched.database.engine import Limits, database_url, open_engine
+from flagsched.database.connections.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.looking import Looking
+from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.auth import make_token
-from flagsched.web.tokens import TokenRules
+from flagsched.web.tokens.claims import TokenRules
 from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
 from tests.openapi import Contract
@@ -151,17 +151,17 @@ def store(engine: sa.Engine, clock: ManualClock) -> SqlStore:
 
 
 @pytest.fixture
-def looking(store: SqlStore, clock: ManualClock) -> Iterator[Looking]:
+def refresher(store: SqlStore, clock: ManualClock) -> Iterator[SnapshotRefresher]:
     """Snapshots for which time passes as the manual clock says."""
-    looking = Looking(store, monotonic=lambda: clock().timestamp())
-    yield looking
-    looking.close()
+    refresher = SnapshotRefresher(store, monotonic=lambda: clock().timestamp())
+    yield refresher
+    refresher.close()
 
 
 @pytest.fixture
-def app(url: sa.URL, store: SqlStore, looking: Looking) -> Iterator[Flask]:
+def app(url: sa.URL, store: SqlStore, refresher: SnapshotRefresher) -> Iterator[Flask]:
     """The web app; every answer that it gives in a test must be as its OpenAPI document says."""
-    app = create_app(web_settings(url), store=store, looking=looking)
+    app = create_app(web_settings(url), store=store, refresher=refresher)
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
     contract = Contract(app)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from flagsched.database import migrations
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.schema import migrations
 
 EMPTY = """
     ALTER TABLE feature_flag_history DISABLE TRIGGER USER;

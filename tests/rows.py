@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flagsched.database.tables import flags, history, schedules
+from flagsched.database.schema.tables import flags, history, schedules
 
 
 def count(engine: sa.Engine, table: str) -> int:

@@ -11,7 +11,7 @@ import click
 import pytest
 
 import dev
-from flagsched.cli import flagsched
+from flagsched.bootstrap.cli import flagsched
 from flagsched.config import KNOWN
 from flagsched.domain import errors
 from flagsched.domain.errors import FlagschedError, Refused

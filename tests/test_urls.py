@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.config import read_settings
-from flagsched.database.engine import Limits, engine_options, timeouts
-from flagsched.database.url import OWN_SETTINGS, database_url, server_settings
+from flagsched.database.connections.engine import Limits, engine_options, timeouts
+from flagsched.database.connections.url import OWN_SETTINGS, database_url, server_settings
 
 PG = "postgresql://app:s3cret@db.example"
 

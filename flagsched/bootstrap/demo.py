@@ -13,7 +13,7 @@ from threading import Thread
 
 from honcho.manager import Manager
 
-from flagsched.bootstrap.console import ConsolePrinter
+from flagsched.bootstrap.console_log import ConsolePrinter
 from flagsched.config import add_default_secret
 
 HOST = "127.0.0.1"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from flagsched.bootstrap.extension import open_rates
+from flagsched.bootstrap.extension import open_rate_limits
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.config import (
     BadSettings,
@@ -19,23 +19,23 @@ from flagsched.config import (
     read_worker_settings,
     unknown_settings,
 )
-from flagsched.database.engine import open_engine
+from flagsched.database.connections.engine import open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagschedError
-from flagsched.ports import Store
+from flagsched.ports.store import Store
 from flagsched.usecases.doctor import Finding, examine, repair
 
 PATIENCE_SECONDS = 600
 """For all of the history, however long it is."""
 
 
-def run(*, as_json: bool, mend: bool) -> None:
+def run(*, as_json: bool, repair_first: bool) -> None:
     """Print what is found, after mending what can be if that is wanted; exit code 1 unless all is well."""
     settings, findings = _settings()
     if settings is not None:
         configure_logs(settings.log_level)
         store = _open(settings)
-        repaired = _repaired(store) if mend else []
+        repaired = _repaired(store) if repair_first else []
         findings += [*repaired, *examine(store, datetime.now(UTC))]
     (_print_json if as_json else _print_text)(findings)
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
@@ -75,7 +75,7 @@ def _rates() -> list[Finding]:
         return []  # It is named already.
     if settings == replace(settings, storage=RateSettings().storage):
         return []
-    answers = open_rates(settings).answers()
+    answers = open_rate_limits(settings).answers()
     message = "the rate storage answers" if answers else "the rate storage does not answer: each process counts alone"
     return [Finding("rates", ok=answers, message=message)]
 

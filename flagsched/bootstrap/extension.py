@@ -13,22 +13,22 @@ from werkzeug.exceptions import NotFound
 from flagsched.bootstrap.logs import use_host_logging
 from flagsched.config import RateSettings
 from flagsched.database.announcements import announcements_of
-from flagsched.database.engine import Limits, database_url, open_engine, timeouts
-from flagsched.database.notices import listen
+from flagsched.database.connections.engine import Limits, database_url, open_engine, timeouts
+from flagsched.database.connections.listen import listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
-from flagsched.domain.schedules import DEFAULT_LIMITS, PlanLimits
-from flagsched.ports import Store
-from flagsched.usecases.evaluation import Evaluated, evaluate_flag
-from flagsched.usecases.looking import Looking
-from flagsched.web import ofrep
-from flagsched.web.api import config, flags, history, overrides, schedules, timeline
-from flagsched.web.context import Service, serve
+from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
+from flagsched.ports.store import Store
+from flagsched.snapshots.evaluation import Evaluated, evaluate_flag
+from flagsched.snapshots.refresher import SnapshotRefresher
+from flagsched.web.access import DEFAULT_RULES, EvaluationRules
+from flagsched.web.admin import flags, history, overrides, schedules, timeline
 from flagsched.web.errors import answer_unrouted
-from flagsched.web.rates import Rates
-from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
-from flagsched.web.verifier import verified_claims
+from flagsched.web.evaluation import config, ofrep
+from flagsched.web.rate_limits import RateLimits
+from flagsched.web.service import Service, serve
+from flagsched.web.tokens.verifier import verified_claims
 
 BLUEPRINTS = (
     flags.blueprint,
@@ -68,19 +68,19 @@ class FlagSched:
         url: str | None = None,
         engine: sa.Engine | None = None,
         claims: Callable[[], Mapping[str, Any]] = verified_claims,
-        limits: PlanLimits = DEFAULT_LIMITS,
-        rates: Rates | None = None,
+        limits: ScheduleLimits = DEFAULT_LIMITS,
+        rates: RateLimits | None = None,
         evaluation: EvaluationRules = DEFAULT_RULES,
         url_prefix: str = "",
     ) -> None:
         use_host_logging()
         self._store, used = _open(url, engine)
         self._own = None if used is engine else used
-        self._looking = open_looking(self._store, used)
+        self._looking = open_refresher(self._store, used)
         self._evaluation = evaluation
         self._claims = claims
         self._limits = limits
-        self._rates = rates or open_rates(RateSettings())
+        self._rates = rates or open_rate_limits(RateSettings())
         self._prefixes = {
             blueprint: f"{url_prefix}{blueprint.url_prefix}" for blueprint in (*BLUEPRINTS, ofrep.blueprint)
         }
@@ -107,7 +107,7 @@ class FlagSched:
         """
         if type(user_id) is not str:
             refuse_odd(user_id)
-        flags = self._looking.at_once(environment).flags
+        flags = self._looking.effective(environment).flags
         try:
             flag = flags[flag_key]
         except KeyError:
@@ -117,7 +117,7 @@ class FlagSched:
     def evaluate(self, flag_key: str, user_id: str | None = None, environment: str = DEFAULT_ENVIRONMENT) -> Evaluated:
         """The flag as it is now, and its value for this user with the reason; FlagMissing, DatabaseUnavailable."""
         refuse_odd(user_id)
-        return evaluate_flag(environment, flag_key, user_id, looking=self._looking)
+        return evaluate_flag(environment, flag_key, user_id, refresher=self._looking)
 
     def close(self) -> None:
         """End its threads and its own connections, that of LISTEN within a second: for whoever makes many in a process.
@@ -145,18 +145,20 @@ def refuse_odd(user_id: object) -> None:
         raise TypeError(f"user_id must be a str, or None for nobody in particular, not {type(user_id).__name__}")
 
 
-def open_rates(settings: RateSettings) -> Rates:
+def open_rate_limits(settings: RateSettings) -> RateLimits:
     """Rates as the settings say."""
-    return Rates(settings.storage, writes=settings.writes, failed_sign_ins=settings.failed_sign_ins)
+    return RateLimits(settings.storage, writes=settings.writes, failed_sign_ins=settings.failed_sign_ins)
 
 
-def open_looking(store: Store, engine: sa.Engine) -> Looking:
+def open_refresher(store: Store, engine: sa.Engine) -> SnapshotRefresher:
     """Snapshots of what is stored, hastened by what PostgreSQL tells."""
     hears = partial(listen, engine) if engine.dialect.name == "postgresql" else None
-    return Looking(store, listen=hears, tell=log_looks, announce=partial(announcements_of, engine.url))
+    return SnapshotRefresher(
+        store, listen=hears, on_problem=log_refreshes, announcements=partial(announcements_of, engine.url)
+    )
 
 
-def log_looks(trouble: Exception | None) -> None:
+def log_refreshes(trouble: Exception | None) -> None:
     """Say that looks at the database begin to fail, or succeed again."""
     if trouble is None:
         log.info("database looked at again")

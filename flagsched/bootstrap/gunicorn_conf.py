@@ -6,7 +6,7 @@ from typing import Any
 import flagsched.bootstrap.web  # noqa: F401
 from flagsched.bootstrap.arbiter import GaplessArbiter
 
-worker_class = "flagsched.web.server.JsonWorker"
+worker_class = "flagsched.web.gunicorn.worker.JsonWorker"
 logger_class = "flagsched.bootstrap.gunicorn.JsonLogger"
 threads = 8
 timeout = 30

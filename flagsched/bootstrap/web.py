@@ -8,26 +8,28 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flagsched.bootstrap.extension import BLUEPRINTS, open_looking, open_rates
+from flagsched.bootstrap.extension import BLUEPRINTS, open_rate_limits, open_refresher
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.settings_warnings import log_unknown_settings
 from flagsched.config import WebSettings, read_web_settings
-from flagsched.database.engine import engine_options, prepare
-from flagsched.database.migrations import configure_arguments, migrations_folder
-from flagsched.database.tables import metadata
+from flagsched.database.connections.engine import engine_options, prepare
+from flagsched.database.schema.migrations import configure_arguments, migrations_folder
+from flagsched.database.schema.tables import metadata
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.domain.schedules import PlanLimits
-from flagsched.ports import Store
-from flagsched.usecases.looking import Looking
-from flagsched.web import health, ofrep
-from flagsched.web.context import Service, begin_unrouted, finish_unrouted, serve
+from flagsched.domain.limits import ScheduleLimits
+from flagsched.ports.store import Store
+from flagsched.snapshots.refresher import SnapshotRefresher
+from flagsched.web import health
 from flagsched.web.errors import answer_errors
+from flagsched.web.evaluation import ofrep
 from flagsched.web.openapi import describe
-from flagsched.web.verifier import verify_strictly
+from flagsched.web.requests import begin_unrouted, finish_unrouted
+from flagsched.web.service import Service, serve
+from flagsched.web.tokens.verifier import verify_strictly
 
 
 def create_app(
-    settings: WebSettings | None = None, *, store: Store | None = None, looking: Looking | None = None
+    settings: WebSettings | None = None, *, store: Store | None = None, refresher: SnapshotRefresher | None = None
 ) -> Flask:
     """Make the web app, from the environment's settings unless others are given.
 
@@ -40,13 +42,13 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     claims = verify_strictly(app, settings.tokens)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
-    limits = PlanLimits(horizon=timedelta(days=settings.horizon_days))
-    rates = open_rates(settings.rates)
+    limits = ScheduleLimits(horizon=timedelta(days=settings.horizon_days))
+    rates = open_rate_limits(settings.rates)
     if store is None:
         store, engine = _open_store(app, settings)
-        looking = open_looking(store, engine)
-    looking = looking or Looking(store)
-    serve(app, Service(store, claims, looking, limits, rates, settings.evaluation, settings.tokens.roles_claim))
+        refresher = open_refresher(store, engine)
+    refresher = refresher or SnapshotRefresher(store)
+    serve(app, Service(store, claims, refresher, limits, rates, settings.evaluation, settings.tokens.roles_claim))
     if settings.rates.proxies:
         # The address of who asks, where so many proxies stand before us.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.rates.proxies, x_proto=settings.rates.proxies)  # type: ignore[method-assign]

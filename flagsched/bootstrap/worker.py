@@ -10,14 +10,15 @@ import sqlalchemy as sa
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.settings_warnings import log_unknown_settings
 from flagsched.config import BadSettings, WorkerSettings, read_worker_settings
-from flagsched.database.engine import open_engine
-from flagsched.database.notices import Notices, listen
+from flagsched.database.connections.engine import open_engine
+from flagsched.database.connections.listen import Notification, listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagschedError
-from flagsched.worker.run import Hear, Worker
-from flagsched.worker.tick import Drain, Tick
+from flagsched.worker.drain import Drain
+from flagsched.worker.process import Hear, Worker
+from flagsched.worker.tick import Tick
 
-LONGEST_SECONDS = 8.0
+MAX_TRANSACTION_SECONDS = 8.0
 """What a worker waits for a transaction: longer than a request, and still in time for SIGTERM."""
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     """Work until told to stop; exit code 2 for bad settings."""
     settings = _settings()
     engine = open_engine(settings.common.database_url, settings.common.limits)
-    store = SqlStore(engine, seconds=LONGEST_SECONDS)
+    store = SqlStore(engine, seconds=MAX_TRANSACTION_SECONDS)
     drain = Drain(store)
     gc.freeze()  # What was imported stays: no need to look through it again and again.
     Worker(
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def _listen_for_plans(engine: sa.Engine, hear: Hear, stopped: Event) -> None:
-    def pass_on(heard: Notices | None) -> None:
+    def pass_on(heard: Notification | None) -> None:
         if heard is None or heard.wake_at is not None:
             hear(None if heard is None else heard.wake_at)
 
@@ -49,11 +50,11 @@ def record_once() -> None:
     settings = _settings()
     engine = open_engine(settings.common.database_url, settings.common.limits)
     try:
-        setbacks = Drain(SqlStore(engine))()
+        backoff = Drain(SqlStore(engine))()
     except FlagschedError as error:
         sys.exit(f"flagsched worker: {error.message}")
-    if setbacks:
-        sys.exit(f"flagsched worker: {len(setbacks)} flags could not be recorded; the log says why")
+    if backoff:
+        sys.exit(f"flagsched worker: {len(backoff)} flags could not be recorded; the log says why")
 
 
 def _settings() -> WorkerSettings:

@@ -18,7 +18,7 @@ from zlib import crc32
 import sqlalchemy as sa
 import structlog
 
-from flagsched.usecases.announcements import LEASE_SECONDS, Announcement, Change, DatabaseRead, Latest, after_read
+from flagsched.snapshots.announcements import LEASE_SECONDS, Announcement, Change, DatabaseRead, Latest, after_read
 
 Result = TypeVar("Result")
 RECORD = struct.Struct("<qddqd")
@@ -60,12 +60,12 @@ class HostAnnouncements:
 
     def _latest_in_memory(self) -> Latest | None:
         """As the file is mapped: each system call lets go of the interpreter, which threads in a hurry wait for."""
-        memory, looked_at = self._memory, monotonic()
-        if memory is None or looked_at - self._checked_at > CHECK_SECONDS:
+        memory, read_at = self._memory, monotonic()
+        if memory is None or read_at - self._checked_at > CHECK_SECONDS:
             return None
         content = memory[:FILE_SIZE]
         # Its writer looks at the clock while it is pending: no lease begins between that and the writing.
-        return Latest(_parse(content, looked_at), looked_at) if _is_settled(content) else None
+        return Latest(_parse(content, read_at), read_at) if _is_settled(content) else None
 
     def _latest_in_file(self) -> Latest:
         with self._lock:
@@ -166,15 +166,15 @@ def _try_lock(file: int, operation: int) -> bool:
 
 def _announce(file: int, read: DatabaseRead) -> Announcement:
     while True:
-        latest, looked_at = _read(file)
-        if latest is not None and after_read(latest, read, looked_at) == latest:
+        latest, read_at = _read(file)
+        if latest is not None and after_read(latest, read, read_at) == latest:
             return latest
         os.pwrite(file, PENDING, 0)
-        looked_at = monotonic()
-        announced = after_read(latest, read, looked_at)
-        record = RECORD.pack(*announced.change, announced.told_from, *announced.before)
+        read_at = monotonic()
+        announced = after_read(latest, read, read_at)
+        record = RECORD.pack(*announced.change, announced.effective_at, *announced.before)
         # A process that was stopped in between has been passed over: another announcement may stand there now.
-        if monotonic() - looked_at < LOCK_SECONDS / 2:
+        if monotonic() - read_at < LOCK_SECONDS / 2:
             os.pwrite(file, record + CHECKSUM.pack(crc32(record)), len(PENDING))
             os.pwrite(file, SETTLED, 0)
             return announced
@@ -199,7 +199,7 @@ def _parse(content: bytes, now: float) -> Announcement | None:
     record = _record(content)
     if record is None:
         return None
-    total, read_at, told_from, *before = RECORD.unpack(record)
+    total, read_at, effective_at, *before = RECORD.unpack(record)
     # The host's clock begins anew when it boots, and the file may stay.
-    is_of_this_boot = read_at <= now and told_from <= now + LEASE_SECONDS
-    return Announcement(Change(total, read_at), told_from, Change(*before)) if is_of_this_boot else None
+    is_of_this_boot = read_at <= now and effective_at <= now + LEASE_SECONDS
+    return Announcement(Change(total, read_at), effective_at, Change(*before)) if is_of_this_boot else None

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from flagsched.database.types import UTCDateTime
+from flagsched.database.schema.types import UTCDateTime
 from flagsched.domain.instants import to_milliseconds
 
-IT_IS = sa.select(sa.func.clock_timestamp())
+CLOCK_NOW = sa.select(sa.func.clock_timestamp())
 TRANSACTION_BEGAN = sa.select(sa.func.now())
 
 
@@ -44,7 +44,7 @@ class DatabaseClock:
 
     def exactly(self, connection: sa.Connection) -> datetime:
         """See `Clock`."""
-        told: datetime = connection.execute(IT_IS).scalar_one()
+        told: datetime = connection.execute(CLOCK_NOW).scalar_one()
         return told
 
     def at_begin(self, connection: sa.Connection) -> datetime:

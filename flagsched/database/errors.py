@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from flagsched.database.primary import NotPrimary
-from flagsched.database.schema import SCHEMA_REVISION
+from flagsched.database.connections.primary import NotPrimary
+from flagsched.database.schema.revision import SCHEMA_REVISION
 from flagsched.domain.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,

@@ -10,13 +10,14 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from flagsched.database.clock import Clock
-from flagsched.database.engine import insert_for
+from flagsched.database.connections.engine import insert_for
 from flagsched.database.errors import OVERTAKEN
-from flagsched.database.rowset import Rowset, columns_of
-from flagsched.database.tables import flags, is_pending, schedules
+from flagsched.database.row_parameters import RowParameters, columns_of
+from flagsched.database.schema.tables import flags, is_pending, schedules
 from flagsched.domain.errors import FlagExists, Overtaken
 from flagsched.domain.flags import Flag, FlagName, FlagState
-from flagsched.ports import FlagQuery, Page
+from flagsched.ports.flags import FlagQuery
+from flagsched.ports.pages import Page
 
 LIVE = flags.c.archived_at.is_(None)
 WRITTEN = (
@@ -38,8 +39,8 @@ NEXT_DUE_AT = (
     .scalar_subquery()
 )
 LAST_ERROR_LENGTH = 1000
-GIVEN = Rowset({name: flags.c[name].type for name in WRITTEN})
-GIVEN_IDS = Rowset({"id": flags.c.id.type})
+GIVEN = RowParameters({name: flags.c[name].type for name in WRITTEN})
+GIVEN_IDS = RowParameters({"id": flags.c.id.type})
 NAMED = SELECTED.where(LIVE, flags.c.environment == sa.bindparam("environment_"), flags.c.key == sa.bindparam("key_"))
 # NO KEY: a plain FOR UPDATE would let foreign-key checks hide the flag from the worker.
 NAMED_LOCKED = NAMED.with_for_update(key_share=True)

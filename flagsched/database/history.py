@@ -9,18 +9,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from flagsched.database.errors import refuse_unless_all_were_pending
-from flagsched.database.rowset import Columns, Rowset
-from flagsched.database.tables import flags, history, is_pending, schedules
-from flagsched.database.types import Json
+from flagsched.database.row_parameters import Columns, RowParameters
+from flagsched.database.schema.tables import flags, history, is_pending, schedules
+from flagsched.database.schema.types import Json
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import CLOCKWORK, STATE_CHANGES, Action, Actor, Ending, Entry, StoredEntry, told_plan
+from flagsched.domain.history import STATE_CHANGES, SYSTEM_ACTOR, Action, Actor, Ending, Entry, StoredEntry, told_plan
 from flagsched.domain.schedules import Schedule, Status
-from flagsched.ports import HistoryQuery, Page
+from flagsched.ports.history import HistoryQuery
+from flagsched.ports.pages import Page
 
 WRITTEN = tuple(column.name for column in history.c if column.name != "id")
 ORDER = (history.c.effective_at, history.c.id)
-GIVEN = Rowset({name: history.c[name].type for name in WRITTEN})
-GIVEN_ENDINGS = Rowset(
+GIVEN = RowParameters({name: history.c[name].type for name in WRITTEN})
+GIVEN_ENDINGS = RowParameters(
     {
         "flag_id": sa.Uuid(),
         "seq": sa.BigInteger(),
@@ -33,7 +34,7 @@ GIVEN_ENDINGS = Rowset(
 )
 RECORDED_AT = sa.bindparam("recorded_at_", type_=history.c.recorded_at.type)
 AT = sa.bindparam("at_", type_=history.c.effective_at.type)
-GIVEN_PLAN = Rowset(
+GIVEN_PLAN = RowParameters(
     {
         "id": sa.Uuid(),
         "seq": sa.BigInteger(),
@@ -120,7 +121,7 @@ def _told(ended: sa.FromClause) -> sa.Insert:
         "environment": flags.c.environment,
         "action": sa.case((applied, Action.SCHEDULE_APPLIED.value), else_=Action.SCHEDULE_FAILED.value),
         "schedule_id": ended.c.id,
-        "actor": sa.literal(CLOCKWORK),
+        "actor": sa.literal(SYSTEM_ACTOR),
         "request_id": sa.null(),
         "recorded_at": RECORDED_AT,
     }

@@ -5,8 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from flagsched.database.flags import LIVE, NEXT_DUE_AT
-from flagsched.database.tables import environments, flags, history, is_pending, overrides, schedules
-from flagsched.database.types import Json
+from flagsched.database.schema.tables import environments, flags, history, is_pending, overrides, schedules
+from flagsched.database.schema.types import Json
 from flagsched.domain.history import STATE_CHANGES, Action
 from flagsched.domain.schedules import MAX_BATCH, Status
 from flagsched.domain.updates import FIELDS

@@ -5,11 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flagsched.database.engine import insert_for
-from flagsched.database.tables import overrides
+from flagsched.database.connections.engine import insert_for
+from flagsched.database.schema.tables import overrides
 from flagsched.domain.flags import Flag
 from flagsched.domain.overrides import Override, OverrideType
-from flagsched.ports import OverrideQuery, Page
+from flagsched.ports.overrides import OverrideQuery
+from flagsched.ports.pages import Page
 
 WRITTEN = ("override_type", "reason", "created_by", "created_at")
 

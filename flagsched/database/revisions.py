@@ -6,11 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flagsched.database.engine import insert_for
-from flagsched.database.tables import environments
+from flagsched.database.connections.engine import insert_for
+from flagsched.database.connections.listen import CHANNEL
+from flagsched.database.schema.tables import environments
 from flagsched.domain.instants import rfc3339
-
-CHANNEL = "flagsched"
 
 
 def raise_revision(connection: sa.Connection, environment: str, wake_at: datetime | None, at_least: int) -> int:

@@ -10,13 +10,14 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from flagsched.database.errors import refuse_unless_all_were_pending
-from flagsched.database.rowset import Rowset, columns_of
-from flagsched.database.tables import flags, is_pending, schedules
-from flagsched.database.types import Json
+from flagsched.database.row_parameters import RowParameters, columns_of
+from flagsched.database.schema.tables import flags, is_pending, schedules
+from flagsched.database.schema.types import Json
 from flagsched.domain.flags import Flag
-from flagsched.domain.schedules import Planned, Schedule, Status
+from flagsched.domain.schedules import PendingSchedule, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
-from flagsched.ports import Page, PlanQuery, ScheduleQuery
+from flagsched.ports.pages import Page
+from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 
 EDITED = ("scheduled_at", "updates", "updated_at")
 ENDED = ("status", "error_message", "updated_at", "applied_at", "flag_version", "cancelled_by", "cancelled_at")
@@ -24,9 +25,9 @@ COLUMNS = tuple(schedules.c)
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
 ORDER_OF_ALL = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
 TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
-GIVEN_FLAGS = Rowset({"flag_id": schedules.c.flag_id.type})
-GIVEN_EDITS = Rowset({name: TYPES[name] for name in ("id", *EDITED)})
-GIVEN_ENDINGS = Rowset({name: TYPES[name] for name in ("id", *ENDED)})
+GIVEN_FLAGS = RowParameters({"flag_id": schedules.c.flag_id.type})
+GIVEN_EDITS = RowParameters({name: TYPES[name] for name in ("id", *EDITED)})
+GIVEN_ENDINGS = RowParameters({name: TYPES[name] for name in ("id", *ENDED)})
 PENDING = sa.select(*COLUMNS).where(schedules.c.flag_id.in_(sa.bindparam("flag_ids", expanding=True)), is_pending)
 COUNTED = sa.select(sa.func.count()).where(schedules.c.flag_id == sa.bindparam("flag_id_"), is_pending)
 FOUND = sa.select(*COLUMNS).where(
@@ -72,7 +73,7 @@ class Schedules:
             wanted = wanted.where(_in(query.statuses))
         return self._page(wanted, ORDER, query.after, query.limit)
 
-    def page_of_all(self, query: PlanQuery) -> Page[Schedule]:
+    def page_of_all(self, query: EnvironmentScheduleQuery) -> Page[Schedule]:
         """See `ports.ScheduleReader`."""
         wanted = sa.select(*COLUMNS).join(flags).where(flags.c.environment == query.environment)
         if query.statuses:
@@ -105,7 +106,7 @@ class Schedules:
             by_flag[row.flag_id].append(_schedule(row))
         return by_flag
 
-    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[Planned]]:
+    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[PendingSchedule]]:
         """See `ports.ScheduleWriter`."""
         counted, planned = _due(self._dialect)
         chosen = flags
@@ -113,9 +114,9 @@ class Schedules:
         if sum(flag.last_seq for flag in flags) > limit:
             whole = _whole(self.connection.execute(counted, self._asked(flags, at)).scalars().all(), limit)
             chosen = [flag for flag, taken in zip(flags, whole, strict=True) if taken]
-        by_place: list[list[Planned]] = [[] for _ in chosen]
+        by_place: list[list[PendingSchedule]] = [[] for _ in chosen]
         for place, seq, scheduled_at, updates in self.connection.execute(planned, self._asked(chosen, at)):
-            by_place[place].append(Planned(seq, scheduled_at, updates))
+            by_place[place].append(PendingSchedule(seq, scheduled_at, updates))
         return {flag.id: due for flag, due in zip(chosen, by_place, strict=True)}
 
     def _asked(self, flags: Sequence[Flag], at: datetime) -> dict[str, Any]:

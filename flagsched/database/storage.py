@@ -8,8 +8,8 @@ from stat import S_IMODE
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import REGCLASS
 
-from flagsched.database.tables import answers, flags, history, metadata, overrides, schedules
-from flagsched.ports import Stored
+from flagsched.database.schema.tables import flags, history, idempotency, metadata, overrides, schedules
+from flagsched.ports.doctor import Stored
 
 OTHERS = 0o077
 COUNTED = {
@@ -18,14 +18,14 @@ COUNTED = {
     "flags": sa.select(sa.func.count()).select_from(flags).where(flags.c.archived_at.is_(None)),
     "archived flags": sa.select(sa.func.count()).select_from(flags).where(flags.c.archived_at.is_not(None)),
     "overrides": sa.select(sa.func.count()).select_from(overrides),
-    "kept answers": sa.select(sa.func.count()).select_from(answers),
+    "kept answers": sa.select(sa.func.count()).select_from(idempotency),
 }
 
 
 def measure(connection: sa.Connection, forgotten_before: datetime) -> Stored:
     """What `ports.Examiner.stored` gives."""
     rows = {name: int(connection.execute(counted).scalar_one()) for name, counted in COUNTED.items()}
-    late = sa.select(sa.func.count()).select_from(answers).where(answers.c.created_at < forgotten_before)
+    late = sa.select(sa.func.count()).select_from(idempotency).where(idempotency.c.created_at < forgotten_before)
     kept_too_long = int(connection.execute(late).scalar_one())
     if connection.dialect.name == "sqlite":
         return _of_file(Path(str(connection.engine.url.database)), rows, kept_too_long)

@@ -8,24 +8,24 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from flagsched.database.answers import Answers
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
-from flagsched.database.deadlines import WATCH, Deadline
-from flagsched.database.deadlines import Connection as DriverConnection
-from flagsched.database.engine import READING, set_for_transaction
+from flagsched.database.connections.deadlines import WATCH, Deadline
+from flagsched.database.connections.deadlines import Connection as DriverConnection
+from flagsched.database.connections.engine import READING, set_for_transaction
+from flagsched.database.connections.fork_safety import SQLITE, isolate_forks
+from flagsched.database.doctor import Doctor
 from flagsched.database.errors import AWAY, translated
-from flagsched.database.examination import Examination
 from flagsched.database.flags import Flags, FlagStatements
-from flagsched.database.forking import SQLITE, leave_to_parents
 from flagsched.database.history import History
+from flagsched.database.idempotency import Idempotency
 from flagsched.database.overrides import Overrides
 from flagsched.database.revisions import raise_revision
 from flagsched.database.schedules import Schedules
-from flagsched.database.schema import check_schema
-from flagsched.database.snapshot import Snapshots
+from flagsched.database.schema.revision import check_schema
+from flagsched.database.snapshots import Snapshots
 from flagsched.domain.errors import DatabaseReadOnly, DatabaseUnavailable
 
-LONGEST_SECONDS = 4.5
+MAX_TRANSACTION_SECONDS = 4.5
 NO_TIMEOUTS: Mapping[str, str] = {}
 READ_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
@@ -43,7 +43,7 @@ class SqlReading:
     schedules: Schedules
     overrides: Overrides
     history: History
-    examiner: Examination
+    doctor: Doctor
     snapshots: Snapshots
     at: datetime
     connection: sa.Connection
@@ -64,7 +64,7 @@ class SqlWriting:
     schedules: Schedules
     overrides: Overrides
     history: History
-    answers: Answers
+    idempotency: Idempotency
 
     def now(self) -> datetime:
         """See `ports.Writing`."""
@@ -87,14 +87,14 @@ class SqlStore:
         engine: sa.Engine,
         clock: Clock | None = None,
         *,
-        seconds: float = LONGEST_SECONDS,
+        seconds: float = MAX_TRANSACTION_SECONDS,
         timeouts: Mapping[str, str] = NO_TIMEOUTS,
     ) -> None:
         """`seconds` is what a transaction may take, with all its waiting; then PostgreSQL is taken for gone.
 
         `timeouts` are PostgreSQL's own, to be set for each transaction where the connections have others.
         """
-        leave_to_parents(engine)
+        isolate_forks(engine)
         self._seconds = seconds
         self._timeouts = timeouts
         on_sqlite = engine.dialect.name == "sqlite"
@@ -115,7 +115,7 @@ class SqlStore:
                 Schedules(connection),
                 Overrides(connection),
                 History(connection),
-                Examination(connection),
+                Doctor(connection),
                 Snapshots(connection),
                 at,
                 connection,
@@ -135,7 +135,7 @@ class SqlStore:
                 Schedules(connection),
                 Overrides(connection),
                 History(connection),
-                Answers(connection),
+                Idempotency(connection),
             )
 
     def check(self) -> None:

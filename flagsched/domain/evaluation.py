@@ -7,8 +7,8 @@ from hashlib import blake2b
 
 from mmh3 import hash as murmur3
 
+from flagsched.domain.effective import EffectiveFlag
 from flagsched.domain.instants import rfc3339
-from flagsched.domain.timeline import EffectiveFlag
 
 BUCKETS = 10_000
 PER_CENT = BUCKETS // 100

@@ -94,18 +94,18 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class Precondition:
     """Which versions of which flags a change is made for; any, unless they are said."""
 
     versions: Collection[tuple[UUID, int]] | None = None
 
-    def refuse_unless(self, flag: Flag) -> None:
+    def check(self, flag: Flag) -> None:
         """Raise FlagChanged if the flag is in another version."""
         if self.versions is not None and (flag.id, flag.state.version) not in self.versions:
             raise FlagChanged(flag.name.key, flag.state.version)
 
 
-AS_IT_IS = Expected()
+ANY_VERSION = Precondition()
 
 
 @dataclass(frozen=True, slots=True)

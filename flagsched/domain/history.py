@@ -13,7 +13,7 @@ from flagsched.domain.schedules import Schedule
 from flagsched.domain.timeline import AnySchedule, Replay, Step
 from flagsched.domain.updates import UnreadableUpdates
 
-CLOCKWORK = "flagsched"
+SYSTEM_ACTOR = "flagsched"
 """Who applies schedules, whichever process writes it down."""
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
-LIFE = timedelta(hours=24)
+KEEP_FOR = timedelta(hours=24)
 """For how long an answer is kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class RequestKey:
+class IdempotencyKey:
     """A caller's name for a request, and a hash of all that the request says."""
 
     principal: str
@@ -26,7 +26,7 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """What was answered: it is given again as it was."""
 
     status: int

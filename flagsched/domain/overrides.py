@@ -12,7 +12,7 @@ from flagsched.domain.errors import OverrideMissing
 # A path must be able to name each: routes take no segment that begins with a slash, and clients resolve `.` and `..`.
 USER_ID = re.compile(r"(?!/|\.{1,2}$)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}")
 MAX_REASON = 1000
-MOST = 10_000
+MAX_OVERRIDES = 10_000
 """Of one flag: every process keeps them in memory."""
 
 

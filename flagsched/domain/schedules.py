@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
 from flagsched.domain.errors import (
-    MUST_BE_FUTURE,
     AlreadyApplied,
     AlreadyCancelled,
     AlreadyFailed,
     DuplicateInstants,
-    InstantsRefused,
-    QuotaExceeded,
 )
 from flagsched.domain.flags import Flag
 from flagsched.domain.instants import to_milliseconds
@@ -63,7 +60,7 @@ class ScheduleEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PendingSchedule:
     """A schedule of some flag that has not ended, with all that decides what it does."""
 
     seq: int
@@ -81,7 +78,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule(Planned):
+class Schedule(PendingSchedule):
     """What is stored: one planned change of one flag, and what became of it."""
 
     id: UUID
@@ -139,41 +136,7 @@ def conflicts(drafts: Sequence[PlannedChange], pending: Iterable[Schedule]) -> l
     return [s for s in pending if first <= s.scheduled_at <= last and fields & (s.updates.as_json() or {}).keys()]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanLimits:
-    """How far ahead, and how many schedules of one flag at once, may be planned."""
-
-    horizon: timedelta = timedelta(days=366)
-    pending: int = 1000
-
-    def may_exceed_quota(self, flag: Flag, asked: int) -> bool:
-        """Can `asked` more be too many? Not if the flag never had so many, since they are numbered."""
-        return flag.last_seq + asked > self.pending
-
-    def refuse_quota(self, flag: Flag, pending: int, asked: int) -> None:
-        """Raise QuotaExceeded if `asked` more are too many for a flag that has `pending`."""
-        if pending + asked > self.pending:
-            raise QuotaExceeded(flag.name.key, pending, asked, self.pending)
-
-    def refuse_instants(self, instants: Sequence[datetime], now: datetime, refusal: str | None) -> None:
-        """Raise InstantsRefused, naming every instant that is not in the future of `now`, or too far in it.
-
-        `refusal` is the message for a batch, None for a change alone.
-        """
-        reasons = {i: reason for i, instant in enumerate(instants) if (reason := self._reason(instant - now))}
-        if reasons:
-            raise InstantsRefused(reasons, refusal)
-
-    def _reason(self, ahead: timedelta) -> str | None:
-        if ahead <= timedelta(0):
-            return MUST_BE_FUTURE
-        return f"must be at most {self.horizon.days} days ahead" if ahead > self.horizon else None
-
-
-DEFAULT_LIMITS = PlanLimits()
-
-
-def plan_batch(
+def number_schedules(
     flag: Flag,
     changes: Sequence[PlannedChange],
     *,

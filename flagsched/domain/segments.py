@@ -34,7 +34,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Transition:
     """An instant at which a flag changes, and what it is from there on."""
 
     state: FlagState
@@ -46,33 +46,35 @@ class Turn:
         return self.state.changed_at
 
 
-def turns(
+def transitions(
     flag: Flag, entries: Iterable[StoredEntry], schedules: Iterable[Schedule], drafts: Mapping[UUID, int] | None = None
-) -> list[Turn]:
+) -> list[Transition]:
     """All turns of a flag that its history tells and its plan foresees, in order.
 
     `entries` are of STATE_CHANGES, in order; `schedules` its pending ones, among them drafts with their positions.
     """
     drafts = drafts or {}
-    told = {entry.id: turn for entry in entries if (turn := _told(entry))}
-    past = [turn for turn in told.values() if turn.state.version < flag.state.version]
-    present = next((turn.cause for turn in told.values() if turn.state.version == flag.state.version), Cause())
+    told = {entry.id: transition for entry in entries if (transition := _told(entry))}
+    past = [transition for transition in told.values() if transition.state.version < flag.state.version]
+    present = next(
+        (transition.cause for transition in told.values() if transition.state.version == flag.state.version), Cause()
+    )
     future = [
-        Turn(step.after, Cause(draft=drafts[step.schedule.id]))
+        Transition(step.after, Cause(draft=drafts[step.schedule.id]))
         if step.schedule.id in drafts
-        else Turn(step.after, Cause(schedule_id=step.schedule.id))
+        else Transition(step.after, Cause(schedule_id=step.schedule.id))
         for step in replay(flag, schedules, FOREVER).steps
         if step.after is not step.before
     ]
-    return [*past, Turn(flag.state, present), *future]
+    return [*past, Transition(flag.state, present), *future]
 
 
-def segments(turned: Sequence[Turn], start: datetime, end: datetime | None) -> list[Segment]:
+def segments(changes: Sequence[Transition], start: datetime, end: datetime | None) -> list[Segment]:
     """The segments of the window from `start` until before `end`, cut off at its borders; none of them is empty."""
-    until = [*(turn.at for turn in turned[1:]), None]
+    until = [*(transition.at for transition in changes[1:]), None]
     cut = (
-        Segment(max(turn.at, start), _earlier(following, end), turn.state, turn.cause)
-        for turn, following in zip(turned, until, strict=True)
+        Segment(max(transition.at, start), _earlier(following, end), transition.state, transition.cause)
+        for transition, following in zip(changes, until, strict=True)
     )
     return [one for one in cut if one.end is None or one.start < one.end]
 
@@ -81,10 +83,10 @@ def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
     return min((at for at in (one, other) if at is not None), default=None)
 
 
-def _told(stored: StoredEntry) -> Turn | None:
+def _told(stored: StoredEntry) -> Transition | None:
     entry = stored.entry
     updates = read_updates({name: (entry.after or {}).get(name) for name in FIELDS})
     if entry.action not in STATE_CHANGES or isinstance(updates, UnreadableUpdates):
         return None
     state = FlagState(bool(updates.enabled), updates.rollout_percentage or 0, entry.flag_version, entry.effective_at)
-    return Turn(state, Cause(schedule_id=entry.schedule_id) if entry.schedule_id else Cause(entry_id=stored.id))
+    return Transition(state, Cause(schedule_id=entry.schedule_id) if entry.schedule_id else Cause(entry_id=stored.id))

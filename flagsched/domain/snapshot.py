@@ -8,20 +8,20 @@ from operator import is_not
 from typing import Any, Self
 from uuid import UUID
 
+from flagsched.domain.effective import effective_flag
 from flagsched.domain.evaluation import DIGEST_BYTES, Evaluator
 from flagsched.domain.flags import Flag
-from flagsched.domain.schedules import Planned
-from flagsched.domain.timeline import effective_flag
+from flagsched.domain.schedules import PendingSchedule
 
 DIGESTS = 256**DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class FlagPlan:
+class FlagSnapshot:
     """A flag as written, what is planned for it, and for whom it is set apart."""
 
     flag: Flag
-    pending: Sequence[Planned] = ()
+    pending: Sequence[PendingSchedule] = ()
     overrides: Mapping[str, bool] = field(default_factory=dict)
 
     def at(self, instant: datetime) -> Evaluator:
@@ -35,35 +35,35 @@ class Snapshot:
 
     environment: str
     revision: int = 0
-    plans: dict[str, FlagPlan] = field(default_factory=dict)
+    flags: dict[str, FlagSnapshot] = field(default_factory=dict)
 
-    def updated(self, changed: Collection[FlagPlan], revision: int) -> Self:
+    def updated(self, changed: Collection[FlagSnapshot], revision: int) -> Self:
         """The snapshot after these flags have changed; archived ones are left out."""
-        live = {plan.flag.name.key: plan for plan in changed if plan.flag.archived_at is None}
-        plans = self.plans | live
-        for plan in changed:
+        live = {flag.flag.name.key: flag for flag in changed if flag.flag.archived_at is None}
+        flags = self.flags | live
+        for flag in changed:
             # Another flag may have its key by now.
-            if plan.flag.archived_at is not None and _has(plans, plan.flag):
-                del plans[plan.flag.name.key]
-        return type(self)(self.environment, revision, plans if live.keys() <= self.plans.keys() else _sorted(plans))
+            if flag.flag.archived_at is not None and _has(flags, flag.flag):
+                del flags[flag.flag.name.key]
+        return type(self)(self.environment, revision, flags if live.keys() <= self.flags.keys() else _sorted(flags))
 
 
-def snapshot_of(environment: str, revision: int, plans: Iterable[FlagPlan]) -> Snapshot:
+def snapshot_of(environment: str, revision: int, flags: Iterable[FlagSnapshot]) -> Snapshot:
     """All of an environment."""
-    return Snapshot(environment).updated(list(plans), revision)
+    return Snapshot(environment).updated(list(flags), revision)
 
 
-def _has(plans: Mapping[str, FlagPlan], flag: Flag) -> bool:
-    known = plans.get(flag.name.key)
+def _has(flags: Mapping[str, FlagSnapshot], flag: Flag) -> bool:
+    known = flags.get(flag.name.key)
     return known is not None and known.flag.id == flag.id
 
 
-def _sorted(plans: dict[str, FlagPlan]) -> dict[str, FlagPlan]:
-    return {key: plans[key] for key in sorted(plans)}
+def _sorted(flags: dict[str, FlagSnapshot]) -> dict[str, FlagSnapshot]:
+    return {key: flags[key] for key in sorted(flags)}
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class EffectiveSnapshot:
     """An environment from an instant on until something changes by itself: an answer from one is of one instant.
 
     `until` is that change's instant; `digest` names all that is told: it follows from that alone, so two processes that
@@ -88,23 +88,29 @@ class Moment:
         return f"{self.digest:x}"
 
 
-def moment(snapshot: Snapshot, at: datetime, before: Moment | None = None) -> Moment:
+def effective_snapshot(snapshot: Snapshot, at: datetime, before: EffectiveSnapshot | None = None) -> EffectiveSnapshot:
     """What `snapshot` is at `at`; what has not changed since the moment `before` is taken from there."""
-    if before is None or before.snapshot.plans.keys() != snapshot.plans.keys():
-        flags = {key: plan.at(at) for key, plan in snapshot.plans.items()}
-        return Moment(snapshot, at, flags, _until(flags), sum(flag.digest for flag in flags.values()) % DIGESTS)
-    plans, known = snapshot.plans, before.snapshot.plans
+    if before is None or before.snapshot.flags.keys() != snapshot.flags.keys():
+        flags = {key: flag.at(at) for key, flag in snapshot.flags.items()}
+        return EffectiveSnapshot(
+            snapshot, at, flags, _until(flags), sum(flag.digest for flag in flags.values()) % DIGESTS
+        )
+    stored, stored_before = snapshot.flags, before.snapshot.flags
     # In one order, since both are by key.
-    keys = set(compress(plans, map(is_not, plans.values(), known.values())))
+    keys = set(compress(stored, map(is_not, stored.values(), stored_before.values())))
     if before.is_over(at):
         keys.update(key for key, flag in before.flags.items() if not _lasts(flag, at))
-    changed = {key: plans[key].at(at) for key in keys}
+    changed = {key: stored[key].at(at) for key in keys}
     flags = before.flags | changed
     more = sum(flag.digest - before.flags[key].digest for key, flag in changed.items())
-    return Moment(snapshot, at, flags, _until_after(before, changed, flags), (before.digest + more) % DIGESTS)
+    return EffectiveSnapshot(
+        snapshot, at, flags, _until_after(before, changed, flags), (before.digest + more) % DIGESTS
+    )
 
 
-def _until_after(before: Moment, changed: Mapping[str, Evaluator], flags: Mapping[str, Evaluator]) -> datetime | None:
+def _until_after(
+    before: EffectiveSnapshot, changed: Mapping[str, Evaluator], flags: Mapping[str, Evaluator]
+) -> datetime | None:
     if any(before.flags[key].next_change_at == before.until for key in changed):
         return _until(flags)
     # Whichever was to change first has not been changed.
@@ -120,8 +126,10 @@ def _lasts(flag: Evaluator, at: datetime) -> bool:
     return flag.next_change_at is None or flag.next_change_at > at
 
 
-def plans_of(
-    flags: Iterable[Flag], pending: Mapping[UUID, Sequence[Planned]], overrides: Mapping[UUID, Mapping[str, bool]]
-) -> list[FlagPlan]:
+def flag_snapshots(
+    flags: Iterable[Flag],
+    pending: Mapping[UUID, Sequence[PendingSchedule]],
+    overrides: Mapping[UUID, Mapping[str, bool]],
+) -> list[FlagSnapshot]:
     """Flags with what belongs to them."""
-    return [FlagPlan(flag, pending.get(flag.id, ()), overrides.get(flag.id, {})) for flag in flags]
+    return [FlagSnapshot(flag, pending.get(flag.id, ()), overrides.get(flag.id, {})) for flag in flags]

@@ -7,10 +7,10 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from flagsched.domain.flags import Flag, FlagState, apply
-from flagsched.domain.schedules import Planned, Schedule, Status
+from flagsched.domain.schedules import PendingSchedule, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
 
-AnySchedule = TypeVar("AnySchedule", bound=Planned)
+AnySchedule = TypeVar("AnySchedule", bound=PendingSchedule)
 ORDER = attrgetter("scheduled_at", "seq")
 
 
@@ -72,12 +72,12 @@ def replay(flag: Flag, schedules: Iterable[AnySchedule], at: datetime) -> Replay
     return Replay(flag, tuple(steps))
 
 
-def _effective_at(schedule: Planned, before: FlagState) -> datetime:
+def _effective_at(schedule: PendingSchedule, before: FlagState) -> datetime:
     # Never before what is in effect already, though a hand may have put it there.
     return max(schedule.scheduled_at, before.changed_at)
 
 
-def state_at(flag: Flag, schedules: Iterable[Planned], at: datetime) -> FlagState:
+def state_at(flag: Flag, schedules: Iterable[PendingSchedule], at: datetime) -> FlagState:
     """What `flag` is at `at`, given its pending schedules (others are ignored).
 
     `at` before the flag's last change is taken as that change: the past is the history's to tell.
@@ -85,7 +85,7 @@ def state_at(flag: Flag, schedules: Iterable[Planned], at: datetime) -> FlagStat
     return replay(flag, schedules, at).state
 
 
-def next_change_at(flag: Flag, schedules: Iterable[Planned], at: datetime) -> datetime | None:
+def next_change_at(flag: Flag, schedules: Iterable[PendingSchedule], at: datetime) -> datetime | None:
     """The first instant after `at` at which the plan changes `flag`, if there is one."""
     now = flag.now(at)
     ahead = (s.scheduled_at for s in schedules if s.pending and not s.is_due(now) and _readable(s))
@@ -99,47 +99,5 @@ def in_effect(schedule: Schedule, flag: Flag, at: datetime) -> bool:
     return schedule.status is Status.APPLIED
 
 
-def _readable(schedule: Planned) -> bool:
+def _readable(schedule: PendingSchedule) -> bool:
     return not isinstance(schedule.updates, UnreadableUpdates)
-
-
-@dataclass(frozen=True, slots=True)
-class EffectiveFlag:
-    """A flag as a reader sees it at an instant."""
-
-    flag: Flag
-    state: FlagState
-    next_change_at: datetime | None
-    materialized: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EffectiveSchedule:
-    """A schedule as a reader sees it at an instant."""
-
-    schedule: Schedule
-    flag: Flag
-    in_effect: bool
-
-    @property
-    def error_message(self) -> str | None:
-        """Why it changes nothing when its instant comes, told also before."""
-        updates = self.schedule.updates
-        return self.schedule.error_message or (updates.reason if isinstance(updates, UnreadableUpdates) else None)
-
-
-def effective_flag(flag: Flag, schedules: Iterable[Planned], at: datetime) -> EffectiveFlag:
-    """What a reader is told of `flag` at `at`; `schedules` holds all its pending ones."""
-    pending = list(schedules)
-    replayed = replay(flag, pending, at)
-    return EffectiveFlag(
-        flag=flag,
-        state=replayed.state,
-        next_change_at=next_change_at(flag, pending, at),
-        materialized=not replayed.steps,
-    )
-
-
-def effective_schedule(schedule: Schedule, flag: Flag, at: datetime) -> EffectiveSchedule:
-    """What a reader is told of `schedule` at `at`."""
-    return EffectiveSchedule(schedule, flag, in_effect(schedule, flag, at))

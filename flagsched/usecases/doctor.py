@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flagsched.domain.errors import Unavailable
-from flagsched.domain.idempotency import LIFE
+from flagsched.domain.idempotency import KEEP_FOR
 from flagsched.domain.instants import rfc3339
-from flagsched.ports import Overdue, Page, Reading, Store, Stored
+from flagsched.ports.doctor import Overdue, Stored
+from flagsched.ports.pages import Page
+from flagsched.ports.store import Reading, Store
 
-LATEST_RECORD = timedelta(seconds=60)
-LARGEST_SKEW = timedelta(seconds=60)
+MAX_RECORD_DELAY = timedelta(seconds=60)
+MAX_CLOCK_SKEW = timedelta(seconds=60)
 # What others recorded since this transaction began is among what it sees.
-LARGEST_LAG = timedelta(seconds=5)
+MAX_CLOCK_LAG = timedelta(seconds=5)
 MEGABYTE = 2**20
-LEAST_FREE_BYTES = 256 * MEGABYTE
-LARGEST_WAL_BYTES = 256 * MEGABYTE
+MIN_FREE_BYTES = 256 * MEGABYTE
+MAX_WAL_BYTES_FOUND = 256 * MEGABYTE
 # Workers forget a thousand a second at least, from a minute after they become old.
-LATEST_FORGETTING = timedelta(hours=1)
+MAX_FORGET_DELAY = timedelta(hours=1)
 MAX_KEPT_TOO_LONG = 1000
 
 
@@ -54,7 +56,7 @@ def repair(store: Store) -> list[str]:
     For rows that were changed by hand, and for a backup that was restored. Raises FlagBusy.
     """
     with store.reading() as work:
-        environments = work.examiner.environments()
+        environments = work.doctor.environments()
     for environment in environments:
         with store.writing() as work:
             locked = work.flags.lock_all(environment)
@@ -68,19 +70,19 @@ def repair(store: Store) -> list[str]:
 
 def _clock(work: Reading, host_now: datetime) -> Finding:
     skew = host_now - work.at
-    if abs(skew) > LARGEST_SKEW:
+    if abs(skew) > MAX_CLOCK_SKEW:
         seconds = round(skew.total_seconds())
         message = f"this host's clock differs from the database's by {seconds} s: tokens are judged by the host's"
         return Finding("clock", ok=False, message=message)
-    last = work.examiner.last_recorded_at()
-    if last is not None and last - work.at > LARGEST_LAG:
+    last = work.doctor.last_recorded_at()
+    if last is not None and last - work.at > MAX_CLOCK_LAG:
         message = f"the database's clock says {rfc3339(work.at)}, but something was recorded at {rfc3339(last)}"
         return Finding("clock", ok=False, message=message)
     return Finding("clock", ok=True, message=f"{rfc3339(work.at)} by the database, and this host agrees")
 
 
 def _overdue(work: Reading) -> Finding:
-    waiting = work.examiner.overdue(work.at - LATEST_RECORD)
+    waiting = work.doctor.overdue(work.at - MAX_RECORD_DELAY)
     if not waiting.items:
         return Finding("record", ok=True, message="what is in effect is written down")
     message = (
@@ -90,7 +92,7 @@ def _overdue(work: Reading) -> Finding:
 
 
 def _storage(work: Reading) -> Finding:
-    stored = work.examiner.stored(work.at - LIFE - LATEST_FORGETTING)
+    stored = work.doctor.stored(work.at - KEEP_FOR - MAX_FORGET_DELAY)
     counted = ", ".join(f"{count} {name}" for name, count in stored.rows.items())
     free = "" if stored.free_bytes is None else f", {_megabytes(stored.free_bytes)} free"
     troubles = storage_troubles(stored)
@@ -102,9 +104,9 @@ def storage_troubles(stored: Stored) -> list[str]:
     """What an operator should do something about, a sentence each."""
     free, wal = stored.free_bytes, stored.wal_bytes
     troubles = [f"others may read {file}: chmod 600 {file}" for file in stored.open_files]
-    if free is not None and free < max(LEAST_FREE_BYTES, stored.database_bytes):
+    if free is not None and free < max(MIN_FREE_BYTES, stored.database_bytes):
         troubles.append("the disk is nearly full: a migration or a backup needs as much again as the database")
-    if wal is not None and wal > LARGEST_WAL_BYTES:
+    if wal is not None and wal > MAX_WAL_BYTES_FOUND:
         troubles.append(f"the -wal file has {_megabytes(wal)}: does a reader hold a transaction open?")
     if stored.kept_too_long > MAX_KEPT_TOO_LONG:
         troubles.append(f"{stored.kept_too_long} answers should be forgotten by now; is a worker running?")
@@ -123,7 +125,7 @@ def _told(overdue: Overdue) -> str:
 def _invariants(work: Reading) -> list[Finding]:
     return [
         Finding(name, ok=not broken.items, message=_broken(broken), examples=broken.items)
-        for name, broken in work.examiner.examine().items()
+        for name, broken in work.doctor.examine().items()
     ]
 
 

@@ -3,26 +3,30 @@
 from collections.abc import Sequence
 from uuid import uuid4
 
+from flagsched.domain.effective import EffectiveFlag, effective_flag
 from flagsched.domain.errors import FlagMissing
-from flagsched.domain.flags import AS_IT_IS, Expected, Flag, FlagEdit, FlagName, NewFlag
+from flagsched.domain.flags import ANY_VERSION, Flag, FlagEdit, FlagName, NewFlag, Precondition
 from flagsched.domain.history import Actor, flag_entry, schedule_entry
-from flagsched.domain.timeline import EffectiveFlag, effective_flag
-from flagsched.ports import FlagQuery, Page, Reading, Store
-from flagsched.usecases.deciding import decided
+from flagsched.ports.flags import FlagQuery
+from flagsched.ports.pages import Page
+from flagsched.ports.store import Reading, Store
+from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
+from flagsched.usecases.locks import retry_when_overtaken
 from flagsched.usecases.materialise import lock_current
-from flagsched.usecases.repeating import Once, begin, keep
 
 
-def create_flag(asked: NewFlag, *, by: Actor, store: Store, once: Once[EffectiveFlag] | None = None) -> EffectiveFlag:
+def create_flag(
+    asked: NewFlag, *, by: Actor, store: Store, idempotent: IdempotentRequest[EffectiveFlag] | None = None
+) -> EffectiveFlag:
     """Create a flag; FlagExists. With `once` also Repeated, KeyReused, KeyInProgress."""
     with store.writing() as work:
-        begin(work, once)
+        take_key(work, idempotent)
         clock = work.now()
         flag = asked.born(uuid4(), clock)
         work.flags.add(flag)  # Before the environment, as locks are taken; so its revision is written afterwards.
         work.history.append([flag_entry(None, flag, by=by, recorded_at=clock)])
         created = effective_flag(flag, [], clock)
-        keep(work, once, created, clock)
+        keep_response(work, idempotent, created, clock)
         work.flags.change(flag, revision=work.publish(flag.name.environment))
         work.commit()
     return created
@@ -41,14 +45,14 @@ def read_flag(name: FlagName, *, store: Store) -> EffectiveFlag:
         return _effective(work, [find_flag(work, name)])[0]
 
 
-@decided
+@retry_when_overtaken
 def edit_flag(
-    name: FlagName, edit: FlagEdit, *, by: Actor, store: Store, expected: Expected = AS_IT_IS
+    name: FlagName, edit: FlagEdit, *, by: Actor, store: Store, precondition: Precondition = ANY_VERSION
 ) -> EffectiveFlag:
     """Change a flag at once; its plan stays. FlagMissing, FlagBusy, FlagChanged."""
     with store.writing() as work:
         before, clock = lock_current(work, name)
-        expected.refuse_unless(before)
+        precondition.check(before)
         after = before.edited(edit, before.now(clock))
         work.history.append([flag_entry(before, after, by=by, recorded_at=clock)])
         pending = work.schedules.pending([after])[after.id]
@@ -57,12 +61,12 @@ def edit_flag(
     return effective_flag(after, pending, clock)
 
 
-@decided
-def archive_flag(name: FlagName, *, by: Actor, store: Store, expected: Expected = AS_IT_IS) -> None:
+@retry_when_overtaken
+def archive_flag(name: FlagName, *, by: Actor, store: Store, precondition: Precondition = ANY_VERSION) -> None:
     """End a flag, and cancel what is planned for it. FlagMissing, FlagBusy, FlagChanged."""
     with store.writing() as work:
         before, clock = lock_current(work, name)
-        expected.refuse_unless(before)
+        precondition.check(before)
         now = before.now(clock)
         after = before.archived(now)
         planned = work.schedules.pending([before])[before.id]

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import StoredEntry
-from flagsched.ports import HistoryQuery, Page, Store
+from flagsched.ports.history import HistoryQuery
+from flagsched.ports.pages import Page
+from flagsched.ports.store import Store
 from flagsched.usecases.flags import find_flag
 
 

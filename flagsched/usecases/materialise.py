@@ -9,14 +9,14 @@ from flagsched.domain.errors import FlagMissing, Unavailable
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import endings
 from flagsched.domain.timeline import replay
-from flagsched.ports import Store, Writing
+from flagsched.ports.store import Store, Writing
 
-FLAGS_AT_ONCE = 20
-SCHEDULES_AT_ONCE = 1000
-LONGEST_POSTPONEMENT = timedelta(seconds=60)
+MAX_FLAGS = 20
+MAX_SCHEDULES = 1000
+MAX_POSTPONEMENT = timedelta(seconds=60)
 
 
-def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int = SCHEDULES_AT_ONCE) -> list[Flag]:
+def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int = MAX_SCHEDULES) -> list[Flag]:
     """Write down what is in effect on these locked flags at `clock`, and give them as recorded.
 
     Leaves out flags that would make it more than `limit` schedules, but never the first of them.
@@ -45,7 +45,7 @@ def lock_current(work: Writing, name: FlagName) -> tuple[Flag, datetime]:
 
 
 @dataclass(slots=True)
-class Setbacks:
+class Backoff:
     """The flags that could not be recorded, kept in the process too: writing it down may fail for the same cause.
 
     Each of them is tried alone until it goes well, so that it holds up no other.
@@ -77,7 +77,7 @@ class Setbacks:
     def note(self, flag_id: UUID) -> timedelta:
         """One more failure of this flag: how long to leave it alone."""
         tries = self.tries[flag_id] = self.tries.get(flag_id, 0) + 1
-        delay = min(timedelta(seconds=2 ** min(tries - 1, 16)), LONGEST_POSTPONEMENT)
+        delay = min(timedelta(seconds=2 ** min(tries - 1, 16)), MAX_POSTPONEMENT)
         self.waiting_until[flag_id] = self.monotonic() + delay.total_seconds()
         return delay
 
@@ -88,7 +88,7 @@ class Setbacks:
 
 
 @dataclass(frozen=True, slots=True)
-class Setback:
+class Postponement:
     """One flag that could not be recorded, why, and for how long it is left alone."""
 
     flag_id: UUID
@@ -104,7 +104,7 @@ class Recorded:
     failed: int = 0
 
 
-def materialise_due(store: Store, setbacks: Setbacks) -> Recorded:
+def materialise_due(store: Store, backoff: Backoff) -> Recorded:
     """Claim some flags with something due, and record them in one transaction.
 
     Raises whatever keeps it from claiming at all.
@@ -112,19 +112,19 @@ def materialise_due(store: Store, setbacks: Setbacks) -> Recorded:
     claimed: list[Flag] = []
     try:
         with store.writing() as work:
-            claimed = work.flags.claim_due(FLAGS_AT_ONCE, passing_over=setbacks.known())
+            claimed = work.flags.claim_due(MAX_FLAGS, passing_over=backoff.known())
             recorded = record(work, claimed, work.now()) if claimed else []
             work.commit()
     except Unavailable:
         # Also when the database seems to be away: that may be one flag which takes too long.
         if not claimed:
             raise
-        setbacks.suspect([flag.id for flag in claimed])
+        backoff.suspect([flag.id for flag in claimed])
         return Recorded(failed=len(claimed))
     return Recorded(len(recorded))
 
 
-def materialise_alone(store: Store, flag_id: UUID, setbacks: Setbacks) -> Setback | None:
+def materialise_alone(store: Store, flag_id: UUID, backoff: Backoff) -> Postponement | None:
     """Record one flag if something of it is due and nobody holds it; postpone it if that fails.
 
     Raises whatever keeps it from claiming at all.
@@ -136,24 +136,24 @@ def materialise_alone(store: Store, flag_id: UUID, setbacks: Setbacks) -> Setbac
             if claimed is None:
                 flag = work.flags.among([flag_id]).get(flag_id)
                 if flag is None or not flag.is_due(work.now()):
-                    setbacks.forget(flag_id)  # Somebody else has recorded it.
+                    backoff.forget(flag_id)  # Somebody else has recorded it.
                 return None
             record(work, [claimed], work.now())
             work.commit()
     except Unavailable as error:
         if claimed is None:
             raise
-        setback = Setback(flag_id, error.cause, setbacks.note(flag_id))
-        _postpone(store, setback)
-        return setback
-    setbacks.forget(flag_id)
+        postponement = Postponement(flag_id, error.cause, backoff.note(flag_id))
+        _postpone(store, postponement)
+        return postponement
+    backoff.forget(flag_id)
     return None
 
 
-def _postpone(store: Store, setback: Setback) -> None:
+def _postpone(store: Store, postponement: Postponement) -> None:
     try:
         with store.writing() as work:
-            work.flags.postpone(setback.flag_id, until=work.now() + setback.delay, error=setback.cause)
+            work.flags.postpone(postponement.flag_id, until=work.now() + postponement.delay, error=postponement.cause)
             work.commit()
     except Unavailable:
         # This process remembers it; other workers find out by themselves.
@@ -169,10 +169,10 @@ class Outlook:
     held: bool = False
 
 
-def look_ahead(store: Store, setbacks: Setbacks) -> Outlook:
+def look_ahead(store: Store, backoff: Backoff) -> Outlook:
     """When to look again after everything that could be claimed was recorded."""
     with store.reading() as work:
-        passed_over = setbacks.waiting()
+        passed_over = backoff.waiting()
         due_at = work.flags.earliest_due(passing_over=passed_over)
         if due_at is None or due_at > work.at:
             return Outlook(work.at, due_at)

@@ -3,35 +3,42 @@
 from flagsched.domain.errors import OverrideMissing, TooManyOverrides
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import Actor, override_entry
-from flagsched.domain.overrides import MOST, NewOverride, Override, refuse_unnameable
-from flagsched.ports import OverrideQuery, Page, Store
-from flagsched.usecases.deciding import decided
+from flagsched.domain.overrides import MAX_OVERRIDES, NewOverride, Override, refuse_unnameable
+from flagsched.ports.overrides import OverrideQuery
+from flagsched.ports.pages import Page
+from flagsched.ports.store import Store
 from flagsched.usecases.flags import find_flag
+from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
+from flagsched.usecases.locks import retry_when_overtaken
 from flagsched.usecases.materialise import lock_current
-from flagsched.usecases.repeating import Once, begin, keep
 
 
-@decided
+@retry_when_overtaken
 def set_override(
-    name: FlagName, asked: NewOverride, *, by: Actor, store: Store, once: Once[Override] | None = None
+    name: FlagName,
+    asked: NewOverride,
+    *,
+    by: Actor,
+    store: Store,
+    idempotent: IdempotentRequest[Override] | None = None,
 ) -> Override:
     """Set a user of a flag apart, or differently than before; FlagMissing, FlagBusy, TooManyOverrides."""
     with store.writing() as work:
-        begin(work, once)
+        take_key(work, idempotent)
         flag, clock = lock_current(work, name)
         before = work.overrides.find(flag, asked.user_id)
-        if before is None and work.overrides.count(flag) >= MOST:
-            raise TooManyOverrides(name.key, MOST)
+        if before is None and work.overrides.count(flag) >= MAX_OVERRIDES:
+            raise TooManyOverrides(name.key, MAX_OVERRIDES)
         after = asked.made(flag.id, by.name, flag.now(clock))
         work.overrides.put(after)
         work.history.append([override_entry(flag, before, after, by=by, recorded_at=clock)])
-        keep(work, once, after, clock)
+        keep_response(work, idempotent, after, clock)
         work.flags.change(flag, revision=work.publish(name.environment))
         work.commit()
     return after
 
 
-@decided
+@retry_when_overtaken
 def remove_override(name: FlagName, user_id: str, *, by: Actor, store: Store) -> None:
     """Treat a user of a flag like all others again; FlagMissing, FlagBusy, OverrideMissing."""
     refuse_unnameable(user_id, name.key)

@@ -4,27 +4,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from flagsched.domain.effective import EffectiveSchedule, effective_schedule
 from flagsched.domain.errors import BULK_REFUSED, ScheduleMissing
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
-from flagsched.domain.schedules import (
-    DEFAULT_LIMITS,
-    PlanLimits,
-    PlannedChange,
-    Schedule,
-    ScheduleEdit,
-    plan_batch,
-    refuse_duplicates,
-)
-from flagsched.domain.timeline import EffectiveSchedule, effective_schedule
-from flagsched.ports import Page, PlanQuery, Reading, ScheduleQuery, Store, Writing
-from flagsched.usecases.deciding import decided
+from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
+from flagsched.domain.schedules import PlannedChange, Schedule, ScheduleEdit, number_schedules, refuse_duplicates
+from flagsched.ports.pages import Page
+from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
+from flagsched.ports.store import Reading, Store, Writing
 from flagsched.usecases.flags import find_flag
+from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
+from flagsched.usecases.locks import retry_when_overtaken
 from flagsched.usecases.materialise import lock_current
-from flagsched.usecases.repeating import Once, begin, keep
 
 
-@decided
+@retry_when_overtaken
 def plan_schedules(
     name: FlagName,
     changes: Sequence[PlannedChange],
@@ -32,8 +27,8 @@ def plan_schedules(
     batch: bool,
     by: Actor,
     store: Store,
-    limits: PlanLimits = DEFAULT_LIMITS,
-    once: Once[list[EffectiveSchedule]] | None = None,
+    limits: ScheduleLimits = DEFAULT_LIMITS,
+    idempotent: IdempotentRequest[list[EffectiveSchedule]] | None = None,
 ) -> list[EffectiveSchedule]:
     """Create the schedules for these changes, all or none, and give them in the order asked for.
 
@@ -42,13 +37,13 @@ def plan_schedules(
     """
     refuse_duplicates(changes)
     with store.writing() as work:
-        begin(work, once)
+        take_key(work, idempotent)
         flag, clock = lock_current(work, name)
         if limits.may_exceed_quota(flag, len(changes)):
             limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
         instants = [change.scheduled_at for change in changes]
         limits.refuse_instants(instants, flag.now(clock), BULK_REFUSED if batch else None)
-        planned = plan_batch(
+        planned = number_schedules(
             flag,
             changes,
             ids=[uuid4() for _ in changes],
@@ -58,7 +53,7 @@ def plan_schedules(
         )
         work.history.append_plan(flag, planned, by=by, recorded_at=clock)
         created = [effective_schedule(schedule, flag, clock) for schedule in planned]
-        keep(work, once, created, clock)
+        keep_response(work, idempotent, created, clock)
         revision = work.publish(name.environment, wake_at=min(instants))
         work.flags.change(flag.numbered(planned[-1].seq), revision=revision)
         work.commit()
@@ -73,7 +68,7 @@ def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Pag
         return Page([effective_schedule(schedule, flag, work.at) for schedule in page.items], page.more)
 
 
-def list_plans(query: PlanQuery, *, store: Store) -> Page[EffectiveSchedule]:
+def list_environment_schedules(query: EnvironmentScheduleQuery, *, store: Store) -> Page[EffectiveSchedule]:
     """Schedules of all flags of an environment by (scheduled_at, flag id, seq)."""
     with store.reading() as work:
         page = work.schedules.page_of_all(query)
@@ -88,7 +83,7 @@ def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> Effecti
         return effective_schedule(_find(work, flag, schedule_id), flag, work.at)
 
 
-@decided
+@retry_when_overtaken
 def edit_schedule(
     name: FlagName,
     schedule_id: UUID,
@@ -96,7 +91,7 @@ def edit_schedule(
     *,
     by: Actor,
     store: Store,
-    limits: PlanLimits = DEFAULT_LIMITS,
+    limits: ScheduleLimits = DEFAULT_LIMITS,
 ) -> EffectiveSchedule:
     """Give a schedule another instant, other updates, or both: if this returns, it takes effect only so.
 
@@ -114,7 +109,7 @@ def edit_schedule(
     return effective_schedule(after, flag, clock)
 
 
-@decided
+@retry_when_overtaken
 def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Store) -> EffectiveSchedule:
     """Cancel a schedule: if this returns, it will never take effect.
 

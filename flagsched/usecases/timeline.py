@@ -5,23 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+from flagsched.domain.effective import EffectiveSchedule, effective_schedule
 from flagsched.domain.errors import NOT_VALID
 from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.schedules import (
-    DEFAULT_LIMITS,
-    PlanLimits,
-    PlannedChange,
-    Schedule,
-    conflicts,
-    plan_batch,
-    refuse_duplicates,
-)
-from flagsched.domain.segments import Segment, segments, turns
-from flagsched.domain.timeline import EffectiveSchedule, effective_schedule, in_order
-from flagsched.ports import Reading, Store
+from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
+from flagsched.domain.schedules import PlannedChange, Schedule, conflicts, number_schedules, refuse_duplicates
+from flagsched.domain.segments import Segment, segments, transitions
+from flagsched.domain.timeline import in_order
+from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
 
-PAST_CHANGES_AT_ONCE = 1000
+MAX_PAST_CHANGES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,7 @@ class Preview:
 
 
 def read_timeline(
-    name: FlagName, start: datetime | None, end: datetime | None, *, store: Store, limit: int = PAST_CHANGES_AT_ONCE
+    name: FlagName, start: datetime | None, end: datetime | None, *, store: Store, limit: int = MAX_PAST_CHANGES
 ) -> Timeline:
     """A flag from `start` (else its creation) until before `end` (else as long as the plan stays); FlagMissing."""
     with store.reading() as work:
@@ -50,12 +44,12 @@ def read_timeline(
         told = work.history.state_changes(flag, start, end, limit + 1)
         # One more than is told, to know where to go on.
         next_start = told.items[limit].entry.effective_at if len(told.items) > limit else None
-        turned = turns(flag, told.items, work.schedules.pending([flag])[flag.id])
-        return Timeline(segments(turned, start, next_start or end), next_start)
+        changes = transitions(flag, told.items, work.schedules.pending([flag])[flag.id])
+        return Timeline(segments(changes, start, next_start or end), next_start)
 
 
-def preview_plan(
-    name: FlagName, drafts: Sequence[PlannedChange], *, store: Store, limits: PlanLimits = DEFAULT_LIMITS
+def preview_schedules(
+    name: FlagName, drafts: Sequence[PlannedChange], *, store: Store, limits: ScheduleLimits = DEFAULT_LIMITS
 ) -> Preview:
     """What the flag would be, from now on, with these changes; judged like their creation, and nothing is written.
 
@@ -77,7 +71,7 @@ def preview_plan(
 
 def _foreseen(work: Reading, flag: Flag, pending: list[Schedule], drafts: Sequence[PlannedChange]) -> list[Segment]:
     now = flag.now(work.at)
-    drafted = plan_batch(flag, drafts, ids=[uuid4() for _ in drafts], batch_id=None, by="", at=now)
+    drafted = number_schedules(flag, drafts, ids=[uuid4() for _ in drafts], batch_id=None, by="", at=now)
     places = {draft.id: place for place, draft in enumerate(drafted)}
     told = work.history.state_changes(flag, now, None, 1)
-    return segments(turns(flag, told.items, [*pending, *drafted], places), now, None)
+    return segments(transitions(flag, told.items, [*pending, *drafted], places), now, None)

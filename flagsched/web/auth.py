@@ -10,10 +10,11 @@ from flask import request
 from flask_jwt_extended import create_access_token
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
-from flagsched.web.context import Service, admit, service
-from flagsched.web.rules import Access
-from flagsched.web.tokens import Claims, roles_of, with_role
-from flagsched.web.verifier import bearer, refused
+from flagsched.web.access import Access
+from flagsched.web.requests import admit
+from flagsched.web.service import Service, service
+from flagsched.web.tokens.claims import Claims, roles_of, with_role
+from flagsched.web.tokens.verifier import bearer, refused
 
 Given = ParamSpec("Given")
 Shown = TypeVar("Shown")

@@ -1,9 +1,9 @@
-"""What a caller sent is told back at most `LONGEST` characters long, wherever the API, OFREP or the log quotes it."""
+"""What a caller sent is told back at most `MAX_ECHO` characters long, wherever the API, OFREP or the log quotes it."""
 
 from collections.abc import Mapping
 from typing import Any
 
-LONGEST = 200
+MAX_ECHO = 200
 MAX_NAMES = 20
 """Of one object's names; a request of ours has fewer."""
 CUT = "…"
@@ -11,7 +11,7 @@ CUT = "…"
 
 def cut(text: str) -> str:
     """The text, or the beginning of one that is longer."""
-    return text if len(text) <= LONGEST else text[: LONGEST - len(CUT)] + CUT
+    return text if len(text) <= MAX_ECHO else text[: MAX_ECHO - len(CUT)] + CUT
 
 
 def cut_details(details: Any) -> Any:

@@ -30,10 +30,10 @@ from flagsched.domain.errors import (
     Unavailable,
     ValidationFailed,
 )
-from flagsched.usecases.repeating import Repeated
-from flagsched.web.context import caller_address, finish, identity, request_id
+from flagsched.usecases.idempotency import Replayed
 from flagsched.web.echo import cut, cut_details
-from flagsched.web.once import answer_again
+from flagsched.web.idempotency import replay_response
+from flagsched.web.requests import caller_address, finish, identity, request_id
 
 log = structlog.get_logger("flagsched.web")
 STATUS: dict[type[FlagschedError], HTTPStatus] = {
@@ -67,7 +67,7 @@ KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
 def answer_errors(scaffold: Scaffold) -> None:
     """Have a blueprint or an app answer all errors as JSON."""
     scaffold.register_error_handler(FlagschedError, answer_refusal)
-    scaffold.register_error_handler(Repeated, answer_again)
+    scaffold.register_error_handler(Replayed, replay_response)
     scaffold.register_error_handler(HTTPException, answer_http_exception)
     for status in RAISED:
         # By code too: an app's handler for a code comes before a blueprint's for all of them.

@@ -129,7 +129,7 @@ def _of_schedules(month: date) -> dict[str, Any]:
         "EditScheduleRequest": {"updates": {"enabled": True, "rolloutPercentage": 10}},
         "ScheduleView": told[0],
         "BulkScheduleResponse": {"schedules": told},
-        "PlanListView": {"schedules": told, "nextCursor": None},
+        "SchedulePageView": {"schedules": told, "nextCursor": None},
     }
 
 

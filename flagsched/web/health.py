@@ -5,9 +5,9 @@ from typing import Any
 
 from flagsched.domain.errors import DatabaseUnavailable, SchemaOutdated
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
-from flagsched.web.api.blueprint import StrictBlueprint
-from flagsched.web.context import service, store
+from flagsched.web.blueprint import StrictBlueprint
 from flagsched.web.schemas.health import ReadinessView, StatusView
+from flagsched.web.service import service, store
 
 blueprint = StrictBlueprint("health", "Whether the process answers and can serve.")
 
@@ -30,14 +30,14 @@ def check_readiness() -> dict[str, Any]:
 
     From a database that answers and has this release's schema, or at least from a snapshot of it.
     """
-    looking = service().looking
+    refresher = service().refresher
     # Whoever is ready can do without the database from here on.
-    looking.at_once(DEFAULT_ENVIRONMENT)
-    if isinstance(looking.problem, SchemaOutdated):
-        raise looking.problem.again()
+    refresher.effective(DEFAULT_ENVIRONMENT)
+    if isinstance(refresher.problem, SchemaOutdated):
+        raise refresher.problem.again()
     # Once it is known to be away, nobody waits to hear it again.
-    degraded = looking.stale or not _database_answers(can_do_without=looking.knows)
-    return {"status": "ready", "degraded": degraded, "age": round(looking.age_seconds) if degraded else 0}
+    degraded = refresher.stale or not _database_answers(can_do_without=refresher.has_snapshot)
+    return {"status": "ready", "degraded": degraded, "age": round(refresher.age_seconds) if degraded else 0}
 
 
 def _database_answers(*, can_do_without: bool) -> bool:

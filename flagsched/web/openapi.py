@@ -11,7 +11,7 @@ from flask import Flask, Response, current_app, jsonify
 from werkzeug.exceptions import NotFound
 
 from flagsched.version import __version__
-from flagsched.web.api.blueprint import StrictBlueprint
+from flagsched.web.blueprint import StrictBlueprint
 from flagsched.web.contract import Contract
 from flagsched.web.examples import with_examples
 

@@ -2,94 +2,24 @@
 
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
-from time import monotonic
-from uuid import UUID
 
 import structlog
 
 from flagsched.domain.errors import Unavailable
-from flagsched.ports import Store
-from flagsched.usecases.materialise import Setback, Setbacks, look_ahead, materialise_alone, materialise_due
-from flagsched.usecases.repeating import FORGOTTEN_AT_ONCE, forget_answers
+from flagsched.ports.store import Store
+from flagsched.usecases.materialise import look_ahead
+from flagsched.worker.drain import Drain
 
-LONGEST_BACKOFF_SECONDS = 4.0
+MAX_BACKOFF_SECONDS = 4.0
 # When something is due that could not be claimed: soon, but not at once, or a locked flag would make it spin. As long
 # as nothing else is recorded either, up to eight times as late: or a flag that is locked for hours would keep it busy.
 HELD_SECONDS = (0.02, 0.05)
-MOST_DOUBLINGS = 3
-FORGET_SECONDS = 60.0
+MAX_DOUBLINGS = 3
 JITTER = (0.8, 1.0)
 
+
 log = structlog.get_logger("flagsched.worker")
-
-
-class Drain:
-    """Writes down what is in effect, one transaction after the other, and feels its own pulse for the watchdog."""
-
-    def __init__(self, store: Store, *, clock: Callable[[], float] = monotonic) -> None:
-        self.setbacks = Setbacks(clock)
-        self.stopping = False
-        self.beat_at = clock()
-        self.recorded = 0
-        """How many flags it recorded together with others when it was last called."""
-        self._store = store
-        self._clock = clock
-        self._checked = False
-        self._forget_at = clock() + FORGET_SECONDS
-
-    def __call__(self) -> list[Setback]:
-        """Go on until nothing is due or the worker is to stop; give the flags that could not be recorded."""
-        checked, self._checked = self._checked, False
-        if not checked:
-            self._store.check()
-        failed = self._drain()
-        self._forget()
-        self._checked = True  # Unless something was raised: then the schema is looked at again.
-        return failed
-
-    def _drain(self) -> list[Setback]:
-        failed: list[Setback] = []
-        self.recorded = 0
-        while not self.stopping:
-            for flag_id in self.setbacks.ready():
-                failed += self._alone(flag_id)
-            recorded = materialise_due(self._store, self.setbacks)
-            self.beat()
-            self.recorded += recorded.flags
-            if recorded.flags:
-                log.info("recorded what is in effect", flags=recorded.flags)
-            if not recorded.flags and not recorded.failed:
-                break
-        return failed
-
-    def _forget(self) -> None:
-        if self._clock() < self._forget_at or self.stopping:
-            return
-        full = False
-        with suppress(Unavailable):  # It can wait.
-            full = forget_answers(self._store) >= FORGOTTEN_AT_ONCE
-        self._forget_at = self._clock() + (0 if full else FORGET_SECONDS)
-
-    def _alone(self, flag_id: UUID) -> list[Setback]:
-        if self.stopping:
-            return []
-        setback = materialise_alone(self._store, flag_id, self.setbacks)
-        self.beat()
-        if setback is None:
-            return []
-        log.error(
-            "flag not recorded, will be tried again",
-            flag_id=str(flag_id),
-            retry_seconds=setback.delay.total_seconds(),
-            cause=setback.cause,
-        )
-        return [setback]
-
-    def beat(self) -> None:
-        """A transaction was finished or tried."""
-        self.beat_at = self._clock()
 
 
 class Tick:
@@ -129,7 +59,7 @@ class Tick:
         return self._next_look_at is not None and self._next_look_at <= instant
 
     def _until_next_look(self) -> float:
-        ahead = look_ahead(self._store, self._drain.setbacks)
+        ahead = look_ahead(self._store, self._drain.backoff)
         wait = self._poll_seconds * self._spread(*JITTER)
         if ahead.due_at is not None:
             wait = min(wait, (ahead.due_at - ahead.now).total_seconds())
@@ -142,11 +72,11 @@ class Tick:
 
     def _until_released(self) -> float:
         wait = self._spread(*HELD_SECONDS) * (1 << self._doublings)
-        self._doublings = min(self._doublings + 1, MOST_DOUBLINGS)
+        self._doublings = min(self._doublings + 1, MAX_DOUBLINGS)
         return wait
 
     def _back_off(self, error: Exception) -> None:
-        self.wait_seconds = min(2.0**self._failures, LONGEST_BACKOFF_SECONDS)
+        self.wait_seconds = min(2.0**self._failures, MAX_BACKOFF_SECONDS)
         self._failures += 1
         if isinstance(error, Unavailable):
             log.warning("cannot record now", reason=error.message, cause=error.cause, retry_seconds=self.wait_seconds)

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.usecases.flags import create_flag
-from flagsched.usecases.looking import Looking
-from flagsched.usecases.materialise import Setbacks
+from flagsched.usecases.materialise import Backoff
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.databases import administer
 
@@ -19,8 +19,8 @@ Away = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def setbacks(clock: ManualClock) -> Setbacks:
-    return Setbacks(lambda: clock().timestamp())
+def backoff(clock: ManualClock) -> Backoff:
+    return Backoff(lambda: clock().timestamp())
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def told() -> list[Exception | None]:
 
 
 @pytest.fixture
-def looking(store: SqlStore, clock: ManualClock, told: list[Exception | None]) -> Iterator[Looking]:
+def refresher(store: SqlStore, clock: ManualClock, told: list[Exception | None]) -> Iterator[SnapshotRefresher]:
     """As everywhere, but it tells how its looks go."""
-    looking = Looking(store, monotonic=lambda: clock().timestamp(), tell=told.append)
-    yield looking
-    looking.close()
+    refresher = SnapshotRefresher(store, monotonic=lambda: clock().timestamp(), on_problem=told.append)
+    yield refresher
+    refresher.close()

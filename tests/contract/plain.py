@@ -25,15 +25,15 @@ class PlainFlag:
     version: int
     changed_at: datetime
     plan: list[PlainSchedule] = field(default_factory=list)
-    turned: list[tuple[datetime, tuple[bool, int, int]]] = field(default_factory=list)
+    changes: list[tuple[datetime, tuple[bool, int, int]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not self.turned:
-            self.turned = [(self.changed_at, self.told)]
+        if not self.changes:
+            self.changes = [(self.changed_at, self.told)]
 
     def seen(self, clock: datetime) -> tuple[bool, int, int]:
         """What a reader is told at `clock`."""
-        shown = replace(self, now=dict(self.now), plan=[replace(s) for s in self.plan], turned=list(self.turned))
+        shown = replace(self, now=dict(self.now), plan=[replace(s) for s in self.plan], changes=list(self.changes))
         shown.record(clock)
         return shown.told
 
@@ -62,7 +62,7 @@ class PlainFlag:
         self.now |= sets
         self.version += 1
         self.changed_at = at
-        self.turned.append((at, self.told))
+        self.changes.append((at, self.told))
 
     @property
     def told(self) -> tuple[bool, int, int]:
@@ -71,7 +71,7 @@ class PlainFlag:
 
     def was(self, at: datetime) -> tuple[bool, int, int]:
         """What it was at an instant of the past that is written down."""
-        return [told for turned_at, told in self.turned if turned_at <= at][-1]
+        return [told for turned_at, told in self.changes if turned_at <= at][-1]
 
 
 class PlainWorld:

@@ -14,7 +14,7 @@ from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.usecases.doctor import Finding, examine, repair
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from flagsched.usecases.overrides import remove_override, set_override
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
@@ -30,7 +30,7 @@ def _a_life(store: SqlStore, clock: ManualClock) -> None:
     cancel_schedule(CHECKOUT, planned[2].schedule.id, by=ADMIN, store=store)
     edit_schedule(CHECKOUT, planned[3].schedule.id, ScheduleEdit(after(60)), by=ADMIN, store=store)
     clock.at = after(25)
-    materialise_due(store, Setbacks(lambda: 0.0))
+    materialise_due(store, Backoff(lambda: 0.0))
     edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store)
     for user, kind in [("ben", OverrideType.INCLUDE), ("ben", OverrideType.EXCLUDE), ("eve", OverrideType.INCLUDE)]:
         set_override(CHECKOUT, NewOverride(user, kind, 'says "é"'), by=ADMIN, store=store)
@@ -247,7 +247,7 @@ def test_a_repair_recomputes_what_follows_from_the_plans(
 
     assert wrong(store, clock) == {}
     assert read_flag(CHECKOUT, store=store).state.rollout_percentage == 50
-    materialise_due(store, Setbacks(lambda: 0.0))
+    materialise_due(store, Backoff(lambda: 0.0))
     assert read_flag(CHECKOUT, store=store).materialized
 
 

@@ -20,12 +20,13 @@ from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.overrides import NewOverride, OverrideType
 from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
-from flagsched.ports import FlagQuery, PlanQuery
+from flagsched.ports.flags import FlagQuery
+from flagsched.ports.schedules import EnvironmentScheduleQuery
+from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
-from flagsched.usecases.looking import Looking
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from flagsched.usecases.overrides import remove_override, set_override
-from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_plans, plan_schedules
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from tests.builders import ADMIN, ManualClock, a_change, a_new_flag
 from tests.conftest import web_settings
 from tests.processes import until
@@ -45,7 +46,7 @@ class World:
     ) -> None:
         self.make, self.engine, self.store, self.clock, self.chance = make, engine, store, clock, chance
         self.processes: list[FlaskClient] = [make().test_client() for _ in range(PROCESSES)]
-        self.setbacks = Setbacks(lambda: clock().timestamp())
+        self.backoff = Backoff(lambda: clock().timestamp())
         self.came_with: dict[str, bytes] = {}
         self.spared = 0
         self.known_in = 2
@@ -80,7 +81,7 @@ class World:
             return
 
     def ahead(self, name: FlagName) -> list[UUID]:
-        plans = list_plans(PlanQuery("production"), store=self.store).items
+        plans = list_environment_schedules(EnvironmentScheduleQuery("production"), store=self.store).items
         return [p.schedule.id for p in plans if p.flag.name == name and p.schedule.pending and not p.in_effect]
 
     def set_apart(self, name: FlagName) -> None:
@@ -113,7 +114,7 @@ class World:
         self.known_in = 2
         before = self.answers(self.make().test_client())
         until(lambda: all(self.answers(one) == before for one in self.processes), what="all know the same")
-        assert not materialise_due(self.store, self.setbacks).failed
+        assert not materialise_due(self.store, self.backoff).failed
         assert [self.answers(one) for one in self.processes] == [before] * PROCESSES
         assert self.answers(self.make().test_client()) == before
 
@@ -151,11 +152,11 @@ class World:
 def test_a_304_is_given_only_for_the_very_body_that_its_tag_came_with(
     url: sa.URL, engine: sa.Engine, store: SqlStore, clock: ManualClock, seed: int
 ) -> None:
-    every: list[Looking] = []
+    every: list[SnapshotRefresher] = []
 
     def make() -> Flask:
-        every.append(Looking(store, monotonic=lambda: clock().timestamp()))
-        return create_app(web_settings(url), store=store, looking=every[-1])
+        every.append(SnapshotRefresher(store, monotonic=lambda: clock().timestamp()))
+        return create_app(web_settings(url), store=store, refresher=every[-1])
 
     world = World(make, engine, store, clock, random.Random(seed))  # noqa: S311 - a test
     world.write()
@@ -164,8 +165,8 @@ def test_a_304_is_given_only_for_the_very_body_that_its_tag_came_with(
         acts = [world.write, world.change_by_hand, world.time_passes, world.record, world.restart]
         world.chance.choices(acts, [6, 0.7, 4, 1, 0.5])[0]()
         world.ask()
-    for looking in every:
-        looking.close()
+    for refresher in every:
+        refresher.close()
 
     assert world.spared > STEPS
     assert len(set(world.came_with.values())) > STEPS / 4

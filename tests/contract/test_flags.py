@@ -10,13 +10,13 @@ from flagsched.domain.errors import FlagExists, FlagMissing
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Actor
 from flagsched.domain.updates import Updates
-from flagsched.ports import FlagQuery
-from flagsched.usecases.evaluation import evaluate_flag
+from flagsched.ports.flags import FlagQuery
+from flagsched.snapshots.evaluation import evaluate_flag
+from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags, read_flag
-from flagsched.usecases.looking import Looking
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, NOON, ManualClock, a_change, a_new_flag, a_state, after
-from tests.contract.recording import told_now
+from tests.contract.records import told_now
 from tests.rows import all_history, all_schedules, the_flag
 
 
@@ -43,7 +43,7 @@ def test_a_key_is_taken_in_its_environment_only(store: SqlStore) -> None:
 
 
 def test_a_flag_is_read_as_it_is_now_with_no_worker_alive(
-    store: SqlStore, clock: ManualClock, looking: Looking
+    store: SqlStore, clock: ManualClock, refresher: SnapshotRefresher
 ) -> None:
     create_flag(a_new_flag(), by=ADMIN, store=store)
     plan(store, (10, {"enabled": True, "rollout_percentage": 25}), (20, {"rollout_percentage": 100}))
@@ -53,9 +53,9 @@ def test_a_flag_is_read_as_it_is_now_with_no_worker_alive(
 
     assert now.state == a_state(enabled=True, percentage=25, version=2, changed_at=after(10))
     assert (now.materialized, now.next_change_at) == (False, after(20))
-    assert not evaluate_flag("production", "new-checkout", None, looking=looking).evaluation.value
+    assert not evaluate_flag("production", "new-checkout", None, refresher=refresher).evaluation.value
     clock.advance(seconds=10)
-    assert evaluate_flag("production", "new-checkout", None, looking=looking).evaluation.value
+    assert evaluate_flag("production", "new-checkout", None, refresher=refresher).evaluation.value
 
 
 def test_an_edit_first_writes_down_what_is_in_effect(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:

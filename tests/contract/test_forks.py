@@ -8,37 +8,37 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.usecases.flags import edit_flag, read_flag
-from flagsched.usecases.looking import Looking
 from tests.builders import ADMIN, CHECKOUT, ManualClock
-from tests.contract.looks import OFF, enabled
+from tests.contract.refreshes import OFF, enabled
 
 
 @pytest.mark.usefixtures("_flag")
 def test_forked_processes_know_nothing_of_their_parent_and_look_by_themselves(
-    store: SqlStore, looking: Looking, clock: ManualClock
+    store: SqlStore, refresher: SnapshotRefresher, clock: ManualClock
 ) -> None:
-    assert enabled(looking)
+    assert enabled(refresher)
     edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
 
     def looks_by_itself() -> bool:
         answers = set()
         for _ in range(20):
-            answers.add(enabled(looking))
+            answers.add(enabled(refresher))
             clock.advance(seconds=2)
-        return answers == {False} and [one.name for one in threading.enumerate()].count("looking") == 1
+        return answers == {False} and [one.name for one in threading.enumerate()].count("refresher") == 1
 
     # All at once, beside their parent: whoever shared a connection with another would read his answers.
     children = [in_a_fork(looks_by_itself) for _ in range(6)]
     for _ in range(20):
         clock.advance(seconds=2)
-        looking.at_once("production")
+        refresher.effective("production")
     ended = [psutil.Process(child).wait(timeout=20) for child in children]
 
     assert ended == [0] * 6
-    assert not enabled(looking)
+    assert not enabled(refresher)
 
 
 def in_a_fork(succeeds: Callable[[], bool]) -> int:
@@ -53,14 +53,14 @@ def in_a_fork(succeeds: Callable[[], bool]) -> int:
 
 @pytest.mark.usefixtures("_flag")
 def test_what_a_child_writes_stays_whatever_becomes_of_its_parent(
-    url: sa.URL, engine: sa.Engine, store: SqlStore, looking: Looking
+    url: sa.URL, engine: sa.Engine, store: SqlStore, refresher: SnapshotRefresher
 ) -> None:
-    assert enabled(looking)
+    assert enabled(refresher)
     child_knows, known = os.pipe()
     parent_has_gone, gone = os.pipe()
 
     def write() -> bool:
-        assert enabled(looking)
+        assert enabled(refresher)
         os.write(known, b"x")
         os.read(parent_has_gone, 1)
         edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
@@ -68,7 +68,7 @@ def test_what_a_child_writes_stays_whatever_becomes_of_its_parent(
 
     child = in_a_fork(write)
     os.read(child_knows, 1)
-    looking.close()
+    refresher.close()
     engine.dispose()
     os.write(gone, b"x")
     ended = psutil.Process(child).wait(timeout=20)
@@ -81,11 +81,11 @@ def test_what_a_child_writes_stays_whatever_becomes_of_its_parent(
 
 
 @pytest.mark.usefixtures("_flag")
-def test_a_child_of_one_that_was_closed_looks_no_more(looking: Looking) -> None:
-    assert enabled(looking)
-    looking.close()
+def test_a_child_of_one_that_was_closed_looks_no_more(refresher: SnapshotRefresher) -> None:
+    assert enabled(refresher)
+    refresher.close()
 
     def knows_what_was_known() -> bool:
-        return enabled(looking) and "looking" not in [one.name for one in threading.enumerate()]
+        return enabled(refresher) and "refresher" not in [one.name for one in threading.enumerate()]
 
     assert psutil.Process(in_a_fork(knows_what_was_known)).wait(timeout=20) == 0

@@ -9,10 +9,10 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagMissing
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Action, Actor
-from flagsched.ports import HistoryQuery
+from flagsched.ports.history import HistoryQuery
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag
 from flagsched.usecases.history import list_flag_history, list_history
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
 
@@ -31,7 +31,7 @@ def _some_history(store: SqlStore, clock: ManualClock) -> None:
     clock.at = after(15)
     edit_flag(OTHER, FlagEdit(description="x"), by=BOB, store=store)
     clock.at = after(30)
-    materialise_due(store, Setbacks(lambda: 0.0))
+    materialise_due(store, Backoff(lambda: 0.0))
     archive_flag(OTHER, by=ADMIN, store=store)
 
 

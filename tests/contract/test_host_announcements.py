@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from flagsched.database import announcements
 from flagsched.database.announcements import CHECKSUM, PENDING, RECORD, SETTLED, announcements_of
-from flagsched.usecases.announcements import LEASE_SECONDS, Announcement, DatabaseRead
+from flagsched.snapshots.announcements import LEASE_SECONDS, Announcement, DatabaseRead
 
 HOUR = 3600
 
@@ -49,7 +49,7 @@ def test_what_one_process_announces_another_reads(path: Path) -> None:
 
     assert announced is not None
     assert board_at(path).read() == announced
-    assert announced.told_from - monotonic() <= LEASE_SECONDS
+    assert announced.effective_at - monotonic() <= LEASE_SECONDS
 
 
 def test_of_many_processes_that_announce_at_once_the_latest_is_whole(path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_process_that_was_stopped_with_the_lock_holds_up_the_others_for_a_mome
 
     assert took < 3 * announcements.LOCK_SECONDS
     assert {one.announcement.change.total for one in looked if one.announcement} == {1}
-    assert all(monotonic() - one.looked_at < took + 1 for one in looked)
+    assert all(monotonic() - one.read_at < took + 1 for one in looked)
 
 
 def test_trouble_with_the_file_raises_nothing_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,10 @@ from hypothesis.stateful import (
 )
 
 from flagsched.database.clock import HostClock
-from flagsched.database.engine import Limits, open_engine
-from flagsched.database.tables import schedules
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.schema.tables import schedules
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
     AlreadyApplied,
     AlreadyCancelled,
@@ -36,17 +37,18 @@ from flagsched.domain.errors import (
     InstantsRefused,
 )
 from flagsched.domain.flags import FlagEdit, FlagName
-from flagsched.domain.idempotency import Answer, RequestKey
+from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
-from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.domain.updates import Updates
-from flagsched.ports import FlagQuery, HistoryQuery, PlanQuery
+from flagsched.ports.flags import FlagQuery
+from flagsched.ports.history import HistoryQuery
+from flagsched.ports.schedules import EnvironmentScheduleQuery
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
 from flagsched.usecases.history import list_history
-from flagsched.usecases.materialise import Setbacks, lock_current, materialise_due, record
-from flagsched.usecases.repeating import Once, Repeated
-from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_plans, plan_schedules
+from flagsched.usecases.idempotency import IdempotentRequest, Replayed
+from flagsched.usecases.materialise import Backoff, lock_current, materialise_due, record
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.contract.plain import PlainFlag, PlainSchedule, PlainWorld
@@ -69,7 +71,7 @@ class Crash(Exception):
 class Kept:
     """A request that was answered, to be sent again."""
 
-    once: Once[list[EffectiveSchedule]]
+    idempotent: IdempotentRequest[list[EffectiveSchedule]]
     key: str
     changes: list[PlannedChange]
     ids: str
@@ -85,7 +87,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.store = type(self).fresh(self.clock)
         self.world = PlainWorld()
-        self.workers = [Setbacks(lambda: self.clock().timestamp()) for _ in range(3)]
+        self.workers = [Backoff(lambda: self.clock().timestamp()) for _ in range(3)]
         self.ids: dict[UUID, tuple[str, PlainFlag, PlainSchedule]] = {}
         self.kept: list[Kept] = []
 
@@ -109,9 +111,11 @@ class Machine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
         present = self._present(key)
         changes = [PlannedChange(present + timedelta(seconds=s), updates) for s, updates in ahead.items()]
-        request = RequestKey.of("ada", str(len(self.kept)), str(changes).encode())
-        once: Once[list[EffectiveSchedule]] = Once(request, lambda made: Answer(201, {}, ids_of(made)))
-        created = self._plan(key, changes, once if keyed else None)
+        request = IdempotencyKey.of("ada", str(len(self.kept)), str(changes).encode())
+        idempotent: IdempotentRequest[list[EffectiveSchedule]] = IdempotentRequest(
+            request, lambda made: StoredResponse(201, {}, ids_of(made))
+        )
+        created = self._plan(key, changes, idempotent if keyed else None)
         flag = self.world.record(key, self.clock.at)
         for one, change in zip(created, changes, strict=True):
             plain = PlainSchedule(change.scheduled_at, len(flag.plan) + 1, dict(change.updates.as_json()))
@@ -119,7 +123,7 @@ class Machine(RuleBasedStateMachine):
             self.ids[one.schedule.id] = (key, flag, plain)
         self.world.told["schedule.created"] += len(changes)
         if keyed:
-            self.kept.append(Kept(once, key, changes, ids_of(created)))
+            self.kept.append(Kept(idempotent, key, changes, ids_of(created)))
 
     @precondition(lambda self: self.world.flags)
     @rule(data=st.data(), ahead=seconds, behind=st.integers(min_value=0, max_value=3), twice=st.booleans())
@@ -130,15 +134,15 @@ class Machine(RuleBasedStateMachine):
         with refused(DuplicateInstants if twice else InstantsRefused):
             self._plan(key, changes, None)
 
-    def _plan(self, key: str, changes: list[PlannedChange], once: Any) -> list[EffectiveSchedule]:
-        return plan_schedules(named(key), changes, batch=True, by=ADMIN, store=self.store, once=once)
+    def _plan(self, key: str, changes: list[PlannedChange], idempotent: Any) -> list[EffectiveSchedule]:
+        return plan_schedules(named(key), changes, batch=True, by=ADMIN, store=self.store, idempotent=idempotent)
 
     @precondition(lambda self: self.kept)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
         kept = data.draw(st.sampled_from(self.kept))
-        with pytest.raises(Repeated) as repeated:
-            self._plan(kept.key, kept.changes, kept.once)
+        with pytest.raises(Replayed) as repeated:
+            self._plan(kept.key, kept.changes, kept.idempotent)
         assert repeated.value.answer.body == kept.ids
 
     @precondition(lambda self: self.ids)
@@ -259,7 +263,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def every_schedule_is_as_the_model_says(self) -> None:
-        told = list_plans(PlanQuery("production", limit=10_000), store=self.store).items
+        told = list_environment_schedules(EnvironmentScheduleQuery("production", limit=10_000), store=self.store).items
         assert {one.schedule.id: (one.schedule.status.value, one.in_effect) for one in told} == {
             schedule_id: (plain.status, flag.changed_by(plain, self.clock.at))
             for schedule_id, (_, flag, plain) in self.ids.items()

@@ -8,30 +8,31 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.schedules import Schedule, Status
 from flagsched.domain.updates import Updates
-from flagsched.ports import FlagQuery, ScheduleQuery
+from flagsched.ports.flags import FlagQuery
+from flagsched.ports.schedules import ScheduleQuery
 from flagsched.usecases.flags import create_flag, edit_flag, list_flags, read_flag
 from flagsched.usecases.materialise import (
+    Backoff,
     Outlook,
     Recorded,
-    Setbacks,
     look_ahead,
     materialise_due,
 )
 from flagsched.usecases.schedules import cancel_schedule, list_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, a_state, after
-from tests.contract.recording import a_planned_flag, drain, named, run, told_now
+from tests.contract.records import a_planned_flag, drain, named, run, told_now
 from tests.recorder import recorded
 from tests.rows import all_history, all_schedules, the_flag
 
 
 def test_unordered_times_take_effect_in_order_of_time(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "new-checkout", 50, 10, 40, 20, 30)
     clock.advance(minutes=5)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     applied = [e for e in all_history(engine) if e.action == "schedule.applied"]
     assert [(e.effective_at, e.flag_version, e.after["rolloutPercentage"]) for e in applied] == [
@@ -45,7 +46,7 @@ def test_unordered_times_take_effect_in_order_of_time(
 
 
 def test_mixed_updates_leave_alone_what_they_do_not_set(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     create_flag(a_new_flag(rollout_percentage=0), by=ADMIN, store=store)
     changes = [
@@ -57,7 +58,7 @@ def test_mixed_updates_leave_alone_what_they_do_not_set(
     plan_schedules(CHECKOUT, changes, batch=True, by=ADMIN, store=store)
     clock.advance(seconds=10)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     states = [(e.after["enabled"], e.after["rolloutPercentage"]) for e in all_history(engine)[5:]]
     assert states == [(True, 0), (True, 25), (False, 50), (True, 50)]
@@ -69,7 +70,7 @@ def unrecorded(schedule: Schedule) -> Schedule:
 
 
 def test_recording_changes_nothing_that_a_reader_sees(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "new-checkout", 10, 20, 30)
     a_planned_flag(store, "other", 40)
@@ -96,19 +97,19 @@ def test_recording_changes_nothing_that_a_reader_sees(
     before = seen()
     materialized = read_flag(CHECKOUT, store=store).materialized
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     assert seen() == before
     assert (materialized, read_flag(CHECKOUT, store=store).materialized) == (False, True)
 
 
 def test_a_recorded_schedule_says_when_it_was_recorded(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "new-checkout", 10)
     clock.advance(seconds=25)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     (schedule,) = all_schedules(engine)
     assert (schedule.status, schedule.applied_at, schedule.flag_version) == ("applied", after(25), 2)
@@ -123,20 +124,18 @@ def test_a_recorded_schedule_says_when_it_was_recorded(
     assert (row.version, row.changed_at, row.next_due_at) == (2, after(10), None)
 
 
-def test_recording_raises_no_revision(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
-) -> None:
+def test_recording_raises_no_revision(store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff) -> None:
     a_planned_flag(store, "new-checkout", 10)
     before = the_flag(engine).revision
     clock.advance(seconds=10)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     assert the_flag(engine).revision == before > 0
 
 
 def test_bulk_and_single_schedules_end_alike(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     for key in ("in-bulk", "one-by-one"):
         create_flag(a_new_flag(key), by=ADMIN, store=store)
@@ -146,7 +145,7 @@ def test_bulk_and_single_schedules_end_alike(
         plan_schedules(named("one-by-one"), [change], batch=False, by=ADMIN, store=store)
     clock.advance(minutes=1)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     def outcome(key: str) -> list[tuple[object, ...]]:
         return [
@@ -161,45 +160,45 @@ def test_bulk_and_single_schedules_end_alike(
 
 
 def test_what_is_cancelled_or_not_due_is_left_alone(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "new-checkout", 10, 20, 30)
     second = list_schedules(CHECKOUT, ScheduleQuery(), store=store).items[1]
     cancel_schedule(CHECKOUT, second.schedule.id, by=ADMIN, store=store)
     clock.advance(seconds=25)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     assert [s.status for s in all_schedules(engine)] == ["applied", "cancelled", "pending"]
     assert the_flag(engine).next_due_at == after(30)
 
 
 def test_recording_takes_as_many_statements_for_many_as_for_one(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "alone", 1)
     clock.advance(seconds=2)
     with recorded(engine) as for_one:
-        assert materialise_due(store, setbacks) == Recorded(1)
+        assert materialise_due(store, backoff) == Recorded(1)
     for n in range(20):
         a_planned_flag(store, f"flag-{n}", *range(3, 43))
     clock.advance(minutes=2)
 
     with recorded(engine) as for_many:
-        assert materialise_due(store, setbacks) == Recorded(20)
+        assert materialise_due(store, backoff) == Recorded(20)
 
     assert len(for_many) == len(for_one)
     assert [s.split("(")[0] for s in for_many] == [s.split("(")[0] for s in for_one]
 
 
 def test_several_overdue_schedules_are_one_write_of_the_flag(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "new-checkout", *range(1, 51))
     clock.advance(minutes=5)
 
     with recorded(engine) as statements:
-        drain(store, setbacks)
+        drain(store, backoff)
 
     assert sum(s.startswith("UPDATE feature_flags ") for s in statements) == 1
     assert sum("UPDATE feature_flag_schedules " in s for s in statements) == 1
@@ -207,7 +206,7 @@ def test_several_overdue_schedules_are_one_write_of_the_flag(
 
 
 def test_a_transaction_is_bounded_by_schedules_but_leaves_none_behind(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     for n in range(5):
         create_flag(a_new_flag(f"flag-{n}"), by=ADMIN, store=store)
@@ -216,30 +215,28 @@ def test_a_transaction_is_bounded_by_schedules_but_leaves_none_behind(
             plan_schedules(named(f"flag-{n}"), changes, batch=True, by=ADMIN, store=store)
     clock.advance(hours=1)
 
-    flags, _ = drain(store, setbacks)
+    flags, _ = drain(store, backoff)
 
     assert flags == [3, 2]
     assert {s.status for s in all_schedules(engine)} == {"applied"}
 
 
-def test_looking_ahead_tells_the_earliest_plan_of_all(store: SqlStore, clock: ManualClock, setbacks: Setbacks) -> None:
-    assert look_ahead(store, setbacks).due_at is None
+def test_looking_ahead_tells_the_earliest_plan_of_all(store: SqlStore, clock: ManualClock, backoff: Backoff) -> None:
+    assert look_ahead(store, backoff).due_at is None
 
     a_planned_flag(store, "a", 30)
     a_planned_flag(store, "b", 20, 40)
 
-    assert look_ahead(store, setbacks) == Outlook(clock(), after(20))
+    assert look_ahead(store, backoff) == Outlook(clock(), after(20))
 
 
-def test_an_edit_between_two_steps_stands_until_the_next(
-    store: SqlStore, clock: ManualClock, setbacks: Setbacks
-) -> None:
+def test_an_edit_between_two_steps_stands_until_the_next(store: SqlStore, clock: ManualClock, backoff: Backoff) -> None:
     a_planned_flag(store, "new-checkout", 10, 30)
     clock.advance(seconds=20)
     edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True, rollout_percentage=77)), by=ADMIN, store=store)
     clock.advance(seconds=20)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     assert read_flag(CHECKOUT, store=store).state == a_state(
         enabled=True, percentage=30, version=4, changed_at=after(30)

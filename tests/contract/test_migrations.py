@@ -13,17 +13,17 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
 from flagsched.bootstrap.web import create_app
-from flagsched.database import migrations
-from flagsched.database.engine import Limits, open_engine
-from flagsched.database.schema import SCHEMA_REVISION, VERSION_TABLE
-from flagsched.database.tables import metadata
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.schema import migrations
+from flagsched.database.schema.revision import SCHEMA_REVISION, VERSION_TABLE
+from flagsched.database.schema.tables import metadata
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import SchemaOutdated
 from flagsched.usecases.flags import archive_flag, create_flag
-from flagsched.usecases.materialise import Setbacks
+from flagsched.usecases.materialise import Backoff
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
 from tests.conftest import web_settings
-from tests.contract.recording import a_planned_flag, drain
+from tests.contract.records import a_planned_flag, drain
 
 
 def tables(engine: sa.Engine) -> set[str]:
@@ -163,11 +163,11 @@ NOT_ENDED = {"flag_version": None, "applied_at": None, "status": "pending"}
     ],
 )
 def test_the_database_refuses_what_can_be_only_once(
-    store: SqlStore, clock: ManualClock, setbacks: Setbacks, engine: sa.Engine, table: str, but_for: Any, refused: str
+    store: SqlStore, clock: ManualClock, backoff: Backoff, engine: sa.Engine, table: str, but_for: Any, refused: str
 ) -> None:
     a_planned_flag(store, "new-checkout", 10)
     clock.advance(seconds=10)
-    drain(store, setbacks)
+    drain(store, backoff)
 
     columns = metadata.tables[table].c
     again = {column.name: column for column in columns if column.name != "id"}

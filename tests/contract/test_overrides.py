@@ -11,7 +11,7 @@ from flagsched.domain.errors import FlagMissing, OverrideMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import Actor
 from flagsched.domain.overrides import NewOverride, Override, OverrideType
-from flagsched.ports import OverrideQuery
+from flagsched.ports.overrides import OverrideQuery
 from flagsched.usecases.flags import archive_flag, create_flag, read_flag
 from flagsched.usecases.overrides import list_overrides, read_override, remove_override, set_override
 from flagsched.usecases.schedules import plan_schedules

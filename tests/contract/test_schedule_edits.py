@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
     AlreadyApplied,
     AlreadyCancelled,
@@ -15,8 +16,8 @@ from flagsched.domain.errors import (
     ScheduleMissing,
 )
 from flagsched.domain.history import Actor
-from flagsched.domain.schedules import PlanLimits, ScheduleEdit
-from flagsched.domain.timeline import EffectiveSchedule
+from flagsched.domain.limits import ScheduleLimits
+from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules, read_schedule
@@ -186,7 +187,7 @@ def test_the_new_instant_is_judged_like_that_of_a_new_schedule(
 def test_a_schedule_that_lies_too_far_ahead_by_now_may_keep_its_instant(store: SqlStore) -> None:
     (planned,) = plan(store, 10)
 
-    strict = PlanLimits(horizon=timedelta(seconds=1))
+    strict = ScheduleLimits(horizon=timedelta(seconds=1))
     edit_schedule(CHECKOUT, planned, ScheduleEdit(updates=Updates(enabled=True)), by=BOB, store=store, limits=strict)
 
     assert read_schedule(CHECKOUT, planned, store=store).schedule.updates == Updates(enabled=True)

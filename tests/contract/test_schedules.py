@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
     AlreadyApplied,
     AlreadyCancelled,
@@ -22,9 +23,8 @@ from flagsched.domain.errors import (
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import Actor
 from flagsched.domain.schedules import Status
-from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.domain.updates import UnreadableUpdates
-from flagsched.ports import ScheduleQuery
+from flagsched.ports.schedules import ScheduleQuery
 from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.schedules import cancel_schedule, list_schedules, plan_schedules, read_schedule
 from tests.builders import ADMIN, CHECKOUT, NOON, ManualClock, a_change, a_new_flag, after

@@ -7,13 +7,13 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database.clock import HostClock
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagBusy
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
-from tests.contract.recording import a_planned_flag
+from tests.contract.records import a_planned_flag
 
 
 def test_a_writer_begins_only_once_no_other_is_writing(sqlite_url: sa.URL) -> None:
@@ -41,7 +41,7 @@ def test_recording_goes_by_the_index_of_what_is_pending(sqlite_url: sa.URL) -> N
     executed: list[tuple[str, Any]] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *given: executed.append((given[2], given[3])))
 
-    assert materialise_due(store, Setbacks(monotonic)).flags == 20
+    assert materialise_due(store, Backoff(monotonic)).flags == 20
 
     with engine.connect() as connection:
         driver: Any = connection.connection.driver_connection

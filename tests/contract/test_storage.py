@@ -12,17 +12,17 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.bootstrap.web import create_app
-from flagsched.database import migrations
-from flagsched.database.engine import MAX_WAL_BYTES, Limits, open_engine
-from flagsched.database.tables import answers
+from flagsched.database.connections.engine import MAX_WAL_BYTES, Limits, open_engine
+from flagsched.database.schema import migrations
+from flagsched.database.schema.tables import idempotency
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseUnavailable, DiskFull
-from flagsched.domain.idempotency import LIFE
-from flagsched.ports import Stored
+from flagsched.domain.idempotency import KEEP_FOR
+from flagsched.ports.doctor import Stored
 from flagsched.usecases.doctor import Finding, examine, storage_troubles
 from flagsched.usecases.flags import create_flag
-from flagsched.usecases.repeating import forget_answers
-from flagsched.worker.tick import FORGET_SECONDS, Drain
+from flagsched.usecases.idempotency import forget_responses
+from flagsched.worker.drain import FORGET_SECONDS, Drain
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.conftest import web_settings
 from tests.processes import a_token
@@ -211,7 +211,7 @@ def write(engine: sa.Engine, statement: str) -> None:
 def keep(engine: sa.Engine, clock: ManualClock, keys: int) -> None:
     kept = {"principal": "ada", "request_hash": "x", "status": 201, "headers": {}, "body": "{}", "created_at": clock.at}
     with engine.begin() as connection:
-        connection.execute(sa.insert(answers), [kept | {"key": f"key-{n}"} for n in range(keys)])
+        connection.execute(sa.insert(idempotency), [kept | {"key": f"key-{n}"} for n in range(keys)])
 
 
 def test_answers_are_forgotten_though_nobody_sends_another_request(
@@ -220,7 +220,7 @@ def test_answers_are_forgotten_though_nobody_sends_another_request(
     keep(engine, clock, 3)
     waited: dict[str, Any] = {"seconds": 0.0}
     drain = Drain(store, clock=lambda: waited["seconds"])
-    clock.at += LIFE - timedelta(seconds=1)
+    clock.at += KEEP_FOR - timedelta(seconds=1)
     waited["seconds"] = FORGET_SECONDS
     assert drain() == []
     assert count(engine, "feature_flag_idempotency") == 3
@@ -236,9 +236,9 @@ def test_the_doctor_says_that_answers_are_kept_for_too_long(
     store: SqlStore, clock: ManualClock, engine: sa.Engine
 ) -> None:
     keep(engine, clock, 1001)
-    clock.at += LIFE + timedelta(hours=1, seconds=1)
+    clock.at += KEEP_FOR + timedelta(hours=1, seconds=1)
     assert storage(store, clock).examples == ["1001 answers should be forgotten by now; is a worker running?"]
 
-    assert forget_answers(store) == 1000
+    assert forget_responses(store) == 1000
 
     assert storage(store, clock).ok

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DuplicateInstants, FlagMissing, InstantsRefused, QuotaExceeded
 from flagsched.domain.flags import FlagEdit, FlagName
-from flagsched.domain.schedules import PlanLimits
+from flagsched.domain.limits import ScheduleLimits
 from flagsched.domain.segments import Cause, Segment
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from flagsched.usecases.schedules import plan_schedules
-from flagsched.usecases.timeline import preview_plan, read_timeline
+from flagsched.usecases.timeline import preview_schedules, read_timeline
 from tests.builders import ADMIN, CHECKOUT, NOON, ManualClock, a_change, a_new_flag, after
 from tests.recorder import recorded
 from tests.rows import all_history, all_schedules, count
@@ -33,10 +33,10 @@ def plan(store: SqlStore, *seconds: float) -> None:
 
 @pytest.fixture
 def record(store: SqlStore) -> Callable[[], None]:
-    setbacks = Setbacks(lambda: 0.0)
+    backoff = Backoff(lambda: 0.0)
 
     def drain() -> None:
-        while materialise_due(store, setbacks).flags:
+        while materialise_due(store, backoff).flags:
             pass
 
     return drain
@@ -150,7 +150,7 @@ def test_a_preview_tells_what_would_be_and_writes_nothing(
     a_life(store, clock, record)
     rows = [count(engine, table) for table in ("feature_flag_schedules", "feature_flag_history")]
 
-    preview = preview_plan(CHECKOUT, [a_change(after(50), rollout_percentage=7), a_change(after(38))], store=store)
+    preview = preview_schedules(CHECKOUT, [a_change(after(50), rollout_percentage=7), a_change(after(38))], store=store)
 
     assert told(list(preview.segments)) == [
         (after(35), after(38), 30, 4),
@@ -169,7 +169,7 @@ def test_a_preview_comes_about_when_its_drafts_are_created(
 ) -> None:
     a_life(store, clock, record)
     drafts = [a_change(after(40), rollout_percentage=7), a_change(after(38))]
-    foreseen = told(list(preview_plan(CHECKOUT, drafts, store=store).segments))
+    foreseen = told(list(preview_schedules(CHECKOUT, drafts, store=store).segments))
 
     plan_schedules(CHECKOUT, drafts, batch=True, by=ADMIN, store=store)
     clock.at = after(90)
@@ -183,7 +183,7 @@ def test_without_drafts_a_preview_is_the_plan_from_now_on(
 ) -> None:
     a_life(store, clock, record)
 
-    preview = preview_plan(CHECKOUT, [], store=store)
+    preview = preview_schedules(CHECKOUT, [], store=store)
 
     assert preview.segments == read_timeline(CHECKOUT, after(35), None, store=store).segments
     assert preview.conflicts == []
@@ -192,15 +192,15 @@ def test_without_drafts_a_preview_is_the_plan_from_now_on(
 def test_drafts_are_judged_like_schedules_that_are_created(store: SqlStore, clock: ManualClock) -> None:
     plan(store, 10, 20, 30)
     clock.at = after(10)
-    limits = PlanLimits(pending=3)
+    limits = ScheduleLimits(pending=3)
 
     with pytest.raises(DuplicateInstants):
-        preview_plan(CHECKOUT, [a_change(after(15)), a_change(after(15))], store=store)
+        preview_schedules(CHECKOUT, [a_change(after(15)), a_change(after(15))], store=store)
     with pytest.raises(InstantsRefused, match="The request is not valid"):
-        preview_plan(CHECKOUT, [a_change(after(10))], store=store)
+        preview_schedules(CHECKOUT, [a_change(after(10))], store=store)
     with pytest.raises(QuotaExceeded):
-        preview_plan(CHECKOUT, [a_change(after(15)), a_change(after(16))], store=store, limits=limits)
-    preview_plan(CHECKOUT, [a_change(after(15))], store=store, limits=limits)
+        preview_schedules(CHECKOUT, [a_change(after(15)), a_change(after(16))], store=store, limits=limits)
+    preview_schedules(CHECKOUT, [a_change(after(15))], store=store, limits=limits)
 
 
 def test_the_time_of_a_missing_flag_is_not_told(store: SqlStore) -> None:
@@ -209,4 +209,4 @@ def test_the_time_of_a_missing_flag_is_not_told(store: SqlStore) -> None:
     with pytest.raises(FlagMissing):
         read_timeline(none, None, None, store=store)
     with pytest.raises(FlagMissing):
-        preview_plan(none, [], store=store)
+        preview_schedules(none, [], store=store)

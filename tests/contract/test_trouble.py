@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.tables import flags as flags_table
-from flagsched.database.tables import schedules as schedules_table
+from flagsched.database.schema.tables import flags as flags_table
+from flagsched.database.schema.tables import schedules as schedules_table
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import StatementFailed
 from flagsched.domain.history import endings
@@ -16,25 +16,25 @@ from flagsched.domain.timeline import replay
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.materialise import (
+    Backoff,
     Recorded,
-    Setbacks,
     look_ahead,
     materialise_due,
 )
 from tests.builders import ADMIN, ManualClock, a_new_flag, after
-from tests.contract.recording import a_planned_flag, drain, named, run
+from tests.contract.records import a_planned_flag, drain, named, run
 from tests.rows import all_history, all_schedules
 
 
 def test_an_unreadable_schedule_is_marked_failed_with_the_reason(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "new-checkout", 10, 20)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE feature_flag_schedules SET updates = '{\"enabled\": 7}' WHERE seq = 1")
     clock.advance(seconds=30)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     bad, good = all_schedules(engine)
     assert (bad.status, bad.error_message, bad.flag_version) == ("failed", "enabled is not a boolean", None)
@@ -61,82 +61,82 @@ ACCEPT_AGAIN = {
 
 
 def test_a_flag_that_cannot_be_recorded_delays_no_other_and_is_tried_again(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     for key in ("a", "bad", "z"):
         a_planned_flag(store, key, 10)
     run(engine, *REFUSE_ONE_FLAG[engine.dialect.name])
     clock.advance(seconds=10)
 
-    _, (setback,) = drain(store, setbacks)
+    _, (postponement,) = drain(store, backoff)
 
-    assert "not this one" in setback.cause
-    assert setback.delay == timedelta(seconds=1)
+    assert "not this one" in postponement.cause
+    assert postponement.delay == timedelta(seconds=1)
     assert [read_flag(named(key), store=store).materialized for key in ("a", "bad", "z")] == [True, False, True]
     assert read_flag(named("bad"), store=store).state.version == 2
-    assert look_ahead(store, Setbacks(setbacks.monotonic)).due_at == after(11)
+    assert look_ahead(store, Backoff(backoff.monotonic)).due_at == after(11)
 
     clock.advance(seconds=1)
-    _, (setback,) = drain(store, setbacks)
-    assert setback.delay == timedelta(seconds=2)
+    _, (postponement,) = drain(store, backoff)
+    assert postponement.delay == timedelta(seconds=2)
 
     run(engine, ACCEPT_AGAIN[engine.dialect.name])
     clock.advance(seconds=1)
-    assert drain(store, setbacks) == ([], [])
+    assert drain(store, backoff) == ([], [])
     assert not read_flag(named("bad"), store=store).materialized
     clock.advance(seconds=1)
-    assert drain(store, setbacks) == ([], [])
+    assert drain(store, backoff) == ([], [])
     assert read_flag(named("bad"), store=store).materialized
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM feature_flags WHERE retry_at IS NOT NULL").scalar() == 0
 
 
 def test_a_setback_is_passed_over_also_when_it_could_not_be_written_down(
-    store: SqlStore, clock: ManualClock, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "bad", 10)
     clock.advance(seconds=10)
-    setbacks.note(read_flag(named("bad"), store=store).flag.id)
+    backoff.note(read_flag(named("bad"), store=store).flag.id)
 
-    assert materialise_due(store, setbacks) == Recorded()
-    assert look_ahead(store, setbacks).due_at is None
+    assert materialise_due(store, backoff) == Recorded()
+    assert look_ahead(store, backoff).due_at is None
     clock.advance(seconds=1)
-    assert drain(store, setbacks) == ([], [])
+    assert drain(store, backoff) == ([], [])
     assert read_flag(named("bad"), store=store).materialized
-    assert setbacks.known() == []
+    assert backoff.known() == []
 
 
 def test_a_flag_that_one_worker_puts_off_is_left_alone_by_all(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "bad", 10)
     run(engine, *REFUSE_ONE_FLAG[engine.dialect.name])
     clock.advance(seconds=10)
-    drain(store, setbacks)
+    drain(store, backoff)
 
-    another = Setbacks(setbacks.monotonic)
+    another = Backoff(backoff.monotonic)
     assert drain(store, another) == ([], [])
     assert another.known() == []
     clock.advance(seconds=1)
-    _, (setback,) = drain(store, another)
-    assert "not this one" in setback.cause
+    _, (postponement,) = drain(store, another)
+    assert "not this one" in postponement.cause
 
 
 def test_a_setback_that_somebody_else_has_recorded_is_forgotten(
-    store: SqlStore, clock: ManualClock, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "bad", 10)
     clock.advance(seconds=10)
-    setbacks.suspect([read_flag(named("bad"), store=store).flag.id])
-    drain(store, Setbacks(setbacks.monotonic))
+    backoff.suspect([read_flag(named("bad"), store=store).flag.id])
+    drain(store, Backoff(backoff.monotonic))
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
-    assert setbacks.known() == []
+    assert backoff.known() == []
 
 
 def test_flags_that_only_look_due_starve_nobody(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     for n in range(25):
         create_flag(a_new_flag(f"idle-{n}"), by=ADMIN, store=store)
@@ -145,10 +145,10 @@ def test_flags_that_only_look_due_starve_nobody(
     a_planned_flag(store, "busy", 10)
     clock.advance(seconds=10)
 
-    drain(store, setbacks)
+    drain(store, backoff)
 
     assert read_flag(named("busy"), store=store).materialized
-    assert look_ahead(store, setbacks).due_at is None
+    assert look_ahead(store, backoff).due_at is None
 
 
 def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(
@@ -168,19 +168,19 @@ def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(
     assert [e.action for e in all_history(engine)] == ["flag.created", "schedule.created"]
 
 
-def test_setbacks_wait_longer_each_time_up_to_a_minute(clock: ManualClock, setbacks: Setbacks) -> None:
+def test_setbacks_wait_longer_each_time_up_to_a_minute(clock: ManualClock, backoff: Backoff) -> None:
     flag_id = UUID(int=1)
 
-    delays = [setbacks.note(flag_id).total_seconds() for _ in range(9)]
+    delays = [backoff.note(flag_id).total_seconds() for _ in range(9)]
 
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert setbacks.waiting() == [flag_id]
+    assert backoff.waiting() == [flag_id]
     clock.advance(seconds=61)
-    assert setbacks.waiting() == []
+    assert backoff.waiting() == []
 
 
 def test_while_a_record_fails_readers_see_each_change_and_no_version_is_used_twice(
-    store: SqlStore, clock: ManualClock, engine: sa.Engine, setbacks: Setbacks
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
 ) -> None:
     a_planned_flag(store, "bad", 10, 20, 30)
     run(engine, *REFUSE_ONE_FLAG[engine.dialect.name])
@@ -189,11 +189,11 @@ def test_while_a_record_fails_readers_see_each_change_and_no_version_is_used_twi
     while clock.at < after(200):
         clock.advance(seconds=1)
         seen.append(read_flag(named("bad"), store=store).state)
-        delays += [setback.delay.total_seconds() for setback in drain(store, setbacks)[1]]
+        delays += [postponement.delay.total_seconds() for postponement in drain(store, backoff)[1]]
     trouble = [f for f in examine(store, clock.at) if not f.ok]
     run(engine, ACCEPT_AGAIN[engine.dialect.name])
     clock.advance(seconds=60)
-    drain(store, setbacks)
+    drain(store, backoff)
 
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert [f.check for f in trouble] == ["record"]

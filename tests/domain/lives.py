@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flagsched.domain.flags import Flag, FlagEdit, FlagState
 from flagsched.domain.history import Action, Entry, StoredEntry, endings, flag_entry, schedule_entry
-from flagsched.domain.schedules import PlannedChange, Schedule, Status, plan_batch
+from flagsched.domain.schedules import PlannedChange, Schedule, Status, number_schedules
 from flagsched.domain.timeline import replay, state_at
 from flagsched.domain.updates import Updates
 from tests.builders import ADMIN, NOON, a_new_flag, after
@@ -70,7 +70,7 @@ class Life:
 
     def plan(self, changes: Sequence[PlannedChange]) -> list[Schedule]:
         self.record()
-        planned = plan_batch(
+        planned = number_schedules(
             self.flag, changes, ids=[uuid4() for _ in changes], batch_id=None, by="ada", at=self.flag.now(self.now)
         )
         self.flag = self.flag.numbered(self.flag.last_seq + len(planned))

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mmh3 import hash as murmur3
 
+from flagsched.domain.effective import EffectiveFlag
 from flagsched.domain.evaluation import Evaluation, Evaluator, Reason, bucket
 from flagsched.domain.flags import FlagName
-from flagsched.domain.timeline import EffectiveFlag
 from tests.builders import a_flag, a_state
 from tests.processes import ROOT
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flagsched.domain.schedules import conflicts
-from flagsched.domain.segments import Cause, Segment, segments, turns
+from flagsched.domain.segments import Cause, Segment, segments, transitions
 from flagsched.domain.timeline import state_at
 from flagsched.domain.updates import UnreadableUpdates, Updates
 from tests.builders import NOON, a_change, a_flag, a_schedule, after
@@ -14,7 +14,7 @@ from tests.domain.lives import Life, changes, instants, lives
 
 
 def timeline(life: Life, start: datetime = NOON, end: datetime | None = None) -> list[Segment]:
-    return segments(turns(life.flag, life.entries, life.pending), start, end)
+    return segments(transitions(life.flag, life.entries, life.pending), start, end)
 
 
 def at(told: list[Segment], instant: datetime) -> Segment:
@@ -93,7 +93,7 @@ def test_a_preview_is_what_comes_about_when_its_drafts_are_planned(
     considered = data.draw(changes(life.now))
     drafts = Life.plan(copied := _copy(life), considered)
     foreseen = segments(
-        turns(life.flag, life.entries, [*life.pending, *drafts], {draft.id: i for i, draft in enumerate(drafts)}),
+        transitions(life.flag, life.entries, [*life.pending, *drafts], {draft.id: i for i, draft in enumerate(drafts)}),
         life.now,
         None,
     )
@@ -134,7 +134,7 @@ def test_several_changes_at_one_instant_are_one_segment_in_the_last_version() ->
 def test_a_flag_whose_history_somebody_lost_is_told_from_its_last_change_on() -> None:
     flag = a_flag()
 
-    assert segments(turns(flag, [], []), after(-60), None) == [Segment(NOON, None, flag.state, Cause())]
+    assert segments(transitions(flag, [], []), after(-60), None) == [Segment(NOON, None, flag.state, Cause())]
 
 
 def test_conflicts_are_pending_schedules_among_the_drafts_that_set_what_they_set() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from flagsched.domain.evaluation import Evaluator
 from flagsched.domain.flags import FlagEdit, FlagName
-from flagsched.domain.schedules import Planned, PlannedChange, plan_batch
-from flagsched.domain.snapshot import FlagPlan, Moment, Snapshot, moment, snapshot_of
+from flagsched.domain.schedules import PendingSchedule, PlannedChange, number_schedules
+from flagsched.domain.snapshot import EffectiveSnapshot, FlagSnapshot, Snapshot, effective_snapshot, snapshot_of
 from flagsched.domain.timeline import replay
 from flagsched.domain.updates import Updates
 from tests.builders import NOON, a_new_flag
@@ -30,56 +30,58 @@ class Environment:
     def __init__(self) -> None:
         self.now = NOON
         self.revision = 0
-        self.plans: dict[str, FlagPlan] = {}
-        self._changed: dict[UUID, FlagPlan] = {}
+        self.flags: dict[str, FlagSnapshot] = {}
+        self._changed: dict[UUID, FlagSnapshot] = {}
         self._ids = (UUID(int=n) for n in count(1))
 
     @property
     def whole(self) -> Snapshot:
         # In no order: that is the snapshot's to keep.
-        return snapshot_of("production", self.revision, reversed(self.plans.values()))
+        return snapshot_of("production", self.revision, reversed(self.flags.values()))
 
-    def changed(self) -> list[FlagPlan]:
+    def changed(self) -> list[FlagSnapshot]:
         changed, self._changed = list(self._changed.values()), {}
         return changed
 
     def write(self, key: str, planned: list[PlannedChange], updates: Updates | None, users: dict[str, bool]) -> None:
         """Create a flag, or edit it, plan for it and set users apart."""
-        if key not in self.plans:
-            self._keep(FlagPlan(a_new_flag(key).born(next(self._ids), self.now)))
+        if key not in self.flags:
+            self._keep(FlagSnapshot(a_new_flag(key).born(next(self._ids), self.now)))
         self.record(key)
-        plan = self.plans[key]
-        flag = plan.flag.edited(FlagEdit(updates), plan.flag.now(self.now)) if updates else plan.flag
-        made = plan_batch(flag, planned, ids=[next(self._ids) for _ in planned], batch_id=None, by="ada", at=self.now)
+        stored = self.flags[key]
+        flag = stored.flag.edited(FlagEdit(updates), stored.flag.now(self.now)) if updates else stored.flag
+        made = number_schedules(
+            flag, planned, ids=[next(self._ids) for _ in planned], batch_id=None, by="ada", at=self.now
+        )
         numbered = flag.numbered(flag.last_seq + len(made))
-        self._keep(FlagPlan(numbered, [*plan.pending, *made], users))
+        self._keep(FlagSnapshot(numbered, [*stored.pending, *made], users))
 
     def cancel_first(self, key: str) -> None:
         self.record(key)
-        self._keep(replace(self.plans[key], pending=self.plans[key].pending[1:]))
+        self._keep(replace(self.flags[key], pending=self.flags[key].pending[1:]))
 
     def archive(self, key: str) -> None:
         self.record(key)
-        flag = self.plans[key].flag.archived(self.now)
-        self._keep(FlagPlan(flag))
-        del self.plans[key]
+        flag = self.flags[key].flag.archived(self.now)
+        self._keep(FlagSnapshot(flag))
+        del self.flags[key]
 
     def record(self, key: str) -> None:
         """Write down what is in effect: the one thing that raises no revision."""
-        plan = self.plans[key]
-        replayed = replay(plan.flag, plan.pending, self.now)
+        stored = self.flags[key]
+        replayed = replay(stored.flag, stored.pending, self.now)
         done = [step.schedule for step in replayed.steps]
-        self.plans[key] = replace(plan, flag=replayed.recorded, pending=[s for s in plan.pending if s not in done])
+        self.flags[key] = replace(stored, flag=replayed.recorded, pending=[s for s in stored.pending if s not in done])
 
-    def _keep(self, plan: FlagPlan) -> None:
+    def _keep(self, stored: FlagSnapshot) -> None:
         self.revision += 1
-        self.plans[plan.flag.name.key] = self._changed[plan.flag.id] = plan
+        self.flags[stored.flag.name.key] = self._changed[stored.flag.id] = stored
 
 
 def act(draw: st.DrawFn, environment: Environment) -> None:
     key = draw(st.sampled_from(KEYS))
     what = draw(st.sampled_from(["write", "write", "cancel", "record", "archive"]))
-    if what == "write" or key not in environment.plans:
+    if what == "write" or key not in environment.flags:
         environment.write(key, draw(changes(environment.now)), draw(st.none() | settings), draw(apart))
     elif what == "cancel":
         environment.cancel_first(key)
@@ -90,10 +92,10 @@ def act(draw: st.DrawFn, environment: Environment) -> None:
 
 
 @st.composite
-def steps(draw: st.DrawFn) -> list[tuple[Moment, Moment]]:
+def steps(draw: st.DrawFn) -> list[tuple[EffectiveSnapshot, EffectiveSnapshot]]:
     """Moments of a snapshot that was kept up to date, each with the moment made afresh from all that there was."""
     environment = Environment()
-    kept = moment(Snapshot("production"), NOON)
+    kept = effective_snapshot(Snapshot("production"), NOON)
     told = []
     for _ in range(draw(st.integers(1, 12))):
         environment.now += draw(lengths)
@@ -102,8 +104,8 @@ def steps(draw: st.DrawFn) -> list[tuple[Moment, Moment]]:
         snapshot = kept.snapshot
         if environment.revision > snapshot.revision:
             snapshot = snapshot.updated(environment.changed(), environment.revision)
-        kept = moment(snapshot, environment.now, kept)
-        told.append((kept, moment(environment.whole, environment.now)))
+        kept = effective_snapshot(snapshot, environment.now, kept)
+        told.append((kept, effective_snapshot(environment.whole, environment.now)))
     return told
 
 
@@ -113,28 +115,30 @@ def shown(flag: Evaluator) -> tuple[object, ...]:
     return (state.enabled, state.rollout_percentage, state.version)
 
 
-def described(told: Moment) -> list[Any]:
+def described(told: EffectiveSnapshot) -> list[Any]:
     return [
         (key, flag.key, shown(flag), flag.next_change_at, [flag.evaluate(who) for who in PEOPLE])
         for key, flag in told.flags.items()
     ]
 
 
-def later(told: Moment, at: datetime) -> Moment:
-    return moment(told.snapshot, at)
+def later(told: EffectiveSnapshot, at: datetime) -> EffectiveSnapshot:
+    return effective_snapshot(told.snapshot, at)
 
 
 @given(steps())
-def test_a_moment_that_was_kept_up_to_date_is_the_same_as_one_made_afresh(told: list[tuple[Moment, Moment]]) -> None:
+def test_a_moment_that_was_kept_up_to_date_is_the_same_as_one_made_afresh(
+    told: list[tuple[EffectiveSnapshot, EffectiveSnapshot]],
+) -> None:
     for kept, afresh in told:
         assert described(kept) == described(afresh)
         assert (kept.at, kept.until, kept.tag) == (afresh.at, afresh.until, afresh.tag)
-        assert list(kept.flags) == list(kept.snapshot.plans) == sorted(kept.flags)
+        assert list(kept.flags) == list(kept.snapshot.flags) == sorted(kept.flags)
 
 
 @given(steps())
 def test_nothing_changes_until_the_instant_that_a_moment_names_and_then_something_does(
-    told: list[tuple[Moment, Moment]],
+    told: list[tuple[EffectiveSnapshot, EffectiveSnapshot]],
 ) -> None:
     for kept, _ in told:
         last = kept.until or kept.at + timedelta(days=1)
@@ -146,7 +150,9 @@ def test_nothing_changes_until_the_instant_that_a_moment_names_and_then_somethin
 
 
 @given(steps())
-def test_moments_tell_the_same_if_and_only_if_their_tags_are_the_same(told: list[tuple[Moment, Moment]]) -> None:
+def test_moments_tell_the_same_if_and_only_if_their_tags_are_the_same(
+    told: list[tuple[EffectiveSnapshot, EffectiveSnapshot]],
+) -> None:
     moments = [
         later(one, kept.at + timedelta(seconds=s)) for kept, afresh in told for s in range(10) for one in (kept, afresh)
     ]
@@ -156,32 +162,32 @@ def test_moments_tell_the_same_if_and_only_if_their_tags_are_the_same(told: list
 
 
 PLAIN = a_new_flag("a", enabled=True, rollout_percentage=50).born(UUID(int=1), NOON)
-PLANNED = Planned(1, NOON + timedelta(hours=1), Updates(enabled=False))
+PLANNED = PendingSchedule(1, NOON + timedelta(hours=1), Updates(enabled=False))
 OTHERS = {
-    "key": FlagPlan(replace(PLAIN, name=FlagName("production", "b"))),
-    "enabled": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, enabled=False))),
-    "percentage": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, rollout_percentage=51))),
-    "version": FlagPlan(replace(PLAIN, state=replace(PLAIN.state, version=2))),
-    "next change": FlagPlan(PLAIN, [PLANNED]),
-    "included": FlagPlan(PLAIN, overrides={"ada": True}),
-    "excluded": FlagPlan(PLAIN, overrides={"ada": False}),
-    "another included": FlagPlan(PLAIN, overrides={"bob": True}),
+    "key": FlagSnapshot(replace(PLAIN, name=FlagName("production", "b"))),
+    "enabled": FlagSnapshot(replace(PLAIN, state=replace(PLAIN.state, enabled=False))),
+    "percentage": FlagSnapshot(replace(PLAIN, state=replace(PLAIN.state, rollout_percentage=51))),
+    "version": FlagSnapshot(replace(PLAIN, state=replace(PLAIN.state, version=2))),
+    "next change": FlagSnapshot(PLAIN, [PLANNED]),
+    "included": FlagSnapshot(PLAIN, overrides={"ada": True}),
+    "excluded": FlagSnapshot(PLAIN, overrides={"ada": False}),
+    "another included": FlagSnapshot(PLAIN, overrides={"bob": True}),
 }
 
 
 def test_all_that_may_be_told_of_a_flag_is_in_the_tag_whoever_wrote_it() -> None:
-    tags = {name: moment(snapshot_of("production", 1, [plan]), NOON).tag for name, plan in OTHERS.items()}
-    tags["as it was"] = moment(snapshot_of("production", 1, [FlagPlan(PLAIN)]), NOON).tag
+    tags = {name: effective_snapshot(snapshot_of("production", 1, [flag]), NOON).tag for name, flag in OTHERS.items()}
+    tags["as it was"] = effective_snapshot(snapshot_of("production", 1, [FlagSnapshot(PLAIN)]), NOON).tag
 
     assert len(set(tags.values())) == len(tags), tags
 
 
 def test_what_is_not_told_is_not_in_the_tag() -> None:
-    plain = moment(snapshot_of("production", 1, [FlagPlan(PLAIN)]), NOON)
+    plain = effective_snapshot(snapshot_of("production", 1, [FlagSnapshot(PLAIN)]), NOON)
     state = replace(PLAIN.state, changed_at=NOON)
-    written_anew = FlagPlan(replace(PLAIN, id=UUID(int=2), last_seq=9, description="another", state=state))
+    written_anew = FlagSnapshot(replace(PLAIN, id=UUID(int=2), last_seq=9, description="another", state=state))
 
-    other = moment(snapshot_of("production", 2, [written_anew]), NOON)
+    other = effective_snapshot(snapshot_of("production", 2, [written_anew]), NOON)
 
     assert other.tag == plain.tag
 
@@ -190,16 +196,16 @@ def test_an_archived_flag_leaves_and_a_new_one_of_its_key_comes() -> None:
     environment = Environment()
     environment.write("a", [], None, {"ada": False})
     before = environment.whole
-    first = environment.plans["a"]
+    first = environment.flags["a"]
     environment.changed()
 
     environment.archive("a")
     gone = before.updated(environment.changed(), environment.revision)
     environment.write("a", [], None, {})
-    second = environment.plans["a"]
+    second = environment.flags["a"]
     come = gone.updated(environment.changed(), environment.revision)
-    archived = FlagPlan(first.flag.archived(NOON))
+    archived = FlagSnapshot(first.flag.archived(NOON))
 
-    assert (gone.plans, come.plans) == ({}, {"a": second})
+    assert (gone.flags, come.flags) == ({}, {"a": second})
     assert second.flag.id != first.flag.id
-    assert before.updated([archived, second], 9).plans == before.updated([second, archived], 9).plans == {"a": second}
+    assert before.updated([archived, second], 9).flags == before.updated([second, archived], 9).flags == {"a": second}

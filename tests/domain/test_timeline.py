@@ -6,17 +6,11 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flagsched.domain.effective import effective_flag
 from flagsched.domain.flags import Flag, FlagState
 from flagsched.domain.history import endings
 from flagsched.domain.schedules import Schedule, Status
-from flagsched.domain.timeline import (
-    effective_flag,
-    in_effect,
-    in_order,
-    next_change_at,
-    replay,
-    state_at,
-)
+from flagsched.domain.timeline import in_effect, in_order, next_change_at, replay, state_at
 from flagsched.domain.updates import UnreadableUpdates, Updates
 from tests.builders import NOON, a_flag, a_schedule, a_state, after
 

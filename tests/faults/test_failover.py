@@ -13,18 +13,18 @@ import pytest
 import requests
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine, timeouts
-from flagsched.database.primary import STANDBY
+from flagsched.database.connections.engine import Limits, open_engine, timeouts
+from flagsched.database.connections.primary import STANDBY
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseReadOnly, DatabaseUnavailable
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.updates import Updates
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import edit_flag, read_flag
-from flagsched.web.freshness import SNAPSHOT_AGE
+from flagsched.web.evaluation.caching import SNAPSHOT_AGE
 from tests.builders import ADMIN
 from tests.databases import administer, socket_of
-from tests.faults.plans import assert_recorded_once_in_order, create, in_steps, named, now, plan
+from tests.faults.agendas import assert_recorded_once_in_order, create, in_steps, named, now, plan
 from tests.faults.proxy import through_proxy
 from tests.faults.readers import as_admin
 from tests.faults.standby import Pair, streaming_pair

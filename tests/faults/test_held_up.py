@@ -10,13 +10,13 @@ from threading import Event
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import AlreadyApplied, InstantsRefused
 from flagsched.domain.flags import FlagEdit, FlagState
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.domain.updates import Updates
-from flagsched.ports import ScheduleQuery
+from flagsched.ports.schedules import ScheduleQuery
 from flagsched.usecases.flags import create_flag, edit_flag, read_flag
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
@@ -67,13 +67,13 @@ def watched(store: SqlStore) -> Iterator[list[FlagState]]:
                 seen.append(state)
 
     with ThreadPoolExecutor() as pool:
-        looking = pool.submit(look)
+        refresher = pool.submit(look)
         try:
             yield seen
             over.wait(0.2)
         finally:
             over.set()
-        looking.result()
+        refresher.result()
 
 
 def assert_what_was_seen_is_what_is_told(seen: list[FlagState], store: SqlStore, engine: sa.Engine) -> None:

@@ -11,7 +11,7 @@ import requests
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
-from tests.faults.plans import all_applied, create, in_steps, lateness, now
+from tests.faults.agendas import all_applied, create, in_steps, lateness, now
 from tests.faults.readers import as_admin, assert_seen_at_its_instant, look, watching
 from tests.processes import until, web, worker
 

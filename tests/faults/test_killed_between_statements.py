@@ -24,7 +24,7 @@ KILLED = -9
 @contextmanager
 def dying(url: sa.URL, what: str) -> Iterator[Callable[[str], int]]:
     """Gives a function that kills a process after a statement, and tells its exit code."""
-    command = [sys.executable, "-m", "tests.faults.dying", what, "SIGKILL"]
+    command = [sys.executable, "-m", "tests.faults.crash", what, "SIGKILL"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True,

@@ -13,20 +13,20 @@ from time import monotonic
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
 from flagsched.domain.schedules import Status
-from flagsched.ports import PlanQuery
+from flagsched.ports.schedules import EnvironmentScheduleQuery
 from flagsched.usecases.doctor import examine
-from flagsched.usecases.schedules import list_plans
+from flagsched.usecases.schedules import list_environment_schedules
 from tests.databases import administer
 from tests.faults.fire import EACH, Outcomes, a_planned_flag, begin_worker, change_minds, workers_under_fire
 from tests.poolers import POOLED_TOO
 from tests.processes import Running, environment, started, until
 from tests.rows import all_history, all_schedules
 
-PENDING = PlanQuery("production", statuses=[Status.PENDING], limit=1)
+PENDING = EnvironmentScheduleQuery("production", statuses=[Status.PENDING], limit=1)
 
 
 @pytest.fixture
@@ -45,7 +45,11 @@ def fall_due(store: SqlStore, flags: int, seconds: int, trouble: AbstractContext
     with trouble, ThreadPoolExecutor(2) as admins:
         halves = [admins.submit(change_minds, store, some[half::2]) for half in (0, 1)]
         answered = {schedule_id: one for half in halves for schedule_id, one in half.result().items()}
-        until(lambda: not list_plans(PENDING, store=store).items, seconds=seconds + 20, what="all is recorded")
+        until(
+            lambda: not list_environment_schedules(PENDING, store=store).items,
+            seconds=seconds + 20,
+            what="all is recorded",
+        )
     return answered
 
 

@@ -18,7 +18,7 @@ from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import edit_flag
 from flagsched.usecases.schedules import cancel_schedule, plan_schedules
 from tests.builders import ADMIN, a_change
-from tests.faults.plans import create, in_steps, named, now, plan
+from tests.faults.agendas import create, in_steps, named, now, plan
 from tests.faults.sdks import Told, ask_all, asking, connected
 from tests.poolers import POOLED_TOO
 from tests.processes import until, web, worker
@@ -59,7 +59,7 @@ def test_of_two_flags_that_change_at_one_instant_every_answer_tells_both_or_neit
         steps = in_steps(now(store) + timedelta(seconds=2), 50, apart=0.2)
         for key in ("a", "b"):
             plan(store, key, steps)
-        with asking(address, at_once=16) as told:
+        with asking(address, effective=16) as told:
             until(lambda: len(told) >= ANSWERS and now(store) > steps[-1][0], seconds=60, what="all answers")
 
     assert [one for one in told if one.versions["a"] != one.versions["b"]] == []

@@ -16,7 +16,7 @@ from flagsched.domain.flags import FlagName
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, a_new_flag
 from tests.processes import ROOT, environment, until
@@ -40,7 +40,7 @@ def test_a_stopped_worker_holds_up_nobody_for_long_and_changes_nothing_more_when
         plan_schedules(name, [PlannedChange(at, Updates(enabled=True))], batch=False, by=ADMIN, store=store)
     until(lambda: read_flag(names[-1], store=store).state.enabled)
 
-    command = [sys.executable, "-m", "tests.faults.dying", "record", "SIGSTOP"]
+    command = [sys.executable, "-m", "tests.faults.crash", "record", "SIGSTOP"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(postgresql_url), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True,
@@ -52,9 +52,9 @@ def test_a_stopped_worker_holds_up_nobody_for_long_and_changes_nothing_more_when
         what, stopped = parent.stdout.readline().split()
         assert what == "stopped"
         try:
-            setbacks = Setbacks(monotonic)
-            assert materialise_due(store, setbacks).flags == 10  # What it does not hold goes on at once.
-            until(lambda: materialise_due(store, setbacks).flags == 20, seconds=13, what="its claim is given back")
+            backoff = Backoff(monotonic)
+            assert materialise_due(store, backoff).flags == 10  # What it does not hold goes on at once.
+            until(lambda: materialise_due(store, backoff).flags == 20, seconds=13, what="its claim is given back")
         finally:
             os.kill(int(stopped), signal.SIGCONT)
         until(lambda: not psutil.pid_exists(int(stopped)) or is_over(int(stopped)), what="it has gone on")

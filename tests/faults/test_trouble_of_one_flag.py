@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
-from tests.faults.plans import (
+from tests.faults.agendas import (
     Steps,
     all_applied,
     assert_recorded_once_in_order,

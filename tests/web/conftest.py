@@ -10,21 +10,23 @@ from flask import Flask
 from flagsched.bootstrap.web import create_app
 from flagsched.config import RateSettings
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.looking import Looking
-from flagsched.web.rules import DEFAULT_RULES, EvaluationRules
-from flagsched.web.tokens import TokenRules
+from flagsched.snapshots.refresher import SnapshotRefresher
+from flagsched.web.access import DEFAULT_RULES, EvaluationRules
+from flagsched.web.tokens.claims import TokenRules
 from tests.conftest import web_settings
 from tests.openapi import Contract
 
 
 @pytest.fixture
-def app_with(url: sa.URL, store: SqlStore, looking: Looking) -> Iterator[Callable[[EvaluationRules], Flask]]:
+def app_with(
+    url: sa.URL, store: SqlStore, refresher: SnapshotRefresher
+) -> Iterator[Callable[[EvaluationRules], Flask]]:
     """Make an app with other rules, and three failed sign-ins a minute; its answers must be as described as well."""
     contracts: list[Contract] = []
 
     def make(rules: EvaluationRules) -> Flask:
         changed = replace(web_settings(url), rates=RateSettings(failed_sign_ins=3), evaluation=rules)
-        app = create_app(changed, store=store, looking=looking)
+        app = create_app(changed, store=store, refresher=refresher)
         contracts.append(Contract(app))
         return app
 

@@ -21,11 +21,11 @@ from werkzeug.routing import Rule
 
 from flagsched.bootstrap.web import create_app
 from flagsched.config import read_web_settings
-from flagsched.database import migrations
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.schema import migrations
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import create_flag
-from flagsched.web.tokens import TokenRules
+from flagsched.web.tokens.claims import TokenRules
 from tests.builders import ADMIN, SECRET, a_new_flag
 from tests.conftest import web_settings
 from tests.processes import until

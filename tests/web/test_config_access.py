@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flagsched.web.rules import Access, EvaluationRules
+from flagsched.web.access import Access, EvaluationRules
 from tests.tokens import signed
 
 FLAGS = "/api/config/flags"

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from flagsched.web.rules import EvaluationRules
+from flagsched.web.access import EvaluationRules
 from tests.builders import after
 
 # No two runs of it are equal.

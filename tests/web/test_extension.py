@@ -20,11 +20,11 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flagsched import FlagSched
-from flagsched.database.engine import Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unauthenticated
-from flagsched.usecases.materialise import Setbacks, materialise_due
-from flagsched.web.rates import Rates
+from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.web.rate_limits import RateLimits
 from tests.processes import ROOT, until
 from tests.rows import all_history
 
@@ -145,7 +145,7 @@ def test_the_host_plans_through_the_blueprint(host: Host, client: FlaskClient, e
 
     until(lambda: client.get("/switches/api/config/flags").json == {"x": True})
 
-    materialise_due(SqlStore(engine), Setbacks(lambda: 0.0))
+    materialise_due(SqlStore(engine), Backoff(lambda: 0.0))
     assert [(e.action, e.actor) for e in all_history(engine)] == [
         ("flag.created", "hedy"),
         ("schedule.created", "hedy"),
@@ -263,7 +263,7 @@ def test_a_second_registration_is_refused_and_leaves_the_first(host: Host, clien
 
 
 def test_a_host_is_held_to_rates_too(host: Host, url: sa.URL) -> None:
-    rates = Rates("memory://", writes=2, failed_sign_ins=9)
+    rates = RateLimits("memory://", writes=2, failed_sign_ins=9)
     FlagSched(host.app, url=url.render_as_string(hide_password=False), rates=rates)
     client = host.app.test_client()
 

@@ -19,7 +19,7 @@ from tests.tokens import jwk, jwks, outcome, rsa_key, show, signed
 
 Claims = dict[str, Any]
 MakeApp = Callable[..., Flask]
-LIFE = {"type": None, "nbf": None, "role": None, "jti": None}
+KEEP_FOR = {"type": None, "nbf": None, "role": None, "jti": None}
 
 
 def recipe(title: str) -> dict[str, str]:
@@ -144,7 +144,7 @@ def app_of(sqlite_url: sa.URL, monkeypatch: pytest.MonkeyPatch) -> MakeApp:
 
 def token(shape: Shape, **changed: Any) -> str:
     """What the provider signs, with times from now on."""
-    claims = LIFE | shape.access | changed
+    claims = KEEP_FOR | shape.access | changed
     now = int(time())
     times = {"iat": now, "exp": now + claims["exp"]} | ({"auth_time": now} if "auth_time" in claims else {})
     return signed(rsa_key("first"), "RS256", header=shape.header, **(claims | times))

@@ -11,10 +11,10 @@ import pytest
 from flask import Flask
 
 from flagsched.domain.errors import IssuerUnavailable
-from flagsched.web.jwks import JwksKeys
-from flagsched.web.public_keys import signing_keys
-from flagsched.web.rules import Access, EvaluationRules
-from flagsched.web.tokens import TokenRules
+from flagsched.web.access import Access, EvaluationRules
+from flagsched.web.tokens.claims import TokenRules
+from flagsched.web.tokens.jwks import JwksKeys
+from flagsched.web.tokens.public_keys import signing_keys
 from tests.processes import free_port, until
 from tests.provider import Provider, certify, provider
 from tests.tokens import AUDIENCE, ISSUER, jwk, jwks, outcome, provided, show

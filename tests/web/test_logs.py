@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flagsched.bootstrap.logs import SECRETS, json_formatter
-from flagsched.web.rules import Access, EvaluationRules
+from flagsched.web.access import Access, EvaluationRules
 from tests.rows import all_history
 
 

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flagsched.web.rules import Access, EvaluationRules
+from flagsched.web.access import Access, EvaluationRules
 from tests.builders import ManualClock, after
 
 ONE = "/ofrep/v1/evaluate/flags/new-checkout"

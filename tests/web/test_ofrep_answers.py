@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flagsched.config import read_web_settings
-from flagsched.web.rules import Access, EvaluationRules
+from flagsched.web.access import Access, EvaluationRules
 from tests.builders import SECRET
 from tests.ofrep import breach
 from tests.web.test_ofrep import ADA, ALL, KEY, ONE

@@ -17,7 +17,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.web.auth import make_token
-from flagsched.web.context import HEADERS
+from flagsched.web.requests import HEADERS
 from tests.builders import after
 from tests.conftest import web_settings
 from tests.openapi import UNDESCRIBED, Contract, described, operations

@@ -115,7 +115,7 @@ def test_a_process_without_routes_sees_a_change_at_its_instant(flags: FlagSched,
 
 
 def threads() -> set[Thread]:
-    return {one for one in enumerate_threads() if one.name in {"looking", "listening"}}
+    return {one for one in enumerate_threads() if one.name in {"refresher", "listener"}}
 
 
 def connections(engine: sa.Engine) -> int:
@@ -132,7 +132,7 @@ def test_what_is_closed_leaves_no_thread_and_no_connection(url: sa.URL, engine: 
     others, before = threads(), connections(engine)
     several = [FlagSched(url=url.render_as_string(hide_password=False)) for _ in range(3)]
     assert all(flags.is_enabled("steady") for flags in several)
-    assert [one.name for one in threads() - others].count("looking") == 3
+    assert [one.name for one in threads() - others].count("refresher") == 3
     assert connections(engine) >= before + 3
 
     for flags in several:

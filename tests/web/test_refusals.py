@@ -16,8 +16,8 @@ from flagsched.bootstrap.web import create_app
 from flagsched.config import RateSettings
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Forbidden, Unauthenticated
+from flagsched.web.access import Access, EvaluationRules
 from flagsched.web.errors import headers_of
-from flagsched.web.rules import Access, EvaluationRules
 from tests.conftest import web_settings
 from tests.tokens import signed
 

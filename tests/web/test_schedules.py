@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from tests.builders import NOON, ManualClock, after
 from tests.recorder import inserts, recorded
 from tests.rows import all_history, all_schedules, count
@@ -86,7 +86,7 @@ def test_a_phased_rollout_of_five_takes_effect_step_by_step(
     for _ in steps:
         clock.advance(minutes=1)
         seen.append(anyone.get("/api/config/flags/new-checkout").json["rolloutPercentage"])
-        materialise_due(store, Setbacks(lambda: 0.0))
+        materialise_due(store, Backoff(lambda: 0.0))
 
     assert seen == steps
     assert [s["status"] for s in admin.get(SCHEDULE).json] == ["applied"] * 5
@@ -432,7 +432,7 @@ def test_schedules_are_listed_page_by_page_along_the_link(admin: FlaskClient, pr
 def test_schedules_are_listed_by_status(admin: FlaskClient, clock: ManualClock, store: SqlStore) -> None:
     bulk(admin, item(10), item(20))
     clock.advance(seconds=10)
-    materialise_due(store, Setbacks(lambda: 0.0))
+    materialise_due(store, Backoff(lambda: 0.0))
 
     def seconds(status: str) -> list[str]:
         return [s["scheduledAt"][-3:-1] for s in admin.get(f"{SCHEDULE}?status={status}").json]

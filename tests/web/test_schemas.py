@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
+from flagsched.domain.effective import effective_flag, effective_schedule
 from flagsched.domain.history import StoredEntry, schedule_entry
 from flagsched.domain.schedules import Status
-from flagsched.domain.segments import segments, turns
-from flagsched.domain.timeline import effective_flag, effective_schedule
+from flagsched.domain.segments import segments, transitions
 from flagsched.domain.updates import UnreadableUpdates
 from flagsched.usecases.timeline import Timeline
 from flagsched.web.schemas.flags import FlagListView
@@ -67,7 +67,7 @@ PLAN = [
 ]
 SCHEDULES = [effective_schedule(schedule, FLAG, after(5.5)) for schedule in PLAN]
 ENTRIES = [StoredEntry(7, schedule_entry(FLAG, None, PLAN[0], by=ADMIN, recorded_at=after(1)))]
-SEGMENTS = Timeline(segments(turns(FLAG, [], PLAN), after(0), after(10)))
+SEGMENTS = Timeline(segments(transitions(FLAG, [], PLAN), after(0), after(10)))
 
 
 @pytest.mark.parametrize(

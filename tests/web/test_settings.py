@@ -22,7 +22,7 @@ from flagsched.config import (
     unknown_settings,
     use_kept_secret,
 )
-from flagsched.web.rules import Access, EvaluationRules
+from flagsched.web.access import Access, EvaluationRules
 from tests.builders import SECRET
 from tests.processes import ROOT, environment
 from tests.tokens import ISSUER, pem, rsa_key

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, materialise_due
 from tests.builders import ManualClock, after
 
 FLAGS = "/api/admin/flags"
@@ -49,7 +49,7 @@ def test_a_timeline_reads_as_half_open_segments_with_their_causes(
     clock.advance(seconds=15)
 
     told = admin.get(f"{FLAG}/timeline").json
-    materialise_due(store, Setbacks(lambda: 0.0))
+    materialise_due(store, Backoff(lambda: 0.0))
 
     assert told == {
         "segments": [
@@ -196,7 +196,7 @@ def test_the_history_tells_who_did_what_and_when_it_took_effect(
 ) -> None:
     (planned,) = bulk(admin, item(10))
     clock.advance(seconds=15)
-    materialise_due(store, Setbacks(lambda: 0.0))
+    materialise_due(store, Backoff(lambda: 0.0))
 
     entries = admin.get(f"{FLAG}/history").json["entries"]
 
@@ -237,7 +237,7 @@ def test_a_flags_etag_changes_with_each_version_recorded_or_not(
     first = admin.get(FLAG).headers["ETag"]
     clock.advance(seconds=10)
     second = admin.get(FLAG).headers["ETag"]
-    materialise_due(store, Setbacks(lambda: 0.0))
+    materialise_due(store, Backoff(lambda: 0.0))
 
     assert first.endswith('.1"')
     assert second.endswith('.2"')

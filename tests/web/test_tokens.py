@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from time import time
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import jwt
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from flask import Flask
 
-from flagsched.bootstrap.cli import Processes
+from flagsched.bootstrap.cli import flagsched
 from flagsched.bootstrap.web import create_app
 from flagsched.config import read_web_settings
-from flagsched.web.tokens import TokenRules
+from flagsched.web.tokens.claims import TokenRules
 from tests.builders import SECRET
 from tests.tokens import (
     AUDIENCE,
@@ -261,6 +261,13 @@ OWN: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
+def made_token(*options: str) -> str:
+    """What `flagsched token` prints."""
+    made = CliRunner().invoke(flagsched, ["token", *options])
+    assert made.exit_code == 0, made.output
+    return made.output.strip()
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_token_of_the_command_opens_by_the_settings_that_it_was_made_with(
     monkeypatch: pytest.MonkeyPatch, sqlite_url: sa.URL, name: str
@@ -269,10 +276,10 @@ def test_a_token_of_the_command_opens_by_the_settings_that_it_was_made_with(
         monkeypatch.setenv(variable, value)
     app = create_app(read_web_settings())
 
-    token = Processes().make_token("ada", "admin", timedelta(hours=24))
+    token = made_token("--subject", "ada", "--hours", "24")
 
     assert outcome(show(app, token)) == 200
-    assert outcome(show(app, Processes().make_token("ada", "reader", timedelta(hours=1)))) == 403
+    assert outcome(show(app, made_token("--subject", "ada", "--role", "reader"))) == 403
     jwt.decode(token, SECRET, algorithms=["HS256"], options={"verify_aud": False})
 
 

@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database import migrations
+from flagsched.database.schema import migrations
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
 from flagsched.usecases.flags import create_flag
 from flagsched.usecases.schedules import plan_schedules
-from flagsched.worker.run import AskTheTick
-from flagsched.worker.tick import Drain, Tick
+from flagsched.worker.drain import Drain
+from flagsched.worker.process import TickTrigger
+from flagsched.worker.tick import Tick
 from tests.builders import ADMIN, CHECKOUT, NOON, ManualClock, a_change, a_new_flag, after
 from tests.rows import all_schedules
 
@@ -165,6 +166,6 @@ def test_the_scheduler_is_told_a_time_from_now(tick: Tick) -> None:
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     began = datetime.now(UTC)
 
-    asked = AskTheTick(tick).get_next_fire_time(None, long_ago)
+    asked = TickTrigger(tick).get_next_fire_time(None, long_ago)
 
     assert asked - began >= timedelta(seconds=30)

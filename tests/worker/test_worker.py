@@ -12,9 +12,9 @@ from time import monotonic, sleep
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database import migrations
-from flagsched.database.engine import Limits, open_engine
-from flagsched.database.tables import flags
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.schema import migrations
+from flagsched.database.schema.tables import flags
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
 from flagsched.domain.instants import to_milliseconds

@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validates_sc
 
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, MAX_DESCRIPTION, FlagEdit
 from flagsched.domain.updates import Updates
-from flagsched.ports import FlagQuery
+from flagsched.ports.flags import FlagQuery
 from flagsched.web.schemas.fields import (
     PERCENTAGE,
     Boolean,

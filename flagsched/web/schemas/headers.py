@@ -7,11 +7,12 @@ from uuid import UUID
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
-from flagsched.domain.flags import AS_IT_IS, Expected
-from flagsched.domain.timeline import EffectiveFlag
-from flagsched.web.freshness import CODINGS
+from flagsched.domain.effective import EffectiveFlag
+from flagsched.domain.flags import ANY_VERSION, Precondition
 from flagsched.web.schemas.fields import Name
 
+CODINGS = ("gzip", "deflate", "br", "zstd")
+"""What proxies append to a tag when they compress the answer that it names: `"x"` becomes `"x-gzip"`."""
 # RFC 9110, section 8.8.3.
 ETAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 # Empty elements of a list mean nothing, section 5.6.1.
@@ -98,10 +99,10 @@ class Versions(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         if value.strip() == "*":
-            return AS_IT_IS
+            return ANY_VERSION
         if ETAGS.fullmatch(value) is None:
             raise ValidationError("must be '*' or the ETag of a flag, with its double quotes")
-        return Expected({(UUID(flag_id), int(version)) for flag_id, version in VERSION.findall(value)})
+        return Precondition({(UUID(flag_id), int(version)) for flag_id, version in VERSION.findall(value)})
 
 
 class MatchHeaders(Schema):
@@ -110,18 +111,18 @@ class MatchHeaders(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    expected = Versions(
+    precondition = Versions(
         data_key="If-Match",
         metadata={"description": "The ETag of the flag as the caller saw it, several, or `*`: 412 in other versions."},
     )
 
     @post_load
-    def _expected(self, data: dict[str, Any], **options: object) -> Expected:
-        expected: Expected = data.get("expected", AS_IT_IS)
-        return expected
+    def _precondition(self, data: dict[str, Any], **options: object) -> Precondition:
+        precondition: Precondition = data.get("precondition", ANY_VERSION)
+        return precondition
 
 
-class OnceHeaders(Schema):
+class IdempotencyHeaders(Schema):
     """A name for the request, so that it has effect once however often it is sent."""
 
     class Meta:

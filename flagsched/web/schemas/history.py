@@ -6,7 +6,7 @@ from marshmallow import fields, post_load, validate
 
 from flagsched.domain.flags import FLAG_KEY
 from flagsched.domain.history import Action
-from flagsched.ports import HistoryQuery
+from flagsched.ports.history import HistoryQuery
 from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, OneOf, Text, read_place
 from flagsched.web.schemas.flags import KEY_EXPECTED, EnvironmentQuery
 from flagsched.web.schemas.strict import View

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import fields, post_load, validate
 
 from flagsched.domain.overrides import MAX_REASON, USER_ID, NewOverride, OverrideType
-from flagsched.ports import OverrideQuery
+from flagsched.ports.overrides import OverrideQuery
 from flagsched.web.schemas.fields import EXPECTED, Cursor, Instant, Limit, Name, OneOf, Text
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.strict import Body, View

@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 from flagsched.domain.errors import BULK_REFUSED
 from flagsched.domain.schedules import MAX_BATCH, PlannedChange, ScheduleEdit, Status
 from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
-from flagsched.ports import PlanQuery, ScheduleQuery
+from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.web.schemas.fields import (
     EXPECTED,
     PERCENTAGE,
@@ -142,7 +142,7 @@ def _place_of_all(place: list[Any]) -> tuple[datetime, UUID, int]:
     return at, UUID(flag_id), number
 
 
-class PlanListQuery(EnvironmentQuery, Window):
+class EnvironmentScheduleListQuery(EnvironmentQuery, Window):
     """Which schedules of all flags; `from` and `to` are of `scheduledAt`. Those that are pending, unless it is said."""
 
     status = fields.String(
@@ -153,10 +153,10 @@ class PlanListQuery(EnvironmentQuery, Window):
     limit = Limit(default=50, most=500)
 
     @post_load
-    def _query(self, data: dict[str, Any], **options: object) -> PlanQuery:
+    def _query(self, data: dict[str, Any], **options: object) -> EnvironmentScheduleQuery:
         # Whoever asks for a batch wants to see all of it.
         status = data.pop("status", ANY if "batch_id" in data else Status.PENDING)
-        return PlanQuery(statuses=[] if status == ANY else [Status(status)], **data)
+        return EnvironmentScheduleQuery(statuses=[] if status == ANY else [Status(status)], **data)
 
 
 UPDATES = {
@@ -210,7 +210,7 @@ class ScheduleView(View):
     cancelled_at = Instant(attribute="schedule.cancelled_at", data_key="cancelledAt", allow_none=True)
 
 
-class PlanListView(View):
+class SchedulePageView(View):
     """One page of schedules of all flags; `nextCursor` is null on the last."""
 
     schedules = fields.List(fields.Nested(ScheduleView))

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from flagsched.database.clock import DatabaseClock
 from flagsched.database.flags import FlagStatements
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.effective import EffectiveFlag
 from flagsched.domain.flags import FlagEdit
-from flagsched.domain.timeline import EffectiveFlag
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import edit_flag, read_flag
-from flagsched.usecases.materialise import Recorded, Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, Recorded, materialise_due
 from tests.builders import ADMIN, CHECKOUT
-from tests.contract.postgresql.waiting import plan, soon, waiting_for_locks
+from tests.contract.postgresql.lock_waits import plan, soon, waiting_for_locks
 from tests.processes import until
 from tests.rows import all_history
 
@@ -60,7 +60,7 @@ def test_a_claim_that_looked_before_a_record_was_committed_finds_nothing_left_to
     with engine.begin() as claiming:
         # A cursor looks at its rows when it is declared, and locks each when it is fetched.
         claiming.exec_driver_sql(f"DECLARE claim CURSOR FOR {claim}")
-        assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
+        assert materialise_due(store, Backoff(monotonic)) == Recorded(1)
         claimed = claiming.exec_driver_sql("FETCH ALL FROM claim").all()
 
     assert claimed == []

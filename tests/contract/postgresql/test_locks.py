@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine, timeouts
+from flagsched.database.connections.engine import Limits, open_engine, timeouts
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import (
     DatabaseUnavailable,
@@ -23,14 +23,15 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Actor
-from flagsched.domain.schedules import PlanLimits, PlannedChange
+from flagsched.domain.limits import ScheduleLimits
+from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Recorded, Setbacks, materialise_due
+from flagsched.usecases.materialise import Backoff, Recorded, materialise_due
 from flagsched.usecases.schedules import plan_schedules
-from flagsched.worker.tick import Drain
+from flagsched.worker.drain import Drain
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
-from tests.contract.postgresql.waiting import plan, soon, waiting_for_locks
+from tests.contract.postgresql.lock_waits import plan, soon, waiting_for_locks
 from tests.databases import administer
 from tests.faults.proxy import through_proxy
 from tests.poolers import POOLED_TOO
@@ -89,15 +90,15 @@ def test_a_locked_flag_delays_no_other(store: SqlStore) -> None:
 
     with store.writing() as work:
         work.flags.lock(CHECKOUT)
-        assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
-        assert materialise_due(store, Setbacks(monotonic)) == Recorded(0)
+        assert materialise_due(store, Backoff(monotonic)) == Recorded(1)
+        assert materialise_due(store, Backoff(monotonic)) == Recorded(0)
 
-    assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
+    assert materialise_due(store, Backoff(monotonic)) == Recorded(1)
 
 
 def drained(store: SqlStore) -> list[str]:
     """Drain, and give the causes of what failed."""
-    return [setback.cause for setback in Drain(store)()]
+    return [postponement.cause for postponement in Drain(store)()]
 
 
 def test_a_locked_schedule_delays_only_its_own_flag(store: SqlStore, engine: sa.Engine) -> None:
@@ -159,7 +160,7 @@ def test_a_claim_that_the_database_refuses_is_not_taken_for_nothing_to_do(store:
         somebody.exec_driver_sql("ALTER TABLE feature_flags RENAME COLUMN retry_at TO later")
 
     with pytest.raises(SchemaOutdated):
-        materialise_due(store, Setbacks(monotonic))
+        materialise_due(store, Backoff(monotonic))
 
 
 def test_the_last_hour_of_the_calendar_is_read_wherever_the_server_stands(
@@ -172,7 +173,7 @@ def test_the_last_hour_of_the_calendar_is_read_wherever_the_server_stands(
     create_flag(a_new_flag(), by=ADMIN, store=store)
     last_second = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
-    ages = PlanLimits(horizon=timedelta(days=9_000_000))
+    ages = ScheduleLimits(horizon=timedelta(days=9_000_000))
     change = PlannedChange(last_second, Updates(enabled=True))
     plan_schedules(CHECKOUT, [change], batch=False, by=ADMIN, store=store, limits=ages)
 
@@ -189,7 +190,7 @@ def test_an_open_foreign_key_check_does_not_hide_a_flag_from_the_worker(store: S
 
     with engine.begin() as somebody:
         somebody.exec_driver_sql("SELECT 1 FROM feature_flags FOR KEY SHARE")
-        assert materialise_due(store, Setbacks(monotonic)) == Recorded(1)
+        assert materialise_due(store, Backoff(monotonic)) == Recorded(1)
 
 
 def test_two_workers_never_hold_one_flag(store: SqlStore, engine: sa.Engine) -> None:
@@ -201,7 +202,7 @@ def test_two_workers_never_hold_one_flag(store: SqlStore, engine: sa.Engine) -> 
         assert len(one.flags.claim_due(20, passing_over=[])) == 1
         assert other.flags.claim_due(20, passing_over=[]) == []
 
-    materialise_due(store, Setbacks(monotonic))
+    materialise_due(store, Backoff(monotonic))
     assert sum(e.action == "schedule.applied" for e in all_history(engine)) == 1
 
 
@@ -339,7 +340,7 @@ def test_a_flag_whose_record_takes_too_long_delays_no_other_for_good(store: SqlS
         return read_flag(FlagName("production", "free"), store=store).materialized
 
     until(free_is_recorded, seconds=6)
-    assert len(drain.setbacks.known()) == 1
+    assert len(drain.backoff.known()) == 1
     assert read_flag(CHECKOUT, store=store).state.enabled
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database import migrations
-from flagsched.database.engine import Limits, is_pooled, open_engine, timeouts
+from flagsched.database.connections.engine import Limits, is_pooled, open_engine, timeouts
+from flagsched.database.schema import migrations
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import read_flag
 from tests.builders import CHECKOUT
-from tests.contract.postgresql.waiting import plan, soon
+from tests.contract.postgresql.lock_waits import plan, soon
 from tests.faults.proxy import through_proxy
 from tests.poolers import POOLED, POOLED_TOO
 from tests.processes import until, worker

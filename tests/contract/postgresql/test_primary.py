@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, database_url, is_pooled, open_engine, timeouts
-from flagsched.database.primary import READ_ONLY, each_host
+from flagsched.database.connections.engine import Limits, database_url, is_pooled, open_engine, timeouts
+from flagsched.database.connections.primary import READ_ONLY, each_host
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseReadOnly, DatabaseUnavailable
 from flagsched.domain.flags import FlagEdit

@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from flagsched.database.engine import Limits, open_engine
-from flagsched.database.url import database_url
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.connections.url import database_url
 from tests.poolers import POOLED_TOO
 
 

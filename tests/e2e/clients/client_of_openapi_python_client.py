@@ -24,7 +24,7 @@ from opc_client.models import (
     ErrorView,
     FlagValuesView,
     FlagView,
-    PlanListView,
+    SchedulePageView,
     ScheduleView,
     UpdatesBody,
 )
@@ -49,7 +49,7 @@ def pages() -> list[int]:
     cursor: str | Unset | None = UNSET
     while cursor is not None:
         page = list_all_schedules.sync(client=client, limit=3, cursor=cursor)
-        assert isinstance(page, PlanListView)
+        assert isinstance(page, SchedulePageView)
         sizes.append(len(page.schedules))
         cursor = page.next_cursor
     return sizes

@@ -1,0 +1,168 @@
+"""The tables, with every rule that the database itself keeps. The migrations make them."""
+
+import sqlalchemy as sa
+
+from flagsched.database.schema.types import Json, StoredUpdates, UTCDateTime
+from flagsched.domain.schedules import Status
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# Ordered by code point on every database, whatever its locale.
+Key = sa.String(100).with_variant(sa.String(100, collation="C"), "postgresql")
+
+flags = sa.Table(
+    "feature_flags",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("environment", sa.String(64), nullable=False),
+    sa.Column("key", Key, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("rollout_percentage", sa.SmallInteger, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("next_due_at", UTCDateTime),
+    sa.Column("changed_at", UTCDateTime, nullable=False),
+    sa.Column("retry_at", UTCDateTime),
+    sa.Column("last_error", sa.Text),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.Column("archived_at", UTCDateTime),
+    sa.CheckConstraint("rollout_percentage BETWEEN 0 AND 100", name="rollout_percentage"),
+    sa.CheckConstraint("version >= 1", name="version"),
+    sa.CheckConstraint("archived_at IS NULL OR next_due_at IS NULL", name="archived_plans_nothing"),
+)
+sa.Index(
+    "uq_feature_flags_environment_key",
+    flags.c.environment,
+    flags.c.key,
+    unique=True,
+    postgresql_where=flags.c.archived_at.is_(None),
+    sqlite_where=flags.c.archived_at.is_(None),
+)
+sa.Index(
+    "ix_feature_flags_next_due_at",
+    flags.c.next_due_at,
+    postgresql_where=flags.c.next_due_at.is_not(None),
+    sqlite_where=flags.c.next_due_at.is_not(None),
+)
+
+schedules = sa.Table(
+    "feature_flag_schedules",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("flag_id", sa.Uuid, sa.ForeignKey(flags.c.id), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("batch_id", sa.Uuid),
+    sa.Column("scheduled_at", UTCDateTime, nullable=False),
+    sa.Column("updates", StoredUpdates, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("error_message", sa.Text),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.Column("applied_at", UTCDateTime),
+    sa.Column("flag_version", sa.BigInteger),
+    sa.Column("cancelled_by", sa.Text),
+    sa.Column("cancelled_at", UTCDateTime),
+    sa.CheckConstraint("status IN ('pending', 'applied', 'cancelled', 'failed')", name="status"),
+    sa.CheckConstraint("(status = 'applied') = (applied_at IS NOT NULL AND flag_version IS NOT NULL)", name="applied"),
+    sa.CheckConstraint(
+        "(status = 'cancelled') = (cancelled_at IS NOT NULL AND cancelled_by IS NOT NULL)", name="cancelled"
+    ),
+    sa.CheckConstraint("(status = 'failed') = (error_message IS NOT NULL)", name="failed"),
+    sa.UniqueConstraint("flag_id", "seq", name="uq_feature_flag_schedules_flag_id_seq"),
+    sa.UniqueConstraint("flag_id", "flag_version", name="uq_feature_flag_schedules_flag_id_flag_version"),
+)
+is_pending = schedules.c.status == sa.literal_column(f"'{Status.PENDING}'")
+sa.Index(
+    "ix_feature_flag_schedules_pending",
+    schedules.c.flag_id,
+    schedules.c.scheduled_at,
+    schedules.c.seq,
+    postgresql_where=is_pending,
+    sqlite_where=is_pending,
+)
+sa.Index(
+    "ix_feature_flag_schedules_coming",
+    schedules.c.scheduled_at,
+    schedules.c.flag_id,
+    schedules.c.seq,
+    postgresql_where=is_pending,
+    sqlite_where=is_pending,
+)
+sa.Index(
+    "ix_feature_flag_schedules_flag_id_scheduled_at", *(schedules.c[c] for c in ("flag_id", "scheduled_at", "seq"))
+)
+
+# A log stands alone: it has no foreign keys, and a trigger refuses UPDATE, DELETE and TRUNCATE.
+history = sa.Table(
+    "feature_flag_history",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(always=True), primary_key=True),
+    sa.Column("flag_id", sa.Uuid, nullable=False),
+    sa.Column("flag_key", sa.String(100), nullable=False),
+    sa.Column("environment", sa.String(64), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("schedule_id", sa.Uuid),
+    sa.Column("flag_version", sa.BigInteger, nullable=False),
+    sa.Column("before", Json),
+    sa.Column("after", Json),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("effective_at", UTCDateTime, nullable=False),
+    sa.Column("recorded_at", UTCDateTime, nullable=False),
+)
+sa.Index("ix_feature_flag_history_flag_id_effective_at", history.c.flag_id, history.c.effective_at, history.c.id)
+sa.Index(
+    "ix_feature_flag_history_environment_effective_at", history.c.environment, history.c.effective_at, history.c.id
+)
+is_application = history.c.action == sa.literal_column("'schedule.applied'")
+sa.Index(
+    "uq_feature_flag_history_applied_schedule",
+    history.c.schedule_id,
+    unique=True,
+    postgresql_where=is_application,
+    sqlite_where=is_application,
+)
+
+# The answers to requests that carried an Idempotency-Key; none yet while the request is being answered.
+idempotency = sa.Table(
+    "feature_flag_idempotency",
+    metadata,
+    sa.Column("principal", sa.Text, primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("request_hash", sa.String(64), nullable=False),
+    sa.Column("status", sa.SmallInteger),
+    sa.Column("headers", Json),
+    sa.Column("body", sa.Text),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+)
+sa.Index("ix_feature_flag_idempotency_created_at", idempotency.c.created_at)
+
+# Users who are set apart. Ordered by code point on every database.
+User = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
+overrides = sa.Table(
+    "feature_flag_overrides",
+    metadata,
+    sa.Column("flag_id", sa.Uuid, sa.ForeignKey(flags.c.id), primary_key=True),
+    sa.Column("user_id", User, primary_key=True),
+    sa.Column("override_type", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.CheckConstraint("override_type IN ('include', 'exclude')", name="override_type"),
+)
+
+environments = sa.Table(
+    "feature_flag_environments",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,59 @@
+"""History in storage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from flagsched.domain.flags import Flag
+from flagsched.domain.history import Action, Actor, Ending, Entry, StoredEntry
+from flagsched.domain.schedules import Schedule
+from flagsched.ports.pages import Page
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Which entries, newest first, in effect from `start` until before `end`.
+
+    Those before (effective_at, id) `before`, `limit` at most; of one flag if `flag_id` says so, else of an environment.
+    """
+
+    environment: str
+    flag_id: UUID | None = None
+    flag_key: str | None = None
+    action: Action | None = None
+    actor: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    before: tuple[datetime, int] | None = None
+    limit: int = 50
+
+
+class HistoryReader(Protocol):
+    """What happened."""
+
+    def page(self, query: HistoryQuery) -> Page[StoredEntry]:
+        """Entries by (effective_at, id), newest first."""
+
+    def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StoredEntry]:
+        """The entries that made the versions of `flag`, in order.
+
+        Those in effect after `start` and before `end`, `limit` at most, and before them the one in effect at `start`.
+        """
+
+
+class HistoryWriter(Protocol):
+    """The append-only list of everything that happened."""
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add them, in one statement."""
+
+    def append_plan(self, flag: Flag, planned: Sequence[Schedule], *, by: Actor, recorded_at: datetime) -> None:
+        """Insert schedules that were planned at once, and an entry for each, in one statement or two."""
+
+    def append_endings(self, endings: Sequence[Ending], recorded_at: datetime) -> None:
+        """End schedules by their instants, and add an entry for each, in one statement or two.
+
+        Raises StatementFailed if one of them is not pending any more.
+        """

@@ -1,0 +1,97 @@
+"""Transactions."""
+
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from flagsched.ports.doctor import DoctorReader
+from flagsched.ports.flags import FlagReader, FlagWriter
+from flagsched.ports.history import HistoryReader, HistoryWriter
+from flagsched.ports.idempotency import IdempotencyKeys
+from flagsched.ports.overrides import OverrideReader, OverrideWriter
+from flagsched.ports.schedules import ScheduleReader, ScheduleWriter
+from flagsched.ports.snapshots import SnapshotReader
+
+
+class Reading(Protocol):
+    """One transaction that sees one instant of the database and writes nothing."""
+
+    @property
+    def flags(self) -> FlagReader:
+        """The flags."""
+
+    @property
+    def schedules(self) -> ScheduleReader:
+        """Their schedules."""
+
+    @property
+    def overrides(self) -> OverrideReader:
+        """Their users who are set apart."""
+
+    @property
+    def history(self) -> HistoryReader:
+        """What happened to them."""
+
+    @property
+    def doctor(self) -> DoctorReader:
+        """All of it, in doubt."""
+
+    @property
+    def snapshots(self) -> SnapshotReader:
+        """The plans of whole environments."""
+
+    @property
+    def at(self) -> datetime:
+        """The instant of this transaction, fixed before its snapshot."""
+
+    def now(self) -> datetime:
+        """The clock as it is now, as exactly as it tells."""
+
+
+class Writing(Protocol):
+    """One transaction that may write; what is not committed is rolled back."""
+
+    @property
+    def flags(self) -> FlagWriter:
+        """The flags."""
+
+    @property
+    def schedules(self) -> ScheduleWriter:
+        """Their schedules."""
+
+    @property
+    def overrides(self) -> OverrideWriter:
+        """Their users who are set apart."""
+
+    @property
+    def history(self) -> HistoryWriter:
+        """What happened to them."""
+
+    @property
+    def idempotency(self) -> IdempotencyKeys:
+        """What was answered before."""
+
+    def now(self) -> datetime:
+        """The clock as it is now: ask it after the lock."""
+
+    def publish(self, environment: str, wake_at: datetime | None = None, *, at_least: int = 1) -> int:
+        """Raise the environment's revision, give it, and tell it at commit to whoever listens.
+
+        `wake_at` is the instant of the earliest schedule that this transaction creates.
+        """
+
+    def commit(self) -> None:
+        """Make it so."""
+
+
+class Store(Protocol):
+    """Where flags, schedules and history are kept."""
+
+    def reading(self) -> AbstractContextManager[Reading]:
+        """Begin a transaction that only reads."""
+
+    def writing(self) -> AbstractContextManager[Writing]:
+        """Begin a transaction that may write."""
+
+    def check(self) -> None:
+        """Raise DatabaseUnavailable or SchemaOutdated unless the database can serve."""

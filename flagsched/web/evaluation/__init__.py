@@ -1,0 +1,1 @@
+"""What applications ask: OFREP, and the plain JSON of /api/config."""

@@ -1,0 +1,1 @@
+"""gunicorn's worker class: deadlines for slow clients, and JSON for requests that never reach the app."""

@@ -1,0 +1,96 @@
+"""What gunicorn answers by itself, in our words: JSON errors, and no word of who serves."""
+
+import gc
+import json
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from gunicorn import util
+from gunicorn.http import wsgi
+from gunicorn.http.errors import (  # type: ignore[attr-defined]
+    ConfigurationProblem,
+    ExpectationFailed,
+    ForbiddenProxyRequest,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
+from gunicorn.http.parser import RequestParser
+
+from flagsched.domain.errors import Unavailable
+from flagsched.domain.flags import DEFAULT_ENVIRONMENT
+from flagsched.web.errors import code_of
+from flagsched.web.gunicorn.connections import BoundedWorker
+from flagsched.web.gunicorn.heads import BoundedRequest
+from flagsched.web.requests import HEADERS
+from flagsched.web.service import EXTENSION, Service
+
+log = structlog.get_logger("flagsched.web")
+SERVER = "flagsched"
+COMMON = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+OURS = (InvalidResponseHeader, InvalidResponseHeaderName)
+STATUS: dict[type[ParseException], HTTPStatus] = {
+    # The path is not one below SCRIPT_NAME.
+    ConfigurationProblem: HTTPStatus.NOT_FOUND,
+    ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
+    LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+}
+"""What is not 400."""
+
+
+class JsonWorker(BoundedWorker):
+    """A threaded worker whose errors, for requests that never reach the app, are JSON like all others."""
+
+    def init_process(self) -> None:
+        """Before the first request."""
+        # gunicorn offers no setting for any of these.
+        wsgi.SERVER = SERVER  # type: ignore[attr-defined]
+        util.write_error = write_error  # type: ignore[assignment]
+        RequestParser.mesg_class = BoundedRequest
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """In the process that serves: know the flags before the first request, if the database answers."""
+        super().load_wsgi()
+        found: Service | None = getattr(self.app.wsgi(), "extensions", {}).get(EXTENSION)
+        if found is not None:
+            with suppress(Unavailable):
+                found.refresher.effective(DEFAULT_ENVIRONMENT)
+        # What is loaded lives as long as the process: no garbage collection need stop all threads to go through it.
+        gc.collect()
+        gc.freeze()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what is no request. Its text, which quotes what was sent, is not logged."""
+        if not isinstance(exc, ParseException) or isinstance(exc, OURS):
+            super().handle_error(req, client, addr, exc)
+            return
+        status, request_id = STATUS.get(type(exc), HTTPStatus.BAD_REQUEST), uuid4().hex
+        address = addr[0] if isinstance(addr, tuple) else None
+        log.info(
+            "request refused", error=code_of(status), cause=type(exc).__name__, address=address, request_id=request_id
+        )
+        with suppress(OSError):
+            _answer(client, status, request_id)
+
+
+def write_error(client: Any, status: int, reason: str, message: str) -> None:
+    """Answer a request that could not be read, and close the connection."""
+    del reason, message  # The second quotes what was sent.
+    _answer(client, HTTPStatus(status), uuid4().hex)
+
+
+def _answer(client: Any, status: HTTPStatus, request_id: str) -> None:
+    body = json.dumps({"error": code_of(status), "message": status.phrase, "details": None, "requestId": request_id})
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"X-Request-Id: {request_id}\r\n{COMMON}Content-Length: {len(body)}\r\n\r\n"
+    )
+    util.write_nonblock(client, (head + body).encode("latin1"))

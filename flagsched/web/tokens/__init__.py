@@ -1,0 +1,1 @@
+"""Access tokens: how they are verified, with which keys, and which roles they hold."""

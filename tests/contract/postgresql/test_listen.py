@@ -1,0 +1,75 @@
+"""Hearing of changes at once, and again after a time of deafness."""
+
+from datetime import UTC, datetime
+from statistics import median
+from threading import Event, Thread
+from time import monotonic
+
+import sqlalchemy as sa
+
+from flagsched.bootstrap.extension import open_refresher
+from flagsched.database.connections.listen import CHANNEL, Notification, listen
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.flags import FlagEdit
+from flagsched.domain.updates import Updates
+from flagsched.usecases.flags import edit_flag
+from tests.builders import ADMIN, CHECKOUT
+from tests.databases import administer
+from tests.processes import PATIENCE_SECONDS, until
+
+LISTENING = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
+
+
+def is_heard(engine: sa.Engine) -> bool:
+    with engine.connect() as connection:
+        return bool(connection.exec_driver_sql(f"SELECT count(*) {LISTENING}").scalar_one())
+
+
+def test_a_change_is_known_long_before_a_look_would_find_it(store: SqlStore, engine: sa.Engine) -> None:
+    refresher = open_refresher(store, engine)
+    refresher.effective("production")
+    until(lambda: is_heard(engine), what="it listens")
+    took = []
+
+    for _ in range(7):
+        began_at = monotonic()
+        version = edit_flag(CHECKOUT, FlagEdit(Updates(enabled=True)), by=ADMIN, store=store).state.version
+        while refresher.effective("production").flags["new-checkout"].version != version:
+            assert monotonic() < began_at + PATIENCE_SECONDS
+        took.append(monotonic() - began_at)
+    refresher.close()
+
+    assert median(took) < 0.1
+
+
+def test_whoever_was_deaf_is_told_that_something_may_have_changed(postgresql_url: sa.URL, engine: sa.Engine) -> None:
+    heard: list[Notification | None] = []
+    stopped = Event()
+    Thread(target=listen, args=(engine, heard.append, stopped), daemon=True).start()
+    until(lambda: heard == [None], what="it listens")
+
+    administer(postgresql_url, f"SELECT pg_terminate_backend(pid) {LISTENING}")
+    until(lambda: len(heard) > 1, what="it listens again")
+    stopped.set()
+
+    assert heard == [None, None]
+
+
+NONSENSE = ["''", "repeat('[', 7999)", """'{"wakeAt": "2096-06-01T12:00:00"}'""", """'{"wakeAt": 7}'""", "'[]'"]
+PLANNED = datetime(2096, 6, 1, 12, tzinfo=UTC)
+
+
+def test_notices_that_say_nothing_end_no_listening(engine: sa.Engine) -> None:
+    heard: list[Notification | None] = []
+    stopped = Event()
+    Thread(target=listen, args=(engine, heard.append, stopped), daemon=True).start()
+    until(lambda: heard == [None], what="it listens")
+
+    with engine.begin() as connection:
+        # In one transaction, so that they come together.
+        for payload in [*NONSENSE, f"""'{{"wakeAt": "{PLANNED.isoformat()}"}}'"""]:
+            connection.exec_driver_sql(f"SELECT pg_notify('{CHANNEL}', {payload})")
+    until(lambda: len(heard) > 1, what="heard")
+    stopped.set()
+
+    assert heard == [None, Notification(PLANNED)]

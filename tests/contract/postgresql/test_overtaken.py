@@ -1,0 +1,214 @@
+"""Changes of a plan that its instant overtakes, on PostgreSQL: never both accepted and seen in effect."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from threading import Event, Thread
+from time import monotonic
+
+import pytest
+import sqlalchemy as sa
+
+from flagsched.database.connections.listen import Notification, listen
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.effective import EffectiveSchedule
+from flagsched.domain.errors import (
+    AlreadyApplied,
+    InstantsRefused,
+    Overtaken,
+)
+from flagsched.domain.flags import FlagEdit
+from flagsched.domain.schedules import ScheduleEdit
+from flagsched.domain.updates import Updates
+from flagsched.ports.schedules import ScheduleQuery
+from flagsched.usecases.flags import archive_flag, edit_flag, read_flag
+from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules
+from tests.builders import ADMIN, CHECKOUT
+from tests.contract.postgresql.lock_waits import plan, soon, waiting_for_locks
+from tests.processes import until
+from tests.rows import all_history, all_schedules
+
+
+def held_up_over(
+    at: datetime, store: SqlStore, engine: sa.Engine, begin: Callable[[], "Future[object]"]
+) -> "Future[object]":
+    """Let a writer take the flag's lock and look at the clock, and then keep it waiting until `at` has passed."""
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("SELECT 1 FROM feature_flag_environments FOR UPDATE")
+        held_up = begin()
+        until(lambda: waiting_for_locks(engine) == 1)
+        until(lambda: soon(store, 0) > at)
+        seen = read_flag(CHECKOUT, store=store).state
+        assert (seen.enabled, seen.version) == (True, 2)
+    return held_up
+
+
+def told(engine: sa.Engine) -> list[tuple[str, int]]:
+    return [(e.action, e.flag_version) for e in all_history(engine)]
+
+
+CREATED = [("flag.created", 1), ("schedule.created", 1)]
+
+
+def test_a_cancel_that_is_held_up_over_its_instant_is_refused(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+    (planned,) = all_schedules(engine)
+
+    cancelling = held_up_over(
+        at, store, engine, lambda: in_background(cancel_schedule, CHECKOUT, planned.id, by=ADMIN, store=store)
+    )
+
+    with pytest.raises(AlreadyApplied):
+        cancelling.result(timeout=5)
+    assert told(engine) == [*CREATED, ("schedule.applied", 2)]
+    assert [s.status for s in all_schedules(engine)] == ["applied"]
+
+
+def test_an_edit_that_is_held_up_over_an_instant_comes_after_it(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+    edit = FlagEdit(Updates(rollout_percentage=7))
+
+    held_up_over(at, store, engine, lambda: in_background(edit_flag, CHECKOUT, edit, by=ADMIN, store=store)).result(
+        timeout=5
+    )
+
+    now = read_flag(CHECKOUT, store=store).state
+    assert (now.enabled, now.rollout_percentage, now.version) == (True, 7, 3)
+    assert told(engine) == [*CREATED, ("schedule.applied", 2), ("flag.updated", 3)]
+
+
+def test_an_archive_that_is_held_up_over_an_instant_cancels_only_the_rest(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at, at + timedelta(minutes=1))
+
+    held_up_over(at, store, engine, lambda: in_background(archive_flag, CHECKOUT, by=ADMIN, store=store)).result(
+        timeout=5
+    )
+
+    assert [s.status for s in all_schedules(engine)] == ["applied", "cancelled"]
+    assert told(engine)[3:] == [("schedule.applied", 2), ("schedule.cancelled", 2), ("flag.archived", 3)]
+
+
+def test_a_plan_that_is_held_up_over_its_instant_is_refused(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+
+    planning = held_up_over(at, store, engine, lambda: in_background(plan, store, at - timedelta(milliseconds=1)))
+
+    with pytest.raises(InstantsRefused):
+        planning.result(timeout=5)
+    assert len(all_schedules(engine)) == 1
+
+
+def test_what_is_overtaken_again_and_again_is_busy(store: SqlStore, engine: sa.Engine) -> None:
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("UPDATE feature_flags SET next_due_at = now() + interval '1 hour'")
+        somebody.exec_driver_sql(
+            "CREATE FUNCTION overtake() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+        )
+        somebody.exec_driver_sql(
+            "CREATE TRIGGER overtake BEFORE UPDATE ON feature_flags FOR EACH ROW EXECUTE FUNCTION overtake()"
+        )
+
+    with pytest.raises(Overtaken):
+        edit_flag(CHECKOUT, FlagEdit(description="x"), by=ADMIN, store=store)
+
+
+def test_cancels_and_recordings_at_the_same_instant_agree(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    begin = soon(store, 0.3)
+    plan(store, *(begin + timedelta(milliseconds=10 * n) for n in range(40)))
+    planned = all_schedules(engine)
+
+    def record_for_a_while() -> None:
+        while soon(store, 0) < begin + timedelta(seconds=0.8):
+            materialise_due(store, Backoff(monotonic))
+
+    def cancel_each() -> list[bool]:
+        answers = []
+        for schedule in planned:
+            just_before = schedule.scheduled_at - timedelta(milliseconds=3)
+            until(lambda: soon(store, 0) >= just_before)  # noqa: B023 - called at once
+            try:
+                cancel_schedule(CHECKOUT, schedule.id, by=ADMIN, store=store)
+                answers.append(True)
+            except AlreadyApplied:
+                answers.append(False)
+        return answers
+
+    recording = in_background(record_for_a_while)
+    answers = cancel_each()
+    recording.result(timeout=10)
+
+    assert [s.status for s in all_schedules(engine)] == ["cancelled" if yes else "applied" for yes in answers]
+    applied = [e for e in all_history(engine) if e.action == "schedule.applied"]
+    assert [e.flag_version for e in applied] == list(range(2, 2 + answers.count(False)))
+    assert [e.effective_at for e in applied] == sorted(e.effective_at for e in applied)
+
+
+def edited_to(store: SqlStore, at: datetime) -> "EffectiveSchedule":
+    (planned,) = plan_of(store)
+    return edit_schedule(CHECKOUT, planned.schedule.id, ScheduleEdit(at), by=ADMIN, store=store)
+
+
+def plan_of(store: SqlStore) -> Sequence[EffectiveSchedule]:
+    return list_schedules(CHECKOUT, ScheduleQuery(), store=store).items
+
+
+def test_a_reschedule_that_is_held_up_over_the_old_instant_is_refused(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+
+    editing = held_up_over(at, store, engine, lambda: in_background(edited_to, store, at + timedelta(minutes=1)))
+
+    with pytest.raises(AlreadyApplied):
+        editing.result(timeout=5)
+    assert told(engine) == [*CREATED, ("schedule.applied", 2)]
+
+
+def test_a_reschedule_that_is_held_up_over_the_new_instant_is_refused(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at + timedelta(minutes=1))
+    with engine.begin() as somebody:
+        somebody.exec_driver_sql("SELECT 1 FROM feature_flag_environments FOR UPDATE")
+        editing = in_background(edited_to, store, at)
+        until(lambda: waiting_for_locks(engine) == 1)
+        until(lambda: soon(store, 0) > at)
+        assert not read_flag(CHECKOUT, store=store).state.enabled
+
+    with pytest.raises(InstantsRefused):
+        editing.result(timeout=5)
+    assert [s.scheduled_at for s in all_schedules(engine)] == [at + timedelta(minutes=1)]
+    assert told(engine) == CREATED
+
+
+def test_a_worker_hears_of_a_schedule_that_is_brought_forward(store: SqlStore, engine: sa.Engine) -> None:
+    plan(store, soon(store, 600))
+    heard: list[Notification | None] = []
+    stopped = Event()
+    listening = Thread(target=listen, args=(engine, heard.append, stopped), daemon=True)
+    listening.start()
+    until(lambda: heard == [None])
+
+    at = soon(store, 60)
+    edited_to(store, at)
+
+    until(lambda: heard == [None, Notification(at)])
+    stopped.set()
+    listening.join()

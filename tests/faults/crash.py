@@ -1,0 +1,87 @@
+"""Processes that end themselves at a statement of their own: `python -m tests.faults.crash WHAT SIGNAL`.
+
+WHAT is `record` (what a worker does) or `bulk` (what a web process does with a bulk of 50). For each line that it gets,
+a number or `commit`, it forks a process which sends itself SIGNAL after that statement, or just before it commits, and
+prints how that one ended.
+"""
+
+import logging
+import os
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import NoReturn
+
+import sqlalchemy as sa
+
+from flagsched.bootstrap.logs import configure_logs
+from flagsched.bootstrap.web import create_app
+from flagsched.config import read_settings, read_web_settings
+from flagsched.database.connections.engine import open_engine
+from flagsched.database.unit_of_work import SqlStore
+from flagsched.usecases.materialise import Backoff, materialise_due
+from tests.processes import a_token
+
+
+def main(what: str, signal_name: str) -> None:
+    """Fork and wait, line by line."""
+    configure_logs(logging.INFO)
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            live(what, signal_name, line.strip())
+        _, status = os.waitpid(child, os.WUNTRACED)
+        print("stopped" if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status), child, flush=True)
+
+
+def live(what: str, signal_name: str, statement: str) -> NoReturn:
+    """Do it, unless the signal ends it."""
+    settings = read_settings()
+    engine = open_engine(settings.database_url, settings.limits)
+    store = SqlStore(engine)
+    store.check()
+    _strike(engine, signal.Signals[signal_name], statement)
+    if what == "record":
+        materialise_due(store, Backoff(monotonic))
+    else:
+        _create_bulk(store)
+    os._exit(0)
+
+
+def _strike(engine: sa.Engine, signum: signal.Signals, statement: str) -> None:
+    done = 0
+
+    def after(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if str(done) == statement:
+            os.kill(os.getpid(), signum)
+
+    def commit(*_: object) -> None:
+        if statement == "commit":
+            os.kill(os.getpid(), signum)
+
+    sa.event.listen(engine, "after_cursor_execute", after)
+    sa.event.listen(engine, "commit", commit)
+
+
+def _create_bulk(store: SqlStore) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    items = [
+        {"scheduledAt": (later + timedelta(seconds=n)).isoformat(), "updates": {"rolloutPercentage": n}}
+        for n in range(50)
+    ]
+    answer = (
+        create_app(read_web_settings(), store=store)
+        .test_client()
+        .post(
+            "/api/admin/flags/new-checkout/schedule/bulk",
+            json={"schedules": items},
+            headers={"Authorization": f"Bearer {a_token()}", "Idempotency-Key": "one"},
+        )
+    )
+    assert answer.status_code == 201, answer.text
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
