@@ -13,7 +13,8 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
 from flagsched.domain.schedules import Status
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.backoff import Backoff
+from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.schedules import list_environment_schedules, list_schedules
 
 FINISHED = 1_000_000

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.backoff import Backoff
+from flagsched.usecases.materialise import materialise_due
 
 
 def main() -> None:

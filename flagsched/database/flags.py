@@ -13,7 +13,7 @@ from flagsched.database.clock import Clock
 from flagsched.database.connections.engine import insert_for
 from flagsched.database.errors import OVERTAKEN
 from flagsched.database.row_parameters import RowParameters, columns_of
-from flagsched.database.schema.tables import flags, is_pending, schedules
+from flagsched.database.schema.tables import flags
 from flagsched.domain.errors import FlagExists, Overtaken
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.ports.flags import FlagQuery
@@ -27,23 +27,24 @@ WRITTEN = (
     "description",
     "version",
     "last_seq",
+    "next_due_at",
     "changed_at",
     "archived_at",
 )
-READ = (*WRITTEN, "environment", "key", "next_due_at", "created_at")
+READ = (*WRITTEN, "environment", "key", "created_at")
 SELECTED = sa.select(*(flags.c[name] for name in READ))
-NEXT_DUE_AT = (
-    sa.select(sa.func.min(schedules.c.scheduled_at))
-    .where(schedules.c.flag_id == flags.c.id, is_pending)
-    .correlate(flags)
-    .scalar_subquery()
-)
-LAST_ERROR_LENGTH = 1000
-GIVEN = RowParameters({name: flags.c[name].type for name in WRITTEN})
-GIVEN_IDS = RowParameters({"id": flags.c.id.type})
-NAMED = SELECTED.where(LIVE, flags.c.environment == sa.bindparam("environment_"), flags.c.key == sa.bindparam("key_"))
+MAX_LAST_ERROR = 1000
+FLAG_ROWS = RowParameters({name: flags.c[name].type for name in WRITTEN})
+CHANGED_ROWS = RowParameters({name: flags.c[name].type for name in (*WRITTEN, "revision")})
+REPAIRED_ROWS = RowParameters({name: flags.c[name].type for name in ("id", "next_due_at")})
+NAME = sa.tuple_(flags.c.environment, flags.c.key)
+FOUND = SELECTED.where(LIVE, flags.c.environment == sa.bindparam("environment_"), flags.c.key == sa.bindparam("key_"))
 # NO KEY: a plain FOR UPDATE would let foreign-key checks hide the flag from the worker.
-NAMED_LOCKED = NAMED.with_for_update(key_share=True)
+LOCKED = (
+    SELECTED.where(LIVE, NAME.in_(sa.bindparam("names", expanding=True)))
+    .order_by(flags.c.id)
+    .with_for_update(key_share=True)
+)
 NOT_PASSED_OVER = flags.c.id.not_in(sa.bindparam("passing_over", expanding=True))
 
 
@@ -82,33 +83,39 @@ class FlagStatements:
 
     @cached_property
     def settle(self) -> sa.Update:
-        """Write flags as given, and from what is still pending when the next is due."""
-        given = GIVEN.given(self.dialect)
-        values: dict[str, Any] = {name: given.c[name] for name in WRITTEN if name != "id"}
-        values |= {"next_due_at": NEXT_DUE_AT, "retry_at": None, "last_error": None}
-        return sa.update(flags).where(flags.c.id == given.c.id).values(values)
+        """Write flags as they were recorded."""
+        return _written(FLAG_ROWS.given(self.dialect), WRITTEN)
 
     @cached_property
     def change(self) -> sa.Update:
-        """The same, unless something of the plan before or after is in effect."""
-        now = self._clock.at_statement()
-        still_ahead = [sa.or_(due_at.is_(None), due_at > now) for due_at in (flags.c.next_due_at, NEXT_DUE_AT)]
-        return self.settle.where(*still_ahead).values(revision=sa.bindparam("revision_"))
+        """Write flags, unless something of an agenda before or after is in effect."""
+        rows, now = CHANGED_ROWS.given(self.dialect), self._clock.at_statement()
+        still_ahead = [sa.or_(due_at.is_(None), due_at > now) for due_at in (flags.c.next_due_at, rows.c.next_due_at)]
+        return _written(rows, (*WRITTEN, "revision")).where(*still_ahead)
+
+    @cached_property
+    def repair(self) -> sa.Update:
+        """Write when flags are due next."""
+        return _written(REPAIRED_ROWS.given(self.dialect), ("next_due_at",)).values(revision=sa.bindparam("revision_"))
+
+
+def _written(rows: sa.FromClause, names: Sequence[str]) -> sa.Update:
+    values: dict[str, Any] = {name: rows.c[name] for name in names if name != "id"}
+    values |= {"retry_at": None, "last_error": None}
+    return sa.update(flags).where(flags.c.id == rows.c.id).values(values)
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """Implements `ports.FlagReader` and `ports.FlagWriter`."""
+    """Implements `ports.flags`."""
 
     connection: sa.Connection
     statements: FlagStatements
 
     def find(self, name: FlagName) -> Flag | None:
-        """See `ports.FlagReader`."""
-        return self._one(NAMED, _named(name))
+        return self._one(FOUND, {"environment_": name.environment, "key_": name.key})
 
     def page(self, query: FlagQuery) -> Page[Flag]:
-        """See `ports.FlagReader`."""
         wanted = SELECTED.where(LIVE, flags.c.environment == query.environment)
         if query.search:
             wanted = wanted.where(flags.c.key.icontains(query.search, autoescape=True))
@@ -118,30 +125,25 @@ class Flags:
         return Page(found[: query.limit], more=len(found) > query.limit)
 
     def among(self, flag_ids: Collection[UUID]) -> Mapping[UUID, Flag]:
-        """See `ports.FlagReader`."""
         return {flag.id: flag for flag in self._all(SELECTED.where(flags.c.id.in_(flag_ids)))}
 
     def earliest_due(self, *, passing_over: Collection[UUID], after: datetime | None = None) -> datetime | None:
-        """See `ports.FlagReader`."""
         asked = EARLIEST_DUE if after is None else EARLIEST_DUE_AFTER
         given = {"passing_over": passing_over, "after": after}
         due_at: datetime | None = self.connection.execute(asked, given).scalar_one()
         return due_at
 
-    def lock(self, name: FlagName) -> Flag | None:
-        """See `ports.FlagWriter`."""
-        return self._one(NAMED_LOCKED, _named(name))
+    def lock(self, names: Collection[FlagName]) -> Mapping[FlagName, Flag]:
+        pairs = [(name.environment, name.key) for name in names]
+        return {flag.name: flag for flag in self._all(LOCKED, {"names": pairs})}
 
     def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
-        """See `ports.FlagWriter`."""
         return self._all(self.statements.claim_due, {"passing_over": passing_over, "limit_": limit})
 
     def claim(self, flag_id: UUID) -> Flag | None:
-        """See `ports.FlagWriter`."""
         return self._one(self.statements.claim, {"id_": flag_id})
 
     def add(self, flag: Flag) -> None:
-        """See `ports.FlagWriter`."""
         row = _row(flag) | {
             "environment": flag.name.environment,
             "key": flag.name.key,
@@ -155,38 +157,30 @@ class Flags:
             raise FlagExists(flag.name.environment, flag.name.key)
 
     def settle(self, recorded: Sequence[Flag]) -> None:
-        """See `ports.FlagWriter`."""
-        self.connection.execute(self.statements.settle, self._given(recorded))
+        rows = columns_of([_row(flag) for flag in recorded])
+        self.connection.execute(self.statements.settle, FLAG_ROWS.parameters(self.statements.dialect, rows))
 
-    def change(self, flag: Flag, *, revision: int) -> None:
-        """See `ports.FlagWriter`."""
-        changed = self.connection.execute(self.statements.change, self._given([flag]) | {"revision_": revision})
-        if changed.rowcount != 1:
+    def change(self, flags: Sequence[Flag], revisions: Mapping[str, int]) -> None:
+        rows = columns_of([_row(flag) | {"revision": revisions[flag.name.environment]} for flag in flags])
+        given = CHANGED_ROWS.parameters(self.statements.dialect, rows)
+        if self.connection.execute(self.statements.change, given).rowcount != len(flags):
             raise Overtaken(OVERTAKEN)
 
-    def _given(self, written: Sequence[Flag]) -> dict[str, Any]:
-        return GIVEN.parameters(self.statements.dialect, columns_of([_row(flag) for flag in written]))
+    def lock_environment(self, environment: str) -> list[Flag]:
+        every = SELECTED.where(flags.c.environment == environment).order_by(flags.c.id)
+        return self._all(every.with_for_update(key_share=True))
 
-    def lock_all(self, environment: str) -> list[UUID]:
-        """See `ports.FlagWriter`."""
-        every = sa.select(flags.c.id).where(flags.c.environment == environment).order_by(flags.c.id)
-        return list(self.connection.execute(every.with_for_update(key_share=True)).scalars())
-
-    def recompute(self, locked: Collection[UUID], *, revision: int) -> None:
-        """See `ports.FlagWriter`."""
-        dialect = self.statements.dialect
-        given = GIVEN_IDS.given(dialect)
-        next_due_at = sa.case((LIVE, NEXT_DUE_AT), else_=None)
-        recomputed = {"next_due_at": next_due_at, "retry_at": None, "last_error": None, "revision": revision}
-        recompute = sa.update(flags).where(flags.c.id == given.c.id).values(recomputed)
-        if dialect == "postgresql":
-            # It changes no plan, so what is due may well be in effect already.
+    def repair(self, flags: Sequence[Flag], revision: int) -> None:
+        if self.statements.dialect == "postgresql":
+            # It changes no agenda, so what is due may well be in effect already.
             self.connection.execute(sa.select(sa.func.set_config("flagsched.repairing", "on", True)))
-        self.connection.execute(recompute, GIVEN_IDS.parameters(dialect, {"id": list(locked)}))
+        if flags:
+            rows = columns_of([{"id": flag.id, "next_due_at": flag.next_due_at} for flag in flags])
+            given = REPAIRED_ROWS.parameters(self.statements.dialect, rows)
+            self.connection.execute(self.statements.repair, given | {"revision_": revision})
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
-        """See `ports.FlagWriter`."""
-        postponed = {"retry_at": until, "last_error": error[:LAST_ERROR_LENGTH]}
+        postponed = {"retry_at": until, "last_error": error[:MAX_LAST_ERROR]}
         self.connection.execute(sa.update(flags).where(flags.c.id == flag_id).values(postponed))
 
     def _one(self, query: sa.Select[Any], given: Mapping[str, Any]) -> Flag | None:
@@ -197,10 +191,6 @@ class Flags:
         return [flag_of(row) for row in self.connection.execute(query, given)]
 
 
-def _named(name: FlagName) -> dict[str, str]:
-    return {"environment_": name.environment, "key_": name.key}
-
-
 def _row(flag: Flag) -> dict[str, Any]:
     return {
         "id": flag.id,
@@ -209,6 +199,7 @@ def _row(flag: Flag) -> dict[str, Any]:
         "description": flag.description,
         "version": flag.state.version,
         "last_seq": flag.last_seq,
+        "next_due_at": flag.next_due_at,
         "changed_at": flag.state.changed_at,
         "archived_at": flag.archived_at,
     }

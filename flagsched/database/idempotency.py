@@ -17,12 +17,11 @@ MAX_PURGED = 100
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """Implements `ports.AnswerKeeper`."""
+    """Implements `ports`."""
 
     connection: sa.Connection
 
     def take(self, key: IdempotencyKey, now: datetime) -> StoredResponse | None:
-        """See `ports.AnswerKeeper`."""
         if self._insert(key, now):
             return None
         kept = self.connection.execute(sa.select(idempotency).where(_of(key))).one()
@@ -31,7 +30,6 @@ class Idempotency:
         return StoredResponse(kept.status, kept.headers, kept.body)
 
     def keep(self, key: IdempotencyKey, answer: StoredResponse, now: datetime) -> None:
-        """See `ports.AnswerKeeper`."""
         kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         self.connection.execute(sa.update(idempotency).where(_of(key)).values(kept))
         # Late in the transaction, since whoever wants one of these rows must wait for its end.
@@ -56,7 +54,6 @@ class Idempotency:
             raise
 
     def forget(self, now: datetime, limit: int) -> int:
-        """See `ports.AnswerKeeper`."""
         old = (
             sa.select(idempotency.c.principal, idempotency.c.key)
             .where(idempotency.c.created_at <= now - KEEP_FOR)

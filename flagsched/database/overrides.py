@@ -17,17 +17,15 @@ WRITTEN = ("override_type", "reason", "created_by", "created_at")
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Implements `ports.OverrideReader` and `ports.OverrideWriter`."""
+    """Implements `ports`."""
 
     connection: sa.Connection
 
     def find(self, flag: Flag, user_id: str) -> Override | None:
-        """See `ports.OverrideReader`."""
         row = self.connection.execute(sa.select(overrides).where(_of(flag, user_id))).one_or_none()
         return None if row is None else _override(row)
 
     def page(self, flag: Flag, query: OverrideQuery) -> Page[Override]:
-        """See `ports.OverrideReader`."""
         wanted = sa.select(overrides).where(overrides.c.flag_id == flag.id)
         if query.after is not None:
             wanted = wanted.where(overrides.c.user_id > query.after)
@@ -35,13 +33,11 @@ class Overrides:
         return Page([_override(row) for row in rows[: query.limit]], more=len(rows) > query.limit)
 
     def count(self, flag: Flag) -> int:
-        """See `ports.OverrideReader`."""
         counted = sa.select(sa.func.count()).where(overrides.c.flag_id == flag.id)
         number: int = self.connection.execute(counted).scalar_one()
         return number
 
     def put(self, override: Override) -> None:
-        """See `ports.OverrideWriter`."""
         row = {
             "override_type": override.kind.value,
             "reason": override.reason,
@@ -55,7 +51,6 @@ class Overrides:
         self.connection.execute(insert.on_conflict_do_update(index_elements=["flag_id", "user_id"], set_=replacing))
 
     def remove(self, override: Override) -> None:
-        """See `ports.OverrideWriter`."""
         which = (overrides.c.flag_id == override.flag_id, overrides.c.user_id == override.user_id)
         self.connection.execute(sa.delete(overrides).where(*which))
 

@@ -22,6 +22,7 @@ class RowParameters:
 
     def __init__(self, types: Mapping[str, sa.types.TypeEngine[Any]]) -> None:
         self._types = dict(types)
+        self.names = tuple(types)
         self._ids = {name for name, type_ in types.items() if isinstance(type_, sa.Uuid)}
 
     @cache  # noqa: B019 - each lives as long as its module

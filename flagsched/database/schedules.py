@@ -1,6 +1,6 @@
-"""Schedules in the database."""
+"""Schedules in the database. No other module writes their table."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -10,71 +10,144 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from flagsched.database.errors import refuse_unless_all_were_pending
-from flagsched.database.row_parameters import RowParameters, columns_of
-from flagsched.database.schema.tables import flags, is_pending, schedules
+from flagsched.database.history import entries_of_finished
+from flagsched.database.row_parameters import RowParameters
+from flagsched.database.schema.tables import flags, history, is_pending, schedules
 from flagsched.database.schema.types import Json
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import Flag
+from flagsched.domain.history import documents_of
 from flagsched.domain.schedules import PendingSchedule, Schedule, Status
+from flagsched.domain.timeline import Failed, Replay
 from flagsched.domain.updates import UnreadableUpdates
 from flagsched.ports.pages import Page
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 
-EDITED = ("scheduled_at", "updates", "updated_at")
-ENDED = ("status", "error_message", "updated_at", "applied_at", "flag_version", "cancelled_by", "cancelled_at")
 COLUMNS = tuple(schedules.c)
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
-ORDER_OF_ALL = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
+ORDER_IN_ENVIRONMENT = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
+ADDED = (
+    "id",
+    "flag_id",
+    "seq",
+    "batch_id",
+    "scheduled_at",
+    "updates",
+    "status",
+    "created_by",
+    "created_at",
+    "updated_at",
+)
+EDITED = ("scheduled_at", "updates", "updated_at")
+CANCELLED = ("status", "updated_at", "cancelled_by", "cancelled_at")
 TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
-GIVEN_FLAGS = RowParameters({"flag_id": schedules.c.flag_id.type})
-GIVEN_EDITS = RowParameters({name: TYPES[name] for name in ("id", *EDITED)})
-GIVEN_ENDINGS = RowParameters({name: TYPES[name] for name in ("id", *ENDED)})
-PENDING = sa.select(*COLUMNS).where(schedules.c.flag_id.in_(sa.bindparam("flag_ids", expanding=True)), is_pending)
+FLAG_ROWS = RowParameters({"flag_id": schedules.c.flag_id.type})
+ADDED_ROWS, EDITED_ROWS, CANCELLED_ROWS = (
+    RowParameters({name: TYPES[name] for name in names}) for names in (ADDED, ("id", *EDITED), ("id", *CANCELLED))
+)
+FINISHED_ROWS = RowParameters(
+    {
+        "flag_id": sa.Uuid(),
+        "seq": sa.BigInteger(),
+        "flag_version": sa.BigInteger(),
+        "before": Json,
+        "after": Json,
+        "reason": sa.Text(),
+        "effective_at": history.c.effective_at.type,
+    }
+)
+RECORDED_AT = sa.bindparam("recorded_at_", type_=schedules.c.applied_at.type)
+PENDING = sa.select(*COLUMNS).where(schedules.c.flag_id == sa.bindparam("flag_id_"), is_pending)
 COUNTED = sa.select(sa.func.count()).where(schedules.c.flag_id == sa.bindparam("flag_id_"), is_pending)
 FOUND = sa.select(*COLUMNS).where(
     schedules.c.flag_id == sa.bindparam("flag_id_"), schedules.c.id == sa.bindparam("id_")
 )
+NO_LIMIT = 2**31
 
 
 @cache
-def _ended(dialect: str) -> sa.Update:
-    given = GIVEN_ENDINGS.given(dialect)
-    return _pending_of(given).values({name: given.c[name] for name in ENDED})
+def _agendas(dialect: str) -> sa.Select[Any]:
+    rows = FLAG_ROWS.given(dialect)
+    columns = (schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
+    return sa.select(*columns).join_from(rows, schedules, sa.and_(schedules.c.flag_id == rows.c.flag_id, is_pending))
 
 
 @cache
-def _due(dialect: str) -> tuple[sa.Select[Any], sa.Select[Any]]:
-    """How many schedules are due of each of the given flags, and these schedules."""
-    given = GIVEN_FLAGS.given(dialect)
-    due = sa.and_(schedules.c.flag_id == given.c.flag_id, is_pending, schedules.c.scheduled_at <= sa.bindparam("at"))
-    counted = sa.select(sa.func.count(schedules.c.seq)).select_from(given.outerjoin(schedules, due))
-    planned = sa.select(given.c.place, *(schedules.c[name] for name in ("seq", "scheduled_at", "updates")))
-    return counted.group_by(given.c.place).order_by(given.c.place), planned.where(due)
+def _due(dialect: str) -> sa.CompoundSelect[Any]:
+    """What is due of the given flags, those that stand first; and with no seq, when the rest of each begins."""
+    rows = FLAG_ROWS.given(dialect)
+    at = sa.bindparam("at", type_=schedules.c.scheduled_at.type)
+    pending = sa.and_(schedules.c.flag_id == rows.c.flag_id, is_pending)
+    due = (
+        sa.select(rows.c.place, schedules.c.seq, schedules.c.scheduled_at, schedules.c.updates)
+        .join_from(rows, schedules, sa.and_(pending, schedules.c.scheduled_at <= at))
+        .order_by(rows.c.place)
+        .limit(sa.bindparam("limit_", type_=sa.Integer))
+        .subquery("due")
+    )
+    later = (
+        sa.select(rows.c.place, sa.null(), sa.func.min(schedules.c.scheduled_at), sa.null())
+        .join_from(rows, schedules, sa.and_(pending, schedules.c.scheduled_at > at))
+        .group_by(rows.c.place)
+    )
+    return sa.union_all(sa.select(due), later)
 
 
-def _pending_of(given: sa.FromClause) -> sa.Update:
-    return sa.update(schedules).where(schedules.c.id == given.c.id, is_pending)
+@cache
+def _added(dialect: str) -> sa.Insert:
+    rows = ADDED_ROWS.given(dialect)
+    return sa.insert(schedules).from_select(list(ADDED), sa.select(*(rows.c[name] for name in ADDED)))
+
+
+@cache
+def _cancelled(dialect: str) -> sa.Update:
+    rows = CANCELLED_ROWS.given(dialect)
+    return _pending_of(rows).values({name: rows.c[name] for name in CANCELLED})
+
+
+def _pending_of(rows: sa.FromClause) -> sa.Update:
+    return sa.update(schedules).where(schedules.c.id == rows.c.id, is_pending)
+
+
+@cache
+def _finished(dialect: str) -> Sequence[sa.Update | sa.Insert]:
+    """Finish the given schedules and append their entries: on PostgreSQL in one, to which the rows travel once."""
+    rows = FINISHED_ROWS.given(dialect)
+    applied = rows.c.reason.is_(None)
+    same = sa.and_(schedules.c.flag_id == rows.c.flag_id, schedules.c.seq == rows.c.seq)
+    finish = (
+        sa.update(schedules)
+        .where(same, is_pending)
+        .values(
+            status=sa.case((applied, Status.APPLIED.value), else_=Status.FAILED.value),
+            applied_at=sa.case((applied, RECORDED_AT)),
+            flag_version=sa.case((applied, rows.c.flag_version)),
+            error_message=rows.c.reason,
+        )
+    )
+    if dialect == "postgresql":
+        return [entries_of_finished(finish.returning(schedules.c.id, *rows.c).cte("finished"))]
+    finished = sa.select(schedules.c.id, *rows.c).join_from(rows, schedules, same).subquery("finished")
+    return [finish, entries_of_finished(finished)]
 
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """Implements `ports.ScheduleReader` and `ports.ScheduleWriter`."""
+    """Implements `ports.schedules`."""
 
     connection: sa.Connection
 
     def find(self, flag: Flag, schedule_id: UUID) -> Schedule | None:
-        """See `ports.ScheduleReader`."""
         row = self.connection.execute(FOUND, {"flag_id_": flag.id, "id_": schedule_id}).one_or_none()
         return None if row is None else _schedule(row)
 
     def page(self, flag: Flag, query: ScheduleQuery) -> Page[Schedule]:
-        """See `ports.ScheduleReader`."""
         wanted = sa.select(*COLUMNS).where(schedules.c.flag_id == flag.id)
         if query.statuses:
             wanted = wanted.where(_in(query.statuses))
         return self._page(wanted, ORDER, query.after, query.limit)
 
-    def page_of_all(self, query: EnvironmentScheduleQuery) -> Page[Schedule]:
-        """See `ports.ScheduleReader`."""
+    def page_of_environment(self, query: EnvironmentScheduleQuery) -> Page[Schedule]:
         wanted = sa.select(*COLUMNS).join(flags).where(flags.c.environment == query.environment)
         if query.statuses:
             wanted = wanted.where(_in(query.statuses))
@@ -84,7 +157,7 @@ class Schedules:
             wanted = wanted.where(schedules.c.scheduled_at >= query.start)
         if query.end is not None:
             wanted = wanted.where(schedules.c.scheduled_at < query.end)
-        return self._page(wanted, ORDER_OF_ALL, query.after, query.limit)
+        return self._page(wanted, ORDER_IN_ENVIRONMENT, query.after, query.limit)
 
     def _page(
         self, wanted: sa.Select[Any], order: Sequence[sa.Column[Any]], after: tuple[Any, ...] | None, limit: int
@@ -95,64 +168,82 @@ class Schedules:
         return Page([_schedule(row) for row in rows[:limit]], more=len(rows) > limit)
 
     def count_pending(self, flag: Flag) -> int:
-        """See `ports.ScheduleReader`."""
         number: int = self.connection.execute(COUNTED, {"flag_id_": flag.id}).scalar_one()
         return number
 
-    def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
-        """See `ports.ScheduleReader`."""
-        by_flag: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}
-        for row in self.connection.execute(PENDING, {"flag_ids": list(by_flag)}):
-            by_flag[row.flag_id].append(_schedule(row))
-        return by_flag
+    def pending(self, flag: Flag) -> Agenda[Schedule]:
+        return Agenda.of(_schedule(row) for row in self.connection.execute(PENDING, {"flag_id_": flag.id}))
 
-    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[PendingSchedule]]:
-        """See `ports.ScheduleWriter`."""
-        counted, planned = _due(self._dialect)
-        chosen = flags
-        # As many as that there are not if they never had so many: they are numbered.
-        if sum(flag.last_seq for flag in flags) > limit:
-            whole = _whole(self.connection.execute(counted, self._asked(flags, at)).scalars().all(), limit)
-            chosen = [flag for flag, taken in zip(flags, whole, strict=True) if taken]
-        by_place: list[list[PendingSchedule]] = [[] for _ in chosen]
-        for place, seq, scheduled_at, updates in self.connection.execute(planned, self._asked(chosen, at)):
-            by_place[place].append(PendingSchedule(seq, scheduled_at, updates))
-        return {flag.id: due for flag, due in zip(chosen, by_place, strict=True)}
+    def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
+        found: dict[UUID, list[PendingSchedule]] = {flag.id: [] for flag in flags}
+        given = FLAG_ROWS.parameters(self._dialect, {"flag_id": list(found)})
+        for flag_id, *schedule in self.connection.execute(_agendas(self._dialect), given):
+            found[flag_id].append(PendingSchedule(*schedule))
+        return {flag_id: Agenda.of(pending) for flag_id, pending in found.items()}
 
-    def _asked(self, flags: Sequence[Flag], at: datetime) -> dict[str, Any]:
-        return GIVEN_FLAGS.parameters(self._dialect, {"flag_id": [flag.id for flag in flags]}) | {"at": at}
+    def due(
+        self, flags: Sequence[Flag], at: datetime, limit: int | None = None
+    ) -> Mapping[UUID, Agenda[PendingSchedule]]:
+        found: list[list[PendingSchedule]] = [[] for _ in flags]
+        later_at: dict[int, datetime] = {}
+        for place, seq, scheduled_at, updates in self.connection.execute(*self._due_up_to(flags, at, limit)):
+            if seq is None:
+                later_at[place] = scheduled_at
+            else:
+                found[place].append(PendingSchedule(seq, scheduled_at, updates))
+        first, last = _borders(found)
+        if limit is not None and sum(map(len, found)) > limit:
+            # The last flag may have been cut off: it is left for another time, unless it is the first.
+            whole = {flags[first].id: self.due([flags[first]], at)[flags[first].id]} if first == last else {}
+            flags, found = flags[:last], found[:last]
+        else:
+            whole = {}
+        places = zip(flags, found, strict=True)
+        return {flag.id: Agenda.of(due, later_at.get(n)) for n, (flag, due) in enumerate(places)} | whole
+
+    def _due_up_to(
+        self, flags: Sequence[Flag], at: datetime, limit: int | None
+    ) -> tuple[sa.CompoundSelect[Any], dict[str, Any]]:
+        rows = FLAG_ROWS.parameters(self._dialect, {"flag_id": [flag.id for flag in flags]})
+        # One more, to know whether there are more.
+        return _due(self._dialect), {**rows, "at": at, "limit_": NO_LIMIT if limit is None else limit + 1}
 
     @property
     def _dialect(self) -> str:
         return self.connection.dialect.name
 
-    def change(self, schedule: Schedule) -> None:
-        """See `ports.ScheduleWriter`."""
-        # What can't be read is left as it stands, for whoever looks into it.
+    def add(self, schedules: Sequence[Schedule]) -> None:
+        self.connection.execute(_added(self._dialect), ADDED_ROWS.parameters(self._dialect, _columns(schedules, ADDED)))
+
+    def edit(self, schedule: Schedule) -> None:
+        # Updates that can't be read are left as they stand, for an operator to look at.
         unreadable = isinstance(schedule.updates, UnreadableUpdates)
-        given = GIVEN_EDITS.given(self._dialect)
-        values = {name: given.c[name] for name in EDITED if not (unreadable and name == "updates")}
-        parameters = GIVEN_EDITS.parameters(self._dialect, columns_of([_row(schedule)]))
-        self._write(_pending_of(given).values(values), parameters, 1)
+        rows = EDITED_ROWS.given(self._dialect)
+        values = {name: rows.c[name] for name in EDITED if not (unreadable and name == "updates")}
+        columns = EDITED_ROWS.parameters(self._dialect, _columns([schedule], ("id", *EDITED)))
+        self._write(_pending_of(rows).values(values), columns, 1)
 
-    def end(self, ended: Sequence[Schedule]) -> None:
-        """See `ports.ScheduleWriter`."""
-        if ended:
-            rows = columns_of([_ending(schedule) for schedule in ended])
-            self._write(_ended(self._dialect), GIVEN_ENDINGS.parameters(self._dialect, rows), len(ended))
+    def cancel(self, schedules: Sequence[Schedule]) -> None:
+        if schedules:
+            columns = CANCELLED_ROWS.parameters(self._dialect, _columns(schedules, ("id", *CANCELLED)))
+            self._write(_cancelled(self._dialect), columns, len(schedules))
 
-    def _write(self, update: sa.Update, given: Mapping[str, Any], rows: int) -> None:
-        refuse_unless_all_were_pending(self.connection.execute(update, given).rowcount, rows)
+    def finish(self, replays: Sequence[Replay[PendingSchedule]], recorded_at: datetime) -> None:
+        rows = [_finished_row(replayed.flag.id, step) for replayed in replays for step in replayed.steps]
+        if rows:
+            columns = dict(zip(FINISHED_ROWS.names, zip(*rows, strict=True), strict=True))
+            given = FINISHED_ROWS.parameters(self._dialect, columns) | {"recorded_at_": recorded_at}
+            for statement in _finished(self._dialect):
+                self._write(statement, given, len(rows))
+
+    def _write(self, statement: sa.Update | sa.Insert, given: Mapping[str, Any], rows: int) -> None:
+        refuse_unless_all_were_pending(self.connection.execute(statement, given).rowcount, rows)
 
 
-def _whole(counts: Sequence[int], limit: int) -> list[bool]:
-    """Which flags to take, with all that is due of each: the first of them, and others up to `limit` in all."""
-    taken: list[bool] = []
-    total = 0
-    for count in counts:
-        taken.append(count == 0 or total == 0 or total + count <= limit)
-        total += count
-    return taken
+def _borders(found: Sequence[Sequence[PendingSchedule]]) -> tuple[int, int]:
+    """The places of the first and of the last flag that has anything."""
+    filled = [place for place, schedules in enumerate(found) if schedules] or [0]
+    return filled[0], filled[-1]
 
 
 def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:
@@ -160,43 +251,24 @@ def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:
     return is_pending if set(statuses) == {Status.PENDING} else schedules.c.status.in_(statuses)
 
 
-def _row(schedule: Schedule) -> dict[str, Any]:
-    return {
-        "id": schedule.id,
-        "scheduled_at": schedule.scheduled_at,
-        "updates": schedule.updates.as_json(),
-        "updated_at": schedule.updated_at,
-    }
+def _columns(stored: Sequence[Schedule], names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: [_value(schedule, name) for schedule in stored] for name in names}
 
 
-def _ending(schedule: Schedule) -> dict[str, Any]:
-    return {
-        "id": schedule.id,
-        "status": schedule.status.value,
-        "error_message": schedule.error_message,
-        "updated_at": schedule.updated_at,
-        "applied_at": schedule.applied_at,
-        "flag_version": schedule.flag_version,
-        "cancelled_by": schedule.cancelled_by,
-        "cancelled_at": schedule.cancelled_at,
-    }
+def _value(schedule: Schedule, name: str) -> Any:
+    match name:
+        case "updates":
+            return schedule.updates.as_json()
+        case "status":
+            return schedule.status.value
+        case _:
+            return getattr(schedule, name)
+
+
+def _finished_row(flag_id: UUID, step: Any) -> tuple[Any, ...]:
+    reason = step.outcome.reason if isinstance(step.outcome, Failed) else None
+    return (flag_id, step.schedule.seq, step.after.version, *documents_of(step), reason, step.effective_at)
 
 
 def _schedule(row: sa.Row[Any]) -> Schedule:
-    return Schedule(
-        id=row.id,
-        flag_id=row.flag_id,
-        seq=row.seq,
-        batch_id=row.batch_id,
-        scheduled_at=row.scheduled_at,
-        updates=row.updates,
-        status=Status(row.status),
-        created_by=row.created_by,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        applied_at=row.applied_at,
-        flag_version=row.flag_version,
-        error_message=row.error_message,
-        cancelled_by=row.cancelled_by,
-        cancelled_at=row.cancelled_at,
-    )
+    return Schedule(**{**row._mapping, "status": Status(row.status)})

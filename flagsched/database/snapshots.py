@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from flagsched.database.errors import translated
 from flagsched.database.flags import LIVE, SELECTED, flag_of
 from flagsched.database.schema.tables import environments, flags, is_pending, overrides, schedules
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import Flag
 from flagsched.domain.overrides import OverrideType
 from flagsched.domain.schedules import PendingSchedule
-from flagsched.domain.snapshot import FlagSnapshot, flag_snapshots
+from flagsched.domain.snapshot import FlagSnapshot
 
 MAX_IDS = 100
 IN_ENVIRONMENT = flags.c.environment == sa.bindparam("environment_")
@@ -25,7 +26,7 @@ REVISIONS = sa.select(environments.c.name, environments.c.revision)
 ALL_FLAGS, CHANGED_FLAGS = (SELECTED.where(wanted).order_by(flags.c.key) for wanted in (ALL, CHANGED))
 
 
-def _plans(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
+def _agendas(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
     """What is pending, and the overrides, of these flags."""
     pending = (schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
     set_apart = (overrides.c[name] for name in ("flag_id", "user_id", "override_type"))
@@ -35,7 +36,7 @@ def _plans(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[An
     )
 
 
-OF_ALL, OF_CHANGED, OF_THESE = _plans(ALL), _plans(CHANGED), _plans(THESE)
+OF_ALL, OF_CHANGED, OF_THESE = _agendas(ALL), _agendas(CHANGED), _agendas(THESE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +46,26 @@ class Snapshots:
     connection: sa.Connection
 
     def revisions(self) -> Mapping[str, int]:
-        """See `ports.SnapshotReader`."""
         return {row.name: row.revision for row in self.connection.execute(REVISIONS)}
 
     def whole(self, environment: str) -> list[FlagSnapshot]:
-        """See `ports.SnapshotReader`."""
         given = {"environment_": environment}
         with translated():  # Here already: the caller tells the database's trouble from that of a row.
-            return self._with_plans(self._flags(ALL_FLAGS, given), OF_ALL, given)
+            return self._with_agendas(self._flags(ALL_FLAGS, given), OF_ALL, given)
 
     def changed_since(self, environment: str, revision: int) -> list[FlagSnapshot]:
-        """See `ports.SnapshotReader`."""
         given = {"environment_": environment, "revision_": revision}
         with translated():
             changed = self._flags(CHANGED_FLAGS, given)
             if len(changed) > MAX_IDS:
-                return self._with_plans(changed, OF_CHANGED, given)
+                return self._with_agendas(changed, OF_CHANGED, given)
             # No index goes by revision, since each edit would have to change it: one search for them is enough.
-            return self._with_plans(changed, OF_THESE, {"ids": [flag.id for flag in changed]})
+            return self._with_agendas(changed, OF_THESE, {"ids": [flag.id for flag in changed]})
 
     def _flags(self, query: sa.Select[Any], given: Mapping[str, Any]) -> list[Flag]:
         return [flag_of(row) for row in self.connection.execute(query, given)]
 
-    def _with_plans(
+    def _with_agendas(
         self, found: list[Flag], queries: tuple[sa.Select[Any], sa.Select[Any]], given: Mapping[str, Any]
     ) -> list[FlagSnapshot]:
         read_pending, read_overrides = queries
@@ -77,4 +75,4 @@ class Snapshots:
         set_apart: dict[UUID, dict[str, bool]] = defaultdict(dict)
         for flag_id, user_id, kind in self.connection.execute(read_overrides, given):
             set_apart[flag_id][user_id] = kind == OverrideType.INCLUDE.value
-        return flag_snapshots(found, pending, set_apart)
+        return [FlagSnapshot(flag, Agenda.of(pending.get(flag.id, ())), set_apart.get(flag.id, {})) for flag in found]

@@ -19,7 +19,7 @@ from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
 from flagsched.database.idempotency import Idempotency
 from flagsched.database.overrides import Overrides
-from flagsched.database.revisions import raise_revision
+from flagsched.database.revisions import raise_revisions
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema.revision import check_schema
 from flagsched.database.snapshots import Snapshots
@@ -37,7 +37,7 @@ WRITE_OPTIONS: dict[str, dict[str, Any]] = {"postgresql": {"isolation_level": "R
 
 @dataclass(frozen=True, slots=True)
 class SqlReading:
-    """Implements `ports.Reading`."""
+    """Implements `ports`."""
 
     flags: Flags
     schedules: Schedules
@@ -50,13 +50,12 @@ class SqlReading:
     clock: Clock
 
     def now(self) -> datetime:
-        """See `ports.Reading`."""
         return self.clock.exactly(self.connection)
 
 
 @dataclass(frozen=True, slots=True)
 class SqlWriting:
-    """Implements `ports.Writing`."""
+    """Implements `ports`."""
 
     connection: sa.Connection
     clock: Clock
@@ -67,15 +66,12 @@ class SqlWriting:
     idempotency: Idempotency
 
     def now(self) -> datetime:
-        """See `ports.Writing`."""
         return self.clock.now(self.connection)
 
-    def publish(self, environment: str, wake_at: datetime | None = None, *, at_least: int = 1) -> int:
-        """See `ports.Writing`."""
-        return raise_revision(self.connection, environment, wake_at, at_least)
+    def publish(self, wake_at: Mapping[str, datetime | None], *, at_least: int = 1) -> Mapping[str, int]:
+        return raise_revisions(self.connection, wake_at, at_least)
 
     def commit(self) -> None:
-        """See `ports.Writing`."""
         self.connection.commit()
 
 
@@ -106,7 +102,6 @@ class SqlStore:
 
     @contextmanager
     def reading(self) -> Iterator[SqlReading]:
-        """See `ports.Store`."""
         with self._connected(self._reading) as connection:
             self._limit(connection)
             at = self._clock.at_begin(connection)
@@ -124,7 +119,6 @@ class SqlStore:
 
     @contextmanager
     def writing(self) -> Iterator[SqlWriting]:
-        """See `ports.Store`."""
         with self._connected(self._writing) as connection:
             connection.begin()  # SQLite takes its write lock here, before anybody looks at the clock.
             self._limit(connection)
@@ -139,7 +133,6 @@ class SqlStore:
             )
 
     def check(self) -> None:
-        """See `ports.Store`."""
         with self._connected(self._reading) as connection:
             check_schema(connection)
 

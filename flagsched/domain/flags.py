@@ -75,7 +75,7 @@ class Flag:
         return max(clock, self.state.changed_at)
 
     def is_due(self, clock: datetime) -> bool:
-        """Is something of the plan in effect that is not written down yet?"""
+        """Is something of its agenda in effect that is not recorded yet?"""
         return self.next_due_at is not None and self.next_due_at <= self.now(clock)
 
     def edited(self, edit: "FlagEdit", at: datetime) -> Self:
@@ -84,13 +84,13 @@ class Flag:
         state = apply(self.state, edit.updates, at) if edit.updates else self.state.succeeded(at)
         return replace(self, state=state, description=description)
 
-    def numbered(self, last_seq: int) -> Self:
-        """The flag after its schedules were numbered up to `last_seq`."""
-        return replace(self, last_seq=last_seq)
+    def with_schedules(self, last_seq: int, first_at: datetime) -> Self:
+        """The flag with more on its agenda: numbered up to `last_seq`, the first of it at `first_at`."""
+        return replace(self, last_seq=last_seq, next_due_at=min(self.next_due_at or first_at, first_at))
 
     def archived(self, at: datetime) -> Self:
-        """The flag after its end at `at`."""
-        return replace(self, state=self.state.succeeded(at), archived_at=at)
+        """The flag after its end at `at`, with nothing on its agenda."""
+        return replace(self, state=self.state.succeeded(at), archived_at=at, next_due_at=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,27 @@
 """History entries: exactly one for each accepted change."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 from uuid import UUID
 
+from flagsched.domain.agenda import AnySchedule
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.overrides import Override
 from flagsched.domain.schedules import Schedule
-from flagsched.domain.timeline import AnySchedule, Replay, Step
-from flagsched.domain.updates import UnreadableUpdates
+from flagsched.domain.timeline import Failed, Step
+from flagsched.domain.updates import FIELDS, UnreadableUpdates, read_updates
 
 SYSTEM_ACTOR = "flagsched"
-"""Who applies schedules, whichever process writes it down."""
+"""Who applies schedules, whichever process records it."""
+
+Subject: TypeAlias = Flag | FlagState | Schedule | Override
+"""What a change concerns, as it was before or is after it."""
+Document: TypeAlias = dict[str, Any]
+"""A subject as JSON, as it is stored and answered."""
 
 
 class Action(StrEnum):
@@ -33,7 +40,7 @@ class Action(StrEnum):
 
 
 STATE_CHANGES = (Action.FLAG_CREATED, Action.FLAG_UPDATED, Action.SCHEDULE_APPLIED)
-"""What makes a new version of a flag that lives on."""
+"""What makes a new version of a flag that is not archived by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +53,19 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened, in effect at `effective_at`, written down at `recorded_at`."""
+    """A change that is to be recorded: in effect at `effective_at`, recorded at `recorded_at`."""
 
     flag_id: UUID
     name: FlagName
     action: Action
     schedule_id: UUID | None
     flag_version: int
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
+    before: Subject | None
+    after: Subject | None
     actor: str
     request_id: str | None
     effective_at: datetime
     recorded_at: datetime
-
-
-class Ending(NamedTuple):
-    """How a schedule of a flag ended by its instant: it was applied, unless there is a reason why it failed."""
-
-    flag_id: UUID
-    seq: int
-    flag_version: int
-    before: dict[str, Any]
-    after: dict[str, Any]
-    reason: str | None
-    effective_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,25 @@ class StoredEntry:
     """An entry as it stands in the history, under its number."""
 
     id: int
-    entry: Entry
+    name: FlagName
+    action: Action
+    schedule_id: UUID | None
+    flag_version: int
+    before: Document | None
+    after: Document | None
+    actor: str
+    request_id: str | None
+    effective_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """An entry of STATE_CHANGES: the state that it made."""
+
+    entry_id: int
+    schedule_id: UUID | None
+    state: FlagState
 
 
 def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: datetime) -> Entry:
@@ -89,8 +102,8 @@ def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: date
         action=_flag_action(before, after),
         schedule_id=None,
         flag_version=after.state.version,
-        before=None if before is None else _told(before),
-        after=_told(after),
+        before=before,
+        after=after,
         actor=by.name,
         request_id=by.request_id,
         effective_at=after.state.changed_at,
@@ -99,58 +112,34 @@ def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: date
 
 
 def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: Actor, recorded_at: datetime) -> Entry:
-    """The entry for a change of the plan by an admin; `before` is None at its creation. The flag keeps its version."""
-    return Entry(
-        flag_id=flag.id,
-        name=flag.name,
-        action=_schedule_action(before, after),
-        schedule_id=after.id,
-        flag_version=flag.state.version,
-        before=None if before is None else told_plan(before),
-        after=told_plan(after),
-        actor=by.name,
-        request_id=by.request_id,
-        effective_at=flag.now(recorded_at),
-        recorded_at=recorded_at,
-    )
+    """The entry for a schedule that is created (without `before`), edited or cancelled. The flag keeps its version."""
+    action = _schedule_action(before, after)
+    return replace(_entry(flag, action, before, after, by=by, recorded_at=recorded_at), schedule_id=after.id)
 
 
 def override_entry(
     flag: Flag, before: Override | None, after: Override | None, *, by: Actor, recorded_at: datetime
 ) -> Entry:
-    """The entry for a user who is set apart, or is not any more. The flag keeps its version."""
+    """The entry for an override that is set, or removed (`after` is None). The flag keeps its version."""
+    action = Action.OVERRIDE_REMOVED if after is None else Action.OVERRIDE_SET
+    return _entry(flag, action, before, after, by=by, recorded_at=recorded_at)
+
+
+def _entry(
+    flag: Flag, action: Action, before: Subject | None, after: Subject | None, *, by: Actor, recorded_at: datetime
+) -> Entry:
     return Entry(
         flag_id=flag.id,
         name=flag.name,
-        action=Action.OVERRIDE_REMOVED if after is None else Action.OVERRIDE_SET,
+        action=action,
         schedule_id=None,
         flag_version=flag.state.version,
-        before=None if before is None else before.told(),
-        after=None if after is None else after.told(),
+        before=before,
+        after=after,
         actor=by.name,
         request_id=by.request_id,
         effective_at=flag.now(recorded_at),
         recorded_at=recorded_at,
-    )
-
-
-def endings(replayed: Replay[AnySchedule]) -> list[Ending]:
-    """How the schedules that were folded ended: each is in effect since its instant, or failed for a reason."""
-    return [_ending(replayed.flag.id, step) for step in replayed.steps]
-
-
-def _ending(flag_id: UUID, step: Step[AnySchedule]) -> Ending:
-    updates = step.schedule.updates
-    reason = updates.reason if isinstance(updates, UnreadableUpdates) else None
-    after = _settings(step.after)
-    return Ending(
-        flag_id,
-        step.schedule.seq,
-        step.after.version,
-        _settings(step.before),
-        after if reason is None else after | {"errorMessage": reason},
-        reason,
-        step.effective_at,
     )
 
 
@@ -166,18 +155,33 @@ def _schedule_action(before: Schedule | None, after: Schedule) -> Action:
     return Action.SCHEDULE_UPDATED if after.pending else Action.SCHEDULE_CANCELLED
 
 
-def _settings(state: FlagState) -> dict[str, Any]:
-    return {"enabled": state.enabled, "rolloutPercentage": state.rollout_percentage}
+def document_of(subject: Subject) -> Document:
+    """A subject as the history stores it."""
+    match subject:
+        case FlagState():
+            return {"enabled": subject.enabled, "rolloutPercentage": subject.rollout_percentage}
+        case Flag():
+            archived = subject.archived_at is not None
+            return document_of(subject.state) | {"description": subject.description, "archived": archived}
+        case Schedule():
+            return {
+                "scheduledAt": rfc3339(subject.scheduled_at),
+                "updates": subject.updates.as_json(),
+                "status": subject.status.value,
+            }
+        case Override():
+            return {"userId": subject.user_id, "override": subject.kind.value, "reason": subject.reason}
 
 
-def _told(flag: Flag) -> dict[str, Any]:
-    return _settings(flag.state) | {"description": flag.description, "archived": flag.archived_at is not None}
+def documents_of(step: Step[AnySchedule]) -> tuple[Document, Document]:
+    """Before and after of the entry for a schedule that has ended by its instant."""
+    before, after = document_of(step.before), document_of(step.after)
+    return before, after | {"errorMessage": step.outcome.reason} if isinstance(step.outcome, Failed) else after
 
 
-def told_plan(schedule: Schedule) -> dict[str, Any]:
-    """What an entry tells of a schedule."""
-    return {
-        "scheduledAt": rfc3339(schedule.scheduled_at),
-        "updates": schedule.updates.as_json(),
-        "status": schedule.status.value,
-    }
+def state_of(document: Mapping[str, Any], version: int, changed_at: datetime) -> FlagState | None:
+    """The state that the document of a flag or a state holds; None if it holds none."""
+    updates = read_updates({name: document.get(name) for name in FIELDS})
+    if isinstance(updates, UnreadableUpdates):
+        return None
+    return FlagState(bool(updates.enabled), updates.rollout_percentage or 0, version, changed_at)

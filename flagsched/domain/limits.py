@@ -19,10 +19,6 @@ class ScheduleLimits:
     horizon: timedelta = timedelta(days=366)
     pending: int = 1000
 
-    def may_exceed_quota(self, flag: Flag, asked: int) -> bool:
-        """Can `asked` more be too many? Not if the flag never had so many, since they are numbered."""
-        return flag.last_seq + asked > self.pending
-
     def refuse_quota(self, flag: Flag, pending: int, asked: int) -> None:
         """Raise QuotaExceeded if `asked` more are too many for a flag that has `pending`."""
         if pending + asked > self.pending:

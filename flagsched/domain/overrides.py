@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from flagsched.domain.errors import OverrideMissing
@@ -56,7 +55,3 @@ class Override:
     reason: str
     created_by: str
     created_at: datetime
-
-    def told(self) -> dict[str, Any]:
-        """What an entry of the history tells of it."""
-        return {"userId": self.user_id, "override": self.kind.value, "reason": self.reason}

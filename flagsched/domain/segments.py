@@ -1,17 +1,17 @@
-"""A flag over time, as half-open segments: the past from its history, the present and the plan from `timeline`."""
+"""A flag over time, as half-open segments: the past from its history, the present and the future from `timeline`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import Flag, FlagState
-from flagsched.domain.history import STATE_CHANGES, StoredEntry
+from flagsched.domain.history import StateChange
 from flagsched.domain.schedules import Schedule
-from flagsched.domain.timeline import replay
-from flagsched.domain.updates import FIELDS, UnreadableUpdates, read_updates
+from flagsched.domain.timeline import APPLIED, steps
 
-FOREVER = datetime.max.replace(tzinfo=UTC)
+NO_DRAFTS: Mapping[UUID, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The state from `start` on, until before `end`; without an end, for as long as the plan stays as it is."""
+    """The state from `start` on, until before `end`; without an end, for as long as the agenda stays as it is."""
 
     start: datetime
     end: datetime | None
@@ -47,26 +47,18 @@ class Transition:
 
 
 def transitions(
-    flag: Flag, entries: Iterable[StoredEntry], schedules: Iterable[Schedule], drafts: Mapping[UUID, int] | None = None
+    flag: Flag, past: Iterable[StateChange], agenda: Agenda[Schedule], drafts: Mapping[UUID, int] = NO_DRAFTS
 ) -> list[Transition]:
-    """All turns of a flag that its history tells and its plan foresees, in order.
+    """All transitions of a flag by its history and its agenda, in order.
 
-    `entries` are of STATE_CHANGES, in order; `schedules` its pending ones, among them drafts with their positions.
+    `past` is in order; `drafts` gives the positions of those schedules of the agenda that are only considered.
     """
-    drafts = drafts or {}
-    told = {entry.id: transition for entry in entries if (transition := _told(entry))}
-    past = [transition for transition in told.values() if transition.state.version < flag.state.version]
-    present = next(
-        (transition.cause for transition in told.values() if transition.state.version == flag.state.version), Cause()
-    )
-    future = [
-        Transition(step.after, Cause(draft=drafts[step.schedule.id]))
-        if step.schedule.id in drafts
-        else Transition(step.after, Cause(schedule_id=step.schedule.id))
-        for step in replay(flag, schedules, FOREVER).steps
-        if step.after is not step.before
+    causes = {change.state.version: (change.state, _cause_of(change)) for change in past}
+    _, present = causes.pop(flag.state.version, (flag.state, Cause()))
+    ahead = [
+        Transition(s.after, _planned(s.schedule, drafts)) for s in steps(flag.state, agenda) if s.outcome is APPLIED
     ]
-    return [*past, Transition(flag.state, present), *future]
+    return [*(Transition(*one) for one in causes.values()), Transition(flag.state, present), *ahead]
 
 
 def segments(changes: Sequence[Transition], start: datetime, end: datetime | None) -> list[Segment]:
@@ -83,10 +75,10 @@ def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
     return min((at for at in (one, other) if at is not None), default=None)
 
 
-def _told(stored: StoredEntry) -> Transition | None:
-    entry = stored.entry
-    updates = read_updates({name: (entry.after or {}).get(name) for name in FIELDS})
-    if entry.action not in STATE_CHANGES or isinstance(updates, UnreadableUpdates):
-        return None
-    state = FlagState(bool(updates.enabled), updates.rollout_percentage or 0, entry.flag_version, entry.effective_at)
-    return Transition(state, Cause(schedule_id=entry.schedule_id) if entry.schedule_id else Cause(entry_id=stored.id))
+def _cause_of(change: StateChange) -> Cause:
+    return Cause(schedule_id=change.schedule_id) if change.schedule_id else Cause(entry_id=change.entry_id)
+
+
+def _planned(schedule: Schedule, drafts: Mapping[UUID, int]) -> Cause:
+    draft = drafts.get(schedule.id)
+    return Cause(schedule_id=schedule.id) if draft is None else Cause(draft=draft)

@@ -1,13 +1,13 @@
-"""A snapshot: all that is planned in an environment. It holds the future, and so changes at its instants by itself."""
+"""A snapshot of an environment. It holds the agendas of its flags, so it changes at their instants by itself."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
 from operator import is_not
 from typing import Any, Self
-from uuid import UUID
 
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import effective_flag
 from flagsched.domain.evaluation import DIGEST_BYTES, Evaluator
 from flagsched.domain.flags import Flag
@@ -18,20 +18,25 @@ DIGESTS = 256**DIGEST_BYTES
 
 @dataclass(frozen=True, slots=True)
 class FlagSnapshot:
-    """A flag as written, what is planned for it, and for whom it is set apart."""
+    """A flag as written, its agenda, and its overrides: who is included (True) and excluded (False)."""
 
     flag: Flag
-    pending: Sequence[PendingSchedule] = ()
+    agenda: Agenda[PendingSchedule] = field(default_factory=Agenda)
     overrides: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The flag's."""
+        return self.flag.name.key
 
     def at(self, instant: datetime) -> Evaluator:
         """The flag as it is at an instant."""
-        return Evaluator(effective_flag(self.flag, self.pending, instant), self.overrides)
+        return Evaluator(effective_flag(self.flag, self.agenda, instant), self.overrides)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The plans of an environment's flags by key, in order, as of one revision."""
+    """An environment's flags by key, in order, as of one revision."""
 
     environment: str
     revision: int = 0
@@ -39,23 +44,18 @@ class Snapshot:
 
     def updated(self, changed: Collection[FlagSnapshot], revision: int) -> Self:
         """The snapshot after these flags have changed; archived ones are left out."""
-        live = {flag.flag.name.key: flag for flag in changed if flag.flag.archived_at is None}
+        live = {one.key: one for one in changed if one.flag.archived_at is None}
         flags = self.flags | live
-        for flag in changed:
+        for one in changed:
             # Another flag may have its key by now.
-            if flag.flag.archived_at is not None and _has(flags, flag.flag):
-                del flags[flag.flag.name.key]
+            if one.flag.archived_at is not None and one.key in flags and flags[one.key].flag.id == one.flag.id:
+                del flags[one.key]
         return type(self)(self.environment, revision, flags if live.keys() <= self.flags.keys() else _sorted(flags))
 
 
 def snapshot_of(environment: str, revision: int, flags: Iterable[FlagSnapshot]) -> Snapshot:
     """All of an environment."""
     return Snapshot(environment).updated(list(flags), revision)
-
-
-def _has(flags: Mapping[str, FlagSnapshot], flag: Flag) -> bool:
-    known = flags.get(flag.name.key)
-    return known is not None and known.flag.id == flag.id
 
 
 def _sorted(flags: dict[str, FlagSnapshot]) -> dict[str, FlagSnapshot]:
@@ -66,8 +66,8 @@ def _sorted(flags: dict[str, FlagSnapshot]) -> dict[str, FlagSnapshot]:
 class EffectiveSnapshot:
     """An environment from an instant on until something changes by itself: an answer from one is of one instant.
 
-    `until` is that change's instant; `digest` names all that is told: it follows from that alone, so two processes that
-    tell the same have the same, whatever they have read, and whoever wrote it.
+    `until` is that change's instant. `digest` follows from what is answered alone: two processes that answer the same
+    have the same digest, whatever they have read and whoever wrote it.
     """
 
     snapshot: Snapshot
@@ -76,7 +76,7 @@ class EffectiveSnapshot:
     until: datetime | None
     digest: int
     memo: dict[Any, Any] = field(default_factory=dict, compare=False)
-    """For whoever answers: what follows from this moment alone, and may be kept with it."""
+    """A cache of what follows from this snapshot alone."""
 
     def is_over(self, now: datetime) -> bool:
         """Has something changed by itself since?"""
@@ -84,12 +84,12 @@ class EffectiveSnapshot:
 
     @property
     def tag(self) -> str:
-        """What is told, in few letters."""
+        """The digest in few letters, for an ETag."""
         return f"{self.digest:x}"
 
 
 def effective_snapshot(snapshot: Snapshot, at: datetime, before: EffectiveSnapshot | None = None) -> EffectiveSnapshot:
-    """What `snapshot` is at `at`; what has not changed since the moment `before` is taken from there."""
+    """What `snapshot` is at `at`; flags that have not changed since `before` are taken from there."""
     if before is None or before.snapshot.flags.keys() != snapshot.flags.keys():
         flags = {key: flag.at(at) for key, flag in snapshot.flags.items()}
         return EffectiveSnapshot(
@@ -124,12 +124,3 @@ def _until(flags: Mapping[str, Evaluator]) -> datetime | None:
 
 def _lasts(flag: Evaluator, at: datetime) -> bool:
     return flag.next_change_at is None or flag.next_change_at > at
-
-
-def flag_snapshots(
-    flags: Iterable[Flag],
-    pending: Mapping[UUID, Sequence[PendingSchedule]],
-    overrides: Mapping[UUID, Mapping[str, bool]],
-) -> list[FlagSnapshot]:
-    """Flags with what belongs to them."""
-    return [FlagSnapshot(flag, pending.get(flag.id, ()), overrides.get(flag.id, {})) for flag in flags]

@@ -1,39 +1,49 @@
 """The heart: what a flag is at an instant. Reads, preview and worker all ask here, and nowhere else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias
 
+from flagsched.domain.agenda import Agenda, AnySchedule
 from flagsched.domain.flags import Flag, FlagState, apply
-from flagsched.domain.schedules import PendingSchedule, Schedule, Status
 from flagsched.domain.updates import UnreadableUpdates
 
-AnySchedule = TypeVar("AnySchedule", bound=PendingSchedule)
-ORDER = attrgetter("scheduled_at", "seq")
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The schedule changes the flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The schedule changes nothing, and adds no version."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Applied | Failed
+APPLIED = Applied()
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[AnySchedule]):
-    """One due schedule, and the flag's state before and after it; the same if it was passed over."""
+    """What becomes of a schedule at `effective_at`: the state before it, its outcome, and the state from there on."""
 
     schedule: AnySchedule
     before: FlagState
     after: FlagState
-
-    @property
-    def effective_at(self) -> datetime:
-        """Since when it is in effect, or would be: never before what was in effect already."""
-        return _effective_at(self.schedule, self.before)
+    effective_at: datetime
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Replay(Generic[AnySchedule]):
-    """The due schedules of a flag, folded onto its written state in order."""
+    """The steps of a flag's agenda that are in effect, and the agenda that is left."""
 
     flag: Flag
     steps: tuple[Step[AnySchedule], ...]
+    ahead: Agenda[AnySchedule]
 
     @property
     def state(self) -> FlagState:
@@ -43,61 +53,45 @@ class Replay(Generic[AnySchedule]):
     @property
     def recorded(self) -> Flag:
         """The flag once all steps are written down."""
-        return replace(self.flag, state=self.state)
+        return replace(self.flag, state=self.state, next_due_at=self.ahead.next_due_at)
 
 
-def in_order(schedules: Iterable[AnySchedule]) -> list[AnySchedule]:
-    """The order in which schedules of one flag take effect; on a tie the later-created comes last and wins."""
-    return sorted(schedules, key=ORDER)
-
-
-def due(flag: Flag, schedules: Iterable[AnySchedule], at: datetime) -> list[AnySchedule]:
-    """The pending schedules of `flag` whose instant has come at `at`, in order."""
-    now = flag.now(at)
-    return in_order(schedule for schedule in schedules if schedule.pending and schedule.is_due(now))
-
-
-def replay(flag: Flag, schedules: Iterable[AnySchedule], at: datetime) -> Replay[AnySchedule]:
-    """Fold onto the flag's written state the pending schedules that are due at `at`, in order.
-
-    A schedule whose updates can't be read is passed over: it changes nothing and adds no version.
-    """
-    steps: list[Step[AnySchedule]] = []
-    state = flag.state
-    for schedule in due(flag, schedules, at):
-        before = state
-        if not isinstance(schedule.updates, UnreadableUpdates):
-            state = apply(before, schedule.updates, _effective_at(schedule, before))
-        steps.append(Step(schedule, before, state))
-    return Replay(flag, tuple(steps))
-
-
-def _effective_at(schedule: PendingSchedule, before: FlagState) -> datetime:
+def take_effect(schedule: AnySchedule, before: FlagState) -> Step[AnySchedule]:
+    """What becomes of a schedule at its instant, given the state just before it."""
     # Never before what is in effect already, though a hand may have put it there.
-    return max(schedule.scheduled_at, before.changed_at)
+    at = max(schedule.scheduled_at, before.changed_at)
+    if isinstance(schedule.updates, UnreadableUpdates):
+        return Step(schedule, before, before, at, Failed(schedule.updates.reason))
+    return Step(schedule, before, apply(before, schedule.updates, at), at, APPLIED)
 
 
-def state_at(flag: Flag, schedules: Iterable[PendingSchedule], at: datetime) -> FlagState:
-    """What `flag` is at `at`, given its pending schedules (others are ignored).
+def steps(state: FlagState, agenda: Agenda[AnySchedule]) -> Iterator[Step[AnySchedule]]:
+    """The whole fold from `state` on, one step after the other, as far as the caller reads on."""
+    for schedule in agenda.schedules:
+        step = take_effect(schedule, state)
+        yield step
+        state = step.after
+
+
+def replay(flag: Flag, agenda: Agenda[AnySchedule], at: datetime) -> Replay[AnySchedule]:
+    """Fold onto the flag's written state what of its agenda is due at `at`, in order.
 
     `at` before the flag's last change is taken as that change: the past is the history's to tell.
     """
-    return replay(flag, schedules, at).state
+    now, folded = flag.now(at), []
+    for step in steps(flag.state, agenda):
+        if not step.schedule.is_due(now):
+            break
+        folded.append(step)
+    return Replay(flag, tuple(folded), agenda.after(len(folded)))
 
 
-def next_change_at(flag: Flag, schedules: Iterable[PendingSchedule], at: datetime) -> datetime | None:
-    """The first instant after `at` at which the plan changes `flag`, if there is one."""
-    now = flag.now(at)
-    ahead = (s.scheduled_at for s in schedules if s.pending and not s.is_due(now) and _readable(s))
-    return min(ahead, default=None)
+def state_at(flag: Flag, agenda: Agenda[AnySchedule], at: datetime) -> FlagState:
+    """What `flag` is at `at`, given its agenda: `replay` without its steps."""
+    return replay(flag, agenda, at).state
 
 
-def in_effect(schedule: Schedule, flag: Flag, at: datetime) -> bool:
-    """Has the schedule changed `flag` at `at`, written down or not?"""
-    if schedule.pending:
-        return schedule.is_due(flag.now(at)) and _readable(schedule)
-    return schedule.status is Status.APPLIED
-
-
-def _readable(schedule: PendingSchedule) -> bool:
-    return not isinstance(schedule.updates, UnreadableUpdates)
+def next_change_at(replayed: Replay[AnySchedule]) -> datetime | None:
+    """The first instant after a replay's at which the agenda changes the flag, if there is one."""
+    ahead = steps(replayed.state, replayed.ahead)
+    return next((step.effective_at for step in ahead if step.outcome is APPLIED), None)

@@ -39,8 +39,11 @@ class FlagReader(Protocol):
 class FlagWriter(FlagReader, Protocol):
     """Flags, with the lock under which alone they and their schedules are changed."""
 
-    def lock(self, name: FlagName) -> Flag | None:
-        """The flag of that name, locked until the transaction ends; FlagBusy after 3 s of waiting."""
+    def lock(self, names: Collection[FlagName]) -> Mapping[FlagName, Flag]:
+        """The flags of these names that exist, locked until the transaction ends; FlagBusy after 3 s of waiting.
+
+        Locked in the order of their ids, so that no two writers wait for each other.
+        """
 
     def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
         """Up to `limit` flags with something due, locked, but for those that others hold or that must wait."""
@@ -52,20 +55,20 @@ class FlagWriter(FlagReader, Protocol):
         """Insert a flag; FlagExists if its key is taken."""
 
     def settle(self, recorded: Sequence[Flag]) -> None:
-        """Write flags as recorded, and from what is still pending when the next is due."""
+        """Write flags as recorded; nothing of them is to be retried any more."""
 
-    def change(self, flag: Flag, *, revision: int) -> None:
-        """Write a flag as an admin changed it or its plan: the last statement of its transaction.
+    def change(self, flags: Sequence[Flag], revisions: Mapping[str, int]) -> None:
+        """Write flags as an admin changed them or their agendas: the last statement of its transaction.
 
-        Raises Overtaken if, by the clock of this very statement, something of the plan before or after is in effect;
-        on PostgreSQL the commit looks once more, and raises the same. `revision` is the environment's.
+        Raises Overtaken if, by the clock of this very statement, something of an agenda before or after is in effect;
+        on PostgreSQL the commit looks once more, and raises the same. `revisions` are the environments'.
         """
 
-    def lock_all(self, environment: str) -> list[UUID]:
-        """Lock all flags of an environment, archived ones too, and give their ids."""
+    def lock_environment(self, environment: str) -> list[Flag]:
+        """All flags of an environment, archived ones too, locked."""
 
-    def recompute(self, locked: Collection[UUID], *, revision: int) -> None:
-        """Write of these flags when the next is due, as their plans say, and that all of them has changed."""
+    def repair(self, flags: Sequence[Flag], revision: int) -> None:
+        """Write when each of these flags is due next, and that all of them have changed."""
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         """Let no worker claim the flag before `until`, and say why."""

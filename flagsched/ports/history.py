@@ -7,8 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from flagsched.domain.flags import Flag
-from flagsched.domain.history import Action, Actor, Ending, Entry, StoredEntry
-from flagsched.domain.schedules import Schedule
+from flagsched.domain.history import Action, Entry, StateChange, StoredEntry
 from flagsched.ports.pages import Page
 
 
@@ -36,7 +35,7 @@ class HistoryReader(Protocol):
     def page(self, query: HistoryQuery) -> Page[StoredEntry]:
         """Entries by (effective_at, id), newest first."""
 
-    def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StoredEntry]:
+    def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StateChange]:
         """The entries that made the versions of `flag`, in order.
 
         Those in effect after `start` and before `end`, `limit` at most, and before them the one in effect at `start`.
@@ -48,12 +47,3 @@ class HistoryWriter(Protocol):
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add them, in one statement."""
-
-    def append_plan(self, flag: Flag, planned: Sequence[Schedule], *, by: Actor, recorded_at: datetime) -> None:
-        """Insert schedules that were planned at once, and an entry for each, in one statement or two."""
-
-    def append_endings(self, endings: Sequence[Ending], recorded_at: datetime) -> None:
-        """End schedules by their instants, and add an entry for each, in one statement or two.
-
-        Raises StatementFailed if one of them is not pending any more.
-        """

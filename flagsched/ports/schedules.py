@@ -1,13 +1,15 @@
 """Schedules in storage."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import Flag
 from flagsched.domain.schedules import PendingSchedule, Schedule, Status
+from flagsched.domain.timeline import Replay
 from flagsched.ports.pages import Page
 
 
@@ -45,28 +47,41 @@ class ScheduleReader(Protocol):
     def page(self, flag: Flag, query: ScheduleQuery) -> Page[Schedule]:
         """Schedules of `flag` by (scheduled_at, seq)."""
 
-    def page_of_all(self, query: EnvironmentScheduleQuery) -> Page[Schedule]:
+    def page_of_environment(self, query: EnvironmentScheduleQuery) -> Page[Schedule]:
         """Schedules of all flags, archived ones too, by (scheduled_at, flag id, seq)."""
 
     def count_pending(self, flag: Flag) -> int:
         """How many schedules of `flag` are pending."""
 
-    def pending(self, flags: Iterable[Flag]) -> Mapping[UUID, list[Schedule]]:
-        """All pending schedules of these flags, by flag id; a flag without any has an empty list."""
+    def pending(self, flag: Flag) -> Agenda[Schedule]:
+        """The agenda of one flag, with all that is stored of its schedules."""
+
+    def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
+        """The agendas of these flags, by flag id."""
+
+    def due(
+        self, flags: Sequence[Flag], at: datetime, limit: int | None = None
+    ) -> Mapping[UUID, Agenda[PendingSchedule]]:
+        """The agendas of these flags up to `at`, by flag id.
+
+        With a `limit`, leaves out flags that would make it more schedules, but never the first that has any.
+        """
 
 
 class ScheduleWriter(ScheduleReader, Protocol):
     """Schedules; each method is one statement, whatever the number of schedules."""
 
-    def due(self, flags: Sequence[Flag], at: datetime, limit: int) -> Mapping[UUID, list[PendingSchedule]]:
-        """The pending schedules due at `at`, by flag id.
+    def add(self, schedules: Sequence[Schedule]) -> None:
+        """Insert them."""
 
-        Holds each flag whole or not at all: the first with something due, as many more as make up to `limit`
-        schedules, and an empty list for each that has nothing due.
-        """
-
-    def change(self, schedule: Schedule) -> None:
+    def edit(self, schedule: Schedule) -> None:
         """Write its new instant and updates; StatementFailed if it is not pending any more."""
 
-    def end(self, ended: Sequence[Schedule]) -> None:
-        """Write how they ended; StatementFailed if one of them is not pending any more."""
+    def cancel(self, schedules: Sequence[Schedule]) -> None:
+        """Write that they were cancelled; StatementFailed if one of them is not pending any more."""
+
+    def finish(self, replays: Sequence[Replay[PendingSchedule]], recorded_at: datetime) -> None:
+        """Write the outcomes of all steps, and an entry of the history for each: in one statement, or two on SQLite.
+
+        Raises StatementFailed if one of the schedules is not pending any more.
+        """

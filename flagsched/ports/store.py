@@ -1,5 +1,6 @@
 """Transactions."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -74,10 +75,10 @@ class Writing(Protocol):
     def now(self) -> datetime:
         """The clock as it is now: ask it after the lock."""
 
-    def publish(self, environment: str, wake_at: datetime | None = None, *, at_least: int = 1) -> int:
-        """Raise the environment's revision, give it, and tell it at commit to whoever listens.
+    def publish(self, wake_at: Mapping[str, datetime | None], *, at_least: int = 1) -> Mapping[str, int]:
+        """Raise the revisions of these environments, return them, and notify listeners at commit.
 
-        `wake_at` is the instant of the earliest schedule that this transaction creates.
+        `wake_at` has for each environment the earliest instant that this transaction schedules in it, if there is one.
         """
 
     def commit(self) -> None:

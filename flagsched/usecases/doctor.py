@@ -1,12 +1,15 @@
 """Is all well, and if not, what is wrong? For whoever is woken when it breaks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.errors import Unavailable
+from flagsched.domain.flags import Flag
 from flagsched.domain.idempotency import KEEP_FOR
 from flagsched.domain.instants import rfc3339
+from flagsched.domain.schedules import PendingSchedule
 from flagsched.ports.doctor import Overdue, Stored
 from flagsched.ports.pages import Page
 from flagsched.ports.store import Reading, Store
@@ -51,7 +54,7 @@ def examine(store: Store, host_now: datetime) -> list[Finding]:
 
 
 def repair(store: Store) -> list[str]:
-    """Recompute what is derived from the plans, and have every process read everything anew; give the environments.
+    """Recompute what is derived from the agendas, and have every process read everything anew; return the environments.
 
     For rows that were changed by hand, and for a backup that was restored. Raises FlagBusy.
     """
@@ -59,13 +62,19 @@ def repair(store: Store) -> list[str]:
         environments = work.doctor.environments()
     for environment in environments:
         with store.writing() as work:
-            locked = work.flags.lock_all(environment)
+            locked = work.flags.lock_environment(environment)
             now = work.now()
-            # No counting has come so far: whatever a process saw before, this is another revision.
+            # No count has come so far: whatever a process saw before, this is another revision.
             beyond = int(now.timestamp() * 1000)
-            work.flags.recompute(locked, revision=work.publish(environment, now, at_least=beyond))
+            revision = work.publish({environment: now}, at_least=beyond)[environment]
+            agendas = work.schedules.agendas(locked)
+            work.flags.repair([_repaired(flag, agendas[flag.id]) for flag in locked], revision)
             work.commit()
     return environments
+
+
+def _repaired(flag: Flag, agenda: Agenda[PendingSchedule]) -> Flag:
+    return replace(flag, next_due_at=None if flag.archived_at else agenda.next_due_at)
 
 
 def _clock(work: Reading, host_now: datetime) -> Finding:

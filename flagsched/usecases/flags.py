@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import uuid4
 
-from flagsched.domain.effective import EffectiveFlag, effective_flag
+from flagsched.domain.effective import NOTHING_DUE, EffectiveFlag, effective_flag
 from flagsched.domain.errors import FlagMissing
 from flagsched.domain.flags import ANY_VERSION, Flag, FlagEdit, FlagName, NewFlag, Precondition
 from flagsched.domain.history import Actor, flag_entry, schedule_entry
@@ -11,8 +11,7 @@ from flagsched.ports.flags import FlagQuery
 from flagsched.ports.pages import Page
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
-from flagsched.usecases.locks import retry_when_overtaken
-from flagsched.usecases.materialise import lock_current
+from flagsched.usecases.locks import lock_current, retry_when_overtaken
 
 
 def create_flag(
@@ -25,9 +24,9 @@ def create_flag(
         flag = asked.born(uuid4(), clock)
         work.flags.add(flag)  # Before the environment, as locks are taken; so its revision is written afterwards.
         work.history.append([flag_entry(None, flag, by=by, recorded_at=clock)])
-        created = effective_flag(flag, [], clock)
+        created = effective_flag(flag, NOTHING_DUE, clock)
         keep_response(work, idempotent, created, clock)
-        work.flags.change(flag, revision=work.publish(flag.name.environment))
+        work.flags.change([flag], work.publish({flag.name.environment: None}))
         work.commit()
     return created
 
@@ -51,33 +50,33 @@ def edit_flag(
 ) -> EffectiveFlag:
     """Change a flag at once; its plan stays. FlagMissing, FlagBusy, FlagChanged."""
     with store.writing() as work:
-        before, clock = lock_current(work, name)
+        (before,), clock = lock_current(work, [name])
         precondition.check(before)
         after = before.edited(edit, before.now(clock))
         work.history.append([flag_entry(before, after, by=by, recorded_at=clock)])
-        pending = work.schedules.pending([after])[after.id]
-        work.flags.change(after, revision=work.publish(name.environment))
+        agenda = work.schedules.agendas([after])[after.id]
+        work.flags.change([after], work.publish({name.environment: None}))
         work.commit()
-    return effective_flag(after, pending, clock)
+    return effective_flag(after, agenda, clock)
 
 
 @retry_when_overtaken
 def archive_flag(name: FlagName, *, by: Actor, store: Store, precondition: Precondition = ANY_VERSION) -> None:
     """End a flag, and cancel what is planned for it. FlagMissing, FlagBusy, FlagChanged."""
     with store.writing() as work:
-        before, clock = lock_current(work, name)
+        (before,), clock = lock_current(work, [name])
         precondition.check(before)
         now = before.now(clock)
         after = before.archived(now)
-        planned = work.schedules.pending([before])[before.id]
+        planned = work.schedules.pending(before).schedules
         cancelled = [schedule.cancelled(by.name, now) for schedule in planned]
-        work.schedules.end(cancelled)
+        work.schedules.cancel(cancelled)
         endings = [
             schedule_entry(before, was, ended, by=by, recorded_at=clock)
             for was, ended in zip(planned, cancelled, strict=True)
         ]
         work.history.append([*endings, flag_entry(before, after, by=by, recorded_at=clock)])
-        work.flags.change(after, revision=work.publish(name.environment))
+        work.flags.change([after], work.publish({name.environment: None}))
         work.commit()
 
 
@@ -90,5 +89,5 @@ def find_flag(work: Reading, name: FlagName) -> Flag:
 
 
 def _effective(work: Reading, flags: Sequence[Flag]) -> list[EffectiveFlag]:
-    pending = work.schedules.pending(flags)
-    return [effective_flag(flag, pending[flag.id], work.at) for flag in flags]
+    agendas = work.schedules.agendas(flags)
+    return [effective_flag(flag, agendas[flag.id], work.at) for flag in flags]

@@ -1,99 +1,31 @@
 """Write down what is already in effect. Nothing is decided here: `timeline.replay` says what is."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from flagsched.domain.errors import FlagMissing, Unavailable
-from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import endings
+from flagsched.domain.errors import Unavailable
+from flagsched.domain.flags import Flag
 from flagsched.domain.timeline import replay
 from flagsched.ports.store import Store, Writing
+from flagsched.usecases.backoff import Backoff, Postponement
 
 MAX_FLAGS = 20
 MAX_SCHEDULES = 1000
-MAX_POSTPONEMENT = timedelta(seconds=60)
 
 
-def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int = MAX_SCHEDULES) -> list[Flag]:
-    """Write down what is in effect on these locked flags at `clock`, and give them as recorded.
+def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int | None = None) -> list[Flag]:
+    """Write down what is in effect on these locked flags at `clock`, and return them as recorded.
 
-    Leaves out flags that would make it more than `limit` schedules, but never the first of them.
+    With a `limit`, leaves out flags that would make it more schedules, but never the first that has any.
     """
-    at = max(flag.now(clock) for flag in flags)
-    due = work.schedules.due(flags, at, limit)
+    due = work.schedules.due(flags, max(flag.now(clock) for flag in flags), limit)
     replays = [replay(flag, due[flag.id], clock) for flag in flags if flag.id in due]
-    work.history.append_endings([ending for one in replays for ending in endings(one)], clock)
+    work.schedules.finish(replays, clock)
     recorded = [replayed.recorded for replayed in replays]
     work.flags.settle(recorded)
     return recorded
-
-
-def lock_current(work: Writing, name: FlagName) -> tuple[Flag, datetime]:
-    """Lock a flag, then look at the clock, then write down what is in effect: how every writer begins.
-
-    Gives the flag as it is now, and the clock. Raises FlagMissing, FlagBusy.
-    """
-    flag = work.flags.lock(name)
-    if flag is None:
-        raise FlagMissing(name.environment, name.key)
-    clock = work.now()
-    if flag.is_due(clock):
-        (flag,) = record(work, [flag], clock)
-    return flag, clock
-
-
-@dataclass(slots=True)
-class Backoff:
-    """The flags that could not be recorded, kept in the process too: writing it down may fail for the same cause.
-
-    Each of them is tried alone until it goes well, so that it holds up no other.
-    """
-
-    monotonic: Callable[[], float]
-    tries: dict[UUID, int] = field(default_factory=dict)
-    waiting_until: dict[UUID, float] = field(default_factory=dict)
-
-    def known(self) -> list[UUID]:
-        """The flags that are tried alone."""
-        return list(self.tries)
-
-    def waiting(self) -> list[UUID]:
-        """The flags to leave alone now."""
-        now = self.monotonic()
-        return [flag_id for flag_id, until in self.waiting_until.items() if until > now]
-
-    def ready(self) -> list[UUID]:
-        """The flags to try alone now."""
-        waiting = set(self.waiting())
-        return [flag_id for flag_id in self.tries if flag_id not in waiting]
-
-    def suspect(self, flag_ids: Collection[UUID]) -> None:
-        """Have these flags tried alone: recording them together has failed."""
-        for flag_id in flag_ids:
-            self.tries.setdefault(flag_id, 0)
-
-    def note(self, flag_id: UUID) -> timedelta:
-        """One more failure of this flag: how long to leave it alone."""
-        tries = self.tries[flag_id] = self.tries.get(flag_id, 0) + 1
-        delay = min(timedelta(seconds=2 ** min(tries - 1, 16)), MAX_POSTPONEMENT)
-        self.waiting_until[flag_id] = self.monotonic() + delay.total_seconds()
-        return delay
-
-    def forget(self, flag_id: UUID) -> None:
-        """It went well again."""
-        self.tries.pop(flag_id, None)
-        self.waiting_until.pop(flag_id, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Postponement:
-    """One flag that could not be recorded, why, and for how long it is left alone."""
-
-    flag_id: UUID
-    cause: str
-    delay: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +45,7 @@ def materialise_due(store: Store, backoff: Backoff) -> Recorded:
     try:
         with store.writing() as work:
             claimed = work.flags.claim_due(MAX_FLAGS, passing_over=backoff.known())
-            recorded = record(work, claimed, work.now()) if claimed else []
+            recorded = record(work, claimed, work.now(), MAX_SCHEDULES) if claimed else []
             work.commit()
     except Unavailable:
         # Also when the database seems to be away: that may be one flag which takes too long.

@@ -9,8 +9,7 @@ from flagsched.ports.pages import Page
 from flagsched.ports.store import Store
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
-from flagsched.usecases.locks import retry_when_overtaken
-from flagsched.usecases.materialise import lock_current
+from flagsched.usecases.locks import lock_current, retry_when_overtaken
 
 
 @retry_when_overtaken
@@ -25,7 +24,7 @@ def set_override(
     """Set a user of a flag apart, or differently than before; FlagMissing, FlagBusy, TooManyOverrides."""
     with store.writing() as work:
         take_key(work, idempotent)
-        flag, clock = lock_current(work, name)
+        (flag,), clock = lock_current(work, [name])
         before = work.overrides.find(flag, asked.user_id)
         if before is None and work.overrides.count(flag) >= MAX_OVERRIDES:
             raise TooManyOverrides(name.key, MAX_OVERRIDES)
@@ -33,7 +32,7 @@ def set_override(
         work.overrides.put(after)
         work.history.append([override_entry(flag, before, after, by=by, recorded_at=clock)])
         keep_response(work, idempotent, after, clock)
-        work.flags.change(flag, revision=work.publish(name.environment))
+        work.flags.change([flag], work.publish({name.environment: None}))
         work.commit()
     return after
 
@@ -43,13 +42,13 @@ def remove_override(name: FlagName, user_id: str, *, by: Actor, store: Store) ->
     """Treat a user of a flag like all others again; FlagMissing, FlagBusy, OverrideMissing."""
     refuse_unnameable(user_id, name.key)
     with store.writing() as work:
-        flag, clock = lock_current(work, name)
+        (flag,), clock = lock_current(work, [name])
         before = work.overrides.find(flag, user_id)
         if before is None:
             raise OverrideMissing(user_id, name.key)
         work.overrides.remove(before)
         work.history.append([override_entry(flag, before, None, by=by, recorded_at=clock)])
-        work.flags.change(flag, revision=work.publish(name.environment))
+        work.flags.change([flag], work.publish({name.environment: None}))
         work.commit()
 
 

@@ -1,22 +1,30 @@
-"""What an admin does with the plan: single and bulk creation are one path."""
+"""What an admin does with schedules: single and bulk creation are one path."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from flagsched.domain.effective import EffectiveSchedule, effective_schedule
+from flagsched.domain.agenda import Agenda
+from flagsched.domain.effective import NOTHING_DUE, EffectiveSchedule, effective_schedules
 from flagsched.domain.errors import BULK_REFUSED, ScheduleMissing
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
-from flagsched.domain.schedules import PlannedChange, Schedule, ScheduleEdit, number_schedules, refuse_duplicates
+from flagsched.domain.schedules import (
+    PendingSchedule,
+    PlannedChange,
+    Schedule,
+    ScheduleEdit,
+    number_schedules,
+    refuse_duplicates,
+)
 from flagsched.ports.pages import Page
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.ports.store import Reading, Store, Writing
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
-from flagsched.usecases.locks import retry_when_overtaken
-from flagsched.usecases.materialise import lock_current
+from flagsched.usecases.locks import lock_current, retry_when_overtaken
 
 
 @retry_when_overtaken
@@ -38,9 +46,8 @@ def plan_schedules(
     refuse_duplicates(changes)
     with store.writing() as work:
         take_key(work, idempotent)
-        flag, clock = lock_current(work, name)
-        if limits.may_exceed_quota(flag, len(changes)):
-            limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
+        (flag,), clock = lock_current(work, [name])
+        limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
         instants = [change.scheduled_at for change in changes]
         limits.refuse_instants(instants, flag.now(clock), BULK_REFUSED if batch else None)
         planned = number_schedules(
@@ -51,11 +58,13 @@ def plan_schedules(
             by=by.name,
             at=flag.now(clock),
         )
-        work.history.append_plan(flag, planned, by=by, recorded_at=clock)
-        created = [effective_schedule(schedule, flag, clock) for schedule in planned]
+        work.schedules.add(planned)
+        work.history.append([schedule_entry(flag, None, one, by=by, recorded_at=clock) for one in planned])
+        created = effective_schedules(planned, flag, clock)
         keep_response(work, idempotent, created, clock)
-        revision = work.publish(name.environment, wake_at=min(instants))
-        work.flags.change(flag.numbered(planned[-1].seq), revision=revision)
+        first_at = min(instants)
+        revisions = work.publish({name.environment: first_at})
+        work.flags.change([flag.with_schedules(planned[-1].seq, first_at)], revisions)
         work.commit()
     return created
 
@@ -65,22 +74,25 @@ def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Pag
     with store.reading() as work:
         flag = find_flag(work, name)
         page = work.schedules.page(flag, query)
-        return Page([effective_schedule(schedule, flag, work.at) for schedule in page.items], page.more)
+        return Page(effective_schedules(page.items, flag, work.at, _due(work, [flag])[flag.id]), page.more)
 
 
 def list_environment_schedules(query: EnvironmentScheduleQuery, *, store: Store) -> Page[EffectiveSchedule]:
     """Schedules of all flags of an environment by (scheduled_at, flag id, seq)."""
     with store.reading() as work:
-        page = work.schedules.page_of_all(query)
+        page = work.schedules.page_of_environment(query)
         flags = work.flags.among({schedule.flag_id for schedule in page.items})
-        return Page([effective_schedule(s, flags[s.flag_id], work.at) for s in page.items], page.more)
+        due = _due(work, flags.values())
+        shown = [effective_schedules([s], flags[s.flag_id], work.at, due[s.flag_id])[0] for s in page.items]
+        return Page(shown, page.more)
 
 
 def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> EffectiveSchedule:
     """One schedule of a flag; FlagMissing, ScheduleMissing."""
     with store.reading() as work:
         flag = find_flag(work, name)
-        return effective_schedule(_find(work, flag, schedule_id), flag, work.at)
+        found = [_find(work, flag, schedule_id)]
+        return effective_schedules(found, flag, work.at, _due(work, [flag])[flag.id])[0]
 
 
 @retry_when_overtaken
@@ -102,11 +114,9 @@ def edit_schedule(
         after = before.edited(edit, flag.now(clock))
         if edit.scheduled_at is not None:
             limits.refuse_instants([edit.scheduled_at], flag.now(clock), None)
-        work.schedules.change(after)
-        work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
-        work.flags.change(flag, revision=work.publish(name.environment, wake_at=after.scheduled_at))
-        work.commit()
-    return effective_schedule(after, flag, clock)
+        work.schedules.edit(after)
+        _change_agenda(work, flag, before, after, by=by, clock=clock)
+    return effective_schedules([after], flag, clock)[0]
 
 
 @retry_when_overtaken
@@ -118,15 +128,30 @@ def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Stor
     with store.writing() as work:
         flag, before, clock = _lock_pending(work, name, schedule_id)
         after = before.cancelled(by.name, flag.now(clock))
-        work.schedules.end([after])
-        work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
-        work.flags.change(flag, revision=work.publish(name.environment))
-        work.commit()
-    return effective_schedule(after, flag, clock)
+        work.schedules.cancel([after])
+        _change_agenda(work, flag, before, after, by=by, clock=clock)
+    return effective_schedules([after], flag, clock)[0]
+
+
+def _change_agenda(work: Writing, flag: Flag, before: Schedule, after: Schedule, *, by: Actor, clock: datetime) -> None:
+    """Record what an admin has done with one schedule, and commit."""
+    work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
+    agenda = work.schedules.agendas([flag])[flag.id]
+    wake_at = after.scheduled_at if after.pending else None
+    revisions = work.publish({flag.name.environment: wake_at})
+    work.flags.change([replace(flag, next_due_at=agenda.next_due_at)], revisions)
+    work.commit()
+
+
+def _due(work: Reading, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
+    """What of these flags' agendas is in effect and not recorded: nearly always nothing, and no query."""
+    late = [flag for flag in flags if flag.is_due(work.at)]
+    found = work.schedules.due(late, max(flag.now(work.at) for flag in late)) if late else {}
+    return {flag.id: found.get(flag.id, NOTHING_DUE) for flag in flags}
 
 
 def _lock_pending(work: Writing, name: FlagName, schedule_id: UUID) -> tuple[Flag, Schedule, datetime]:
-    flag, clock = lock_current(work, name)
+    (flag,), clock = lock_current(work, [name])
     schedule = _find(work, flag, schedule_id)
     if not schedule.pending:
         work.commit()  # What made it too late is worth keeping.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from flagsched.domain.effective import EffectiveSchedule, effective_schedule
+from flagsched.domain.agenda import Agenda
+from flagsched.domain.effective import EffectiveSchedule, effective_schedules
 from flagsched.domain.errors import NOT_VALID
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.schedules import PlannedChange, Schedule, conflicts, number_schedules, refuse_duplicates
 from flagsched.domain.segments import Segment, segments, transitions
-from flagsched.domain.timeline import in_order
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
 
@@ -37,14 +37,14 @@ class Preview:
 def read_timeline(
     name: FlagName, start: datetime | None, end: datetime | None, *, store: Store, limit: int = MAX_PAST_CHANGES
 ) -> Timeline:
-    """A flag from `start` (else its creation) until before `end` (else as long as the plan stays); FlagMissing."""
+    """A flag from `start` (else its creation) until before `end` (else for good); FlagMissing."""
     with store.reading() as work:
         flag = find_flag(work, name)
         start = max(start or flag.created_at, flag.created_at)
-        told = work.history.state_changes(flag, start, end, limit + 1)
-        # One more than is told, to know where to go on.
-        next_start = told.items[limit].entry.effective_at if len(told.items) > limit else None
-        changes = transitions(flag, told.items, work.schedules.pending([flag])[flag.id])
+        past = work.history.state_changes(flag, start, end, limit + 1).items
+        # One more than is shown, to know where to go on.
+        next_start = past[limit].state.changed_at if len(past) > limit else None
+        changes = transitions(flag, past, work.schedules.pending(flag))
         return Timeline(segments(changes, start, next_start or end), next_start)
 
 
@@ -59,19 +59,17 @@ def preview_schedules(
     with store.reading() as work:
         flag = find_flag(work, name)
         now = flag.now(work.at)
-        pending = in_order(work.schedules.pending([flag])[flag.id])
-        ahead = [schedule for schedule in pending if not schedule.is_due(now)]
+        agenda = work.schedules.pending(flag)
+        ahead = agenda.ahead(now).schedules
         limits.refuse_quota(flag, len(ahead), len(drafts))
         limits.refuse_instants([draft.scheduled_at for draft in drafts], now, NOT_VALID)
-        return Preview(
-            _foreseen(work, flag, pending, drafts),
-            [effective_schedule(schedule, flag, now) for schedule in conflicts(drafts, ahead)],
-        )
+        in_the_way = effective_schedules(conflicts(drafts, ahead), flag, now)
+        return Preview(_foreseen(work, flag, agenda, drafts), in_the_way)
 
 
-def _foreseen(work: Reading, flag: Flag, pending: list[Schedule], drafts: Sequence[PlannedChange]) -> list[Segment]:
+def _foreseen(work: Reading, flag: Flag, agenda: Agenda[Schedule], drafts: Sequence[PlannedChange]) -> list[Segment]:
     now = flag.now(work.at)
     drafted = number_schedules(flag, drafts, ids=[uuid4() for _ in drafts], batch_id=None, by="", at=now)
-    places = {draft.id: place for place, draft in enumerate(drafted)}
-    told = work.history.state_changes(flag, now, None, 1)
-    return segments(transitions(flag, told.items, [*pending, *drafted], places), now, None)
+    positions = {draft.id: position for position, draft in enumerate(drafted)}
+    present = work.history.state_changes(flag, now, None, 1).items
+    return segments(transitions(flag, present, Agenda.of([*agenda.schedules, *drafted]), positions), now, None)

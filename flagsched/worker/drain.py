@@ -9,8 +9,9 @@ import structlog
 
 from flagsched.domain.errors import Unavailable
 from flagsched.ports.store import Store
+from flagsched.usecases.backoff import Backoff, Postponement
 from flagsched.usecases.idempotency import MAX_FORGOTTEN, forget_responses
-from flagsched.usecases.materialise import Backoff, Postponement, materialise_alone, materialise_due
+from flagsched.usecases.materialise import materialise_alone, materialise_due
 
 FORGET_SECONDS = 60.0
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.snapshots.refresher import SnapshotRefresher
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag
-from flagsched.usecases.materialise import Backoff
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.databases import administer
 

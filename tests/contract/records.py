@@ -5,14 +5,9 @@ import sqlalchemy as sa
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
 from flagsched.domain.snapshot import EffectiveSnapshot, effective_snapshot, snapshot_of
+from flagsched.usecases.backoff import Backoff, Postponement
 from flagsched.usecases.flags import create_flag
-from flagsched.usecases.materialise import (
-    Backoff,
-    Postponement,
-    Recorded,
-    materialise_alone,
-    materialise_due,
-)
+from flagsched.usecases.materialise import Recorded, materialise_alone, materialise_due
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, a_change, a_new_flag, after
 

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flagsched.database.doctor import DUE
 from flagsched.database.invariants import INVARIANTS
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.overrides import NewOverride, OverrideType
 from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import Finding, examine, repair
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.overrides import remove_override, set_override
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
@@ -64,7 +66,7 @@ def test_all_is_well_with_a_life_of_everything(store: SqlStore, clock: ManualClo
     findings = examine(store, clock.at)
 
     assert [finding for finding in findings if not finding.ok] == []
-    assert {finding.check for finding in findings} == {"schema", "clock", "record", "storage", *INVARIANTS}
+    assert {finding.check for finding in findings} == {"schema", "clock", "record", "storage", DUE, *INVARIANTS}
 
 
 BROKEN: dict[str, tuple[str, str]] = {
@@ -115,11 +117,11 @@ BROKEN: dict[str, tuple[str, str]] = {
     ),
     "never due": (
         "UPDATE feature_flags SET next_due_at = NULL",
-        "next_due_at is what the plan says",
+        "next_due_at is what the agenda says",
     ),
     "plan by hand": (
         "UPDATE feature_flag_schedules SET scheduled_at = updated_at WHERE status = 'pending'",
-        "next_due_at is what the plan says",
+        "next_due_at is what the agenda says",
     ),
     "batch torn": (
         "DELETE FROM feature_flag_schedules WHERE seq = 3",
@@ -148,7 +150,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     ),
     "archived by hand": (
         "UPDATE feature_flags SET archived_at = created_at, next_due_at = NULL",
-        "archived flags plan nothing",
+        "archived flags have no agenda",
     ),
     "override by hand": (
         "UPDATE feature_flag_overrides SET override_type = 'include'",
@@ -195,7 +197,7 @@ def test_what_somebody_broke_by_hand_is_named(
 
 
 def test_every_invariant_is_broken_by_some_case() -> None:
-    assert {invariant for _, invariant in BROKEN.values()} == INVARIANTS.keys()
+    assert {invariant for _, invariant in BROKEN.values()} == {DUE, *INVARIANTS}
 
 
 def test_work_that_waits_is_told_with_the_reason(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:
@@ -241,7 +243,7 @@ def test_a_repair_recomputes_what_follows_from_the_plans(
         "UPDATE feature_flag_schedules SET scheduled_at = updated_at WHERE seq = 5",
         "DELETE FROM feature_flag_environments",
     )
-    assert wrong(store, clock).keys() > {"next_due_at is what the plan says"}
+    assert wrong(store, clock).keys() > {"next_due_at is what the agenda says"}
 
     assert repair(store) == ["production"]
 
@@ -276,8 +278,8 @@ def test_a_repair_also_goes_over_what_it_cannot_mend(store: SqlStore, clock: Man
 
     assert repair(store) == ["production", "staging"]
 
-    assert "archived flags plan nothing" in wrong(store, clock)
-    assert "next_due_at is what the plan says" not in wrong(store, clock)
+    assert "archived flags have no agenda" in wrong(store, clock)
+    assert "next_due_at is what the agenda says" not in wrong(store, clock)
 
 
 def test_what_others_recorded_meanwhile_is_no_clock_that_was_set_back(store: SqlStore, clock: ManualClock) -> None:

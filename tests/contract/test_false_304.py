@@ -23,8 +23,9 @@ from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.schedules import EnvironmentScheduleQuery
 from flagsched.snapshots.refresher import SnapshotRefresher
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.overrides import remove_override, set_override
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from tests.builders import ADMIN, ManualClock, a_change, a_new_flag

@@ -10,9 +10,10 @@ from flagsched.domain.errors import FlagMissing
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Action, Actor
 from flagsched.ports.history import HistoryQuery
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag
 from flagsched.usecases.history import list_flag_history, list_history
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
 
@@ -37,7 +38,7 @@ def _some_history(store: SqlStore, clock: ManualClock) -> None:
 
 def told(store: SqlStore, **asked: Any) -> list[tuple[str, str]]:
     entries = list_history(replace(ALL, **asked), store=store).items
-    return [(one.entry.name.key, one.entry.action.value) for one in entries]
+    return [(one.name.key, one.action.value) for one in entries]
 
 
 WHOLE = [
@@ -79,10 +80,10 @@ def test_pages_of_a_history_stay_in_step_while_entries_are_added(store: SqlStore
     seen, before = [], None
     while True:
         page = list_history(replace(ALL, limit=3, before=before), store=store)
-        seen += [(one.entry.name.key, one.entry.action.value) for one in page.items]
+        seen += [(one.name.key, one.action.value) for one in page.items]
         if not page.more:
             break
-        before = (page.items[-1].entry.effective_at, page.items[-1].id)
+        before = (page.items[-1].effective_at, page.items[-1].id)
         edit_flag(CHECKOUT, FlagEdit(description="meanwhile"), by=ADMIN, store=store)
 
     assert seen == WHOLE
@@ -93,7 +94,7 @@ def test_the_history_of_a_flag_is_its_own_alone(store: SqlStore) -> None:
 
     def of(name: FlagName) -> list[str]:
         query = HistoryQuery(name.environment)
-        return [one.entry.action.value for one in list_flag_history(name, query, store=store).items]
+        return [one.action.value for one in list_flag_history(name, query, store=store).items]
 
     assert of(CHECKOUT) == [action for key, action in WHOLE if key == "new-checkout"]
     assert of(OTHER) == ["flag.created"]

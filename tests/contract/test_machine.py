@@ -43,11 +43,13 @@ from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.history import HistoryQuery
 from flagsched.ports.schedules import EnvironmentScheduleQuery
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
 from flagsched.usecases.history import list_history
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
-from flagsched.usecases.materialise import Backoff, lock_current, materialise_due, record
+from flagsched.usecases.locks import lock_current
+from flagsched.usecases.materialise import materialise_due, record
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, ManualClock, a_new_flag
@@ -239,9 +241,9 @@ class Machine(RuleBasedStateMachine):
     def a_writer_crashes(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
         with suppress(Crash), self.store.writing() as work:
-            flag, clock = lock_current(work, named(key))
+            (flag,), clock = lock_current(work, [named(key)])
             edited = flag.edited(FlagEdit(description="never"), flag.now(clock))
-            work.flags.change(edited, revision=work.publish("production"))
+            work.flags.change([edited], work.publish({"production": None}))
             raise Crash
 
     @rule(length=st.sampled_from([0.001, 1, 2, 3, 5]))
@@ -286,7 +288,7 @@ class Machine(RuleBasedStateMachine):
         self.every_reader_is_told_what_the_model_says()
         self.every_schedule_is_as_the_model_says()
         entries = list_history(HistoryQuery("production", limit=10_000), store=self.store).items
-        assert Counter(one.entry.action.value for one in entries) == self.world.told
+        assert Counter(one.action.value for one in entries) == self.world.told
         assert [finding for finding in examine(self.store, self.clock.at) if not finding.ok] == []
 
 

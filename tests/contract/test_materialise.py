@@ -10,14 +10,9 @@ from flagsched.domain.schedules import Schedule, Status
 from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.schedules import ScheduleQuery
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag, edit_flag, list_flags, read_flag
-from flagsched.usecases.materialise import (
-    Backoff,
-    Outlook,
-    Recorded,
-    look_ahead,
-    materialise_due,
-)
+from flagsched.usecases.materialise import Outlook, Recorded, look_ahead, materialise_due
 from flagsched.usecases.schedules import cancel_schedule, list_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, a_state, after

@@ -19,8 +19,8 @@ from flagsched.database.schema.revision import SCHEMA_REVISION, VERSION_TABLE
 from flagsched.database.schema.tables import metadata
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import SchemaOutdated
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag
-from flagsched.usecases.materialise import Backoff
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
 from tests.conftest import web_settings
 from tests.contract.records import a_planned_flag, drain

@@ -10,8 +10,9 @@ from flagsched.database.clock import HostClock
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagBusy
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.materialise import materialise_due
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
 from tests.contract.records import a_planned_flag
 

@@ -12,8 +12,9 @@ from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.limits import ScheduleLimits
 from flagsched.domain.segments import Cause, Segment
 from flagsched.domain.updates import Updates
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.schedules import plan_schedules
 from flagsched.usecases.timeline import preview_schedules, read_timeline
 from tests.builders import ADMIN, CHECKOUT, NOON, ManualClock, a_change, a_new_flag, after

@@ -11,16 +11,11 @@ from flagsched.database.schema.tables import flags as flags_table
 from flagsched.database.schema.tables import schedules as schedules_table
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import StatementFailed
-from flagsched.domain.history import endings
 from flagsched.domain.timeline import replay
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.materialise import (
-    Backoff,
-    Recorded,
-    look_ahead,
-    materialise_due,
-)
+from flagsched.usecases.materialise import Recorded, look_ahead, materialise_due
 from tests.builders import ADMIN, ManualClock, a_new_flag, after
 from tests.contract.records import a_planned_flag, drain, named, run
 from tests.rows import all_history, all_schedules
@@ -162,7 +157,7 @@ def test_a_schedule_that_somebody_ended_by_hand_is_not_recorded_as_applied(
         due = work.schedules.due(claimed, clock(), 9)[claimed[0].id]
         by_hand = sa.update(schedules_table).values(status="cancelled", cancelled_at=after(1), cancelled_by="somebody")
         work.connection.execute(by_hand)
-        work.history.append_endings(endings(replay(claimed[0], due, after(10))), after(10))
+        work.schedules.finish([replay(claimed[0], due, after(10))], after(10))
         pytest.fail("it was recorded")
 
     assert [e.action for e in all_history(engine)] == ["flag.created", "schedule.created"]

@@ -7,8 +7,18 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import Flag, FlagEdit, FlagState
-from flagsched.domain.history import Action, Entry, StoredEntry, endings, flag_entry, schedule_entry
+from flagsched.domain.history import (
+    STATE_CHANGES,
+    Action,
+    Entry,
+    StateChange,
+    document_of,
+    flag_entry,
+    schedule_entry,
+    state_of,
+)
 from flagsched.domain.schedules import PlannedChange, Schedule, Status, number_schedules
 from flagsched.domain.timeline import replay, state_at
 from flagsched.domain.updates import Updates
@@ -26,37 +36,47 @@ class Life:
     def __init__(self) -> None:
         self.now = NOON
         self.flag: Flag = a_new_flag().born(UUID(int=1), NOON)
-        self.entries: list[StoredEntry] = []
+        self.entries: list[Entry] = []
         self.schedules: dict[UUID, Schedule] = {}
         self.seen: list[tuple[datetime, FlagState]] = []
         self._append([flag_entry(None, self.flag, by=ADMIN, recorded_at=NOON)])
 
     @property
-    def pending(self) -> list[Schedule]:
-        return [schedule for schedule in self.schedules.values() if schedule.pending]
+    def agenda(self) -> Agenda[Schedule]:
+        return Agenda.of(self.schedules.values())
+
+    @property
+    def past(self) -> list[StateChange]:
+        """What the history tells of the flag's states; entries are numbered from 1 on."""
+        states = (
+            (number, entry, state_of(document_of(entry.after), entry.flag_version, entry.effective_at))
+            for number, entry in enumerate(self.entries, start=1)
+            if entry.action in STATE_CHANGES and entry.after is not None
+        )
+        return [StateChange(number, entry.schedule_id, state) for number, entry, state in states if state]
 
     def wait(self, length: timedelta) -> None:
         """Let time pass, and look at the flag just before it is over."""
         if length:
             last = self.now + length - timedelta(milliseconds=1)
-            self.seen.append((last, state_at(self.flag, self.pending, last)))
+            self.seen.append((last, state_at(self.flag, self.agenda, last)))
         self.now += length
 
     def record(self) -> None:
         """What a worker does, and every writer first."""
-        replayed = replay(self.flag, self.pending, self.now)
-        for step, ending in zip(replayed.steps, endings(replayed), strict=True):
+        replayed = replay(self.flag, self.agenda, self.now)
+        for step in replayed.steps:
             entry = Entry(
-                flag_id=ending.flag_id,
+                flag_id=self.flag.id,
                 name=self.flag.name,
                 action=Action.SCHEDULE_APPLIED,
                 schedule_id=step.schedule.id,
-                flag_version=ending.flag_version,
-                before=ending.before,
-                after=ending.after,
+                flag_version=step.after.version,
+                before=step.before,
+                after=step.after,
                 actor="flagsched",
                 request_id=None,
-                effective_at=ending.effective_at,
+                effective_at=step.effective_at,
                 recorded_at=self.now,
             )
             self._append([entry])
@@ -73,13 +93,15 @@ class Life:
         planned = number_schedules(
             self.flag, changes, ids=[uuid4() for _ in changes], batch_id=None, by="ada", at=self.flag.now(self.now)
         )
-        self.flag = self.flag.numbered(self.flag.last_seq + len(planned))
+        if planned:
+            first_at = min(schedule.scheduled_at for schedule in planned)
+            self.flag = self.flag.with_schedules(planned[-1].seq, first_at)
         self.schedules |= {schedule.id: schedule for schedule in planned}
         self._append([schedule_entry(self.flag, None, s, by=ADMIN, recorded_at=self.now) for s in planned])
         return planned
 
     def _append(self, entries: Sequence[Entry]) -> None:
-        self.entries += [StoredEntry(len(self.entries) + i, entry) for i, entry in enumerate(entries, start=1)]
+        self.entries += entries
 
 
 @st.composite

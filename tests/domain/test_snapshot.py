@@ -9,6 +9,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.evaluation import Evaluator
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.schedules import PendingSchedule, PlannedChange, number_schedules
@@ -53,12 +54,13 @@ class Environment:
         made = number_schedules(
             flag, planned, ids=[next(self._ids) for _ in planned], batch_id=None, by="ada", at=self.now
         )
-        numbered = flag.numbered(flag.last_seq + len(made))
-        self._keep(FlagSnapshot(numbered, [*stored.pending, *made], users))
+        if made:
+            flag = flag.with_schedules(made[-1].seq, min(schedule.scheduled_at for schedule in made))
+        self._keep(FlagSnapshot(flag, Agenda.of([*stored.agenda.schedules, *made]), users))
 
     def cancel_first(self, key: str) -> None:
         self.record(key)
-        self._keep(replace(self.flags[key], pending=self.flags[key].pending[1:]))
+        self._keep(replace(self.flags[key], agenda=self.flags[key].agenda.after(1)))
 
     def archive(self, key: str) -> None:
         self.record(key)
@@ -69,9 +71,8 @@ class Environment:
     def record(self, key: str) -> None:
         """Write down what is in effect: the one thing that raises no revision."""
         stored = self.flags[key]
-        replayed = replay(stored.flag, stored.pending, self.now)
-        done = [step.schedule for step in replayed.steps]
-        self.flags[key] = replace(stored, flag=replayed.recorded, pending=[s for s in stored.pending if s not in done])
+        replayed = replay(stored.flag, stored.agenda, self.now)
+        self.flags[key] = replace(stored, flag=replayed.recorded, agenda=replayed.ahead)
 
     def _keep(self, stored: FlagSnapshot) -> None:
         self.revision += 1
@@ -168,7 +169,7 @@ OTHERS = {
     "enabled": FlagSnapshot(replace(PLAIN, state=replace(PLAIN.state, enabled=False))),
     "percentage": FlagSnapshot(replace(PLAIN, state=replace(PLAIN.state, rollout_percentage=51))),
     "version": FlagSnapshot(replace(PLAIN, state=replace(PLAIN.state, version=2))),
-    "next change": FlagSnapshot(PLAIN, [PLANNED]),
+    "next change": FlagSnapshot(PLAIN, Agenda.of([PLANNED])),
     "included": FlagSnapshot(PLAIN, overrides={"ada": True}),
     "excluded": FlagSnapshot(PLAIN, overrides={"ada": False}),
     "another included": FlagSnapshot(PLAIN, overrides={"bob": True}),

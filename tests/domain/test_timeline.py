@@ -6,11 +6,12 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagsched.domain.effective import effective_flag
+from flagsched.domain.agenda import Agenda
+from flagsched.domain.effective import effective_flag, effective_schedules
 from flagsched.domain.flags import Flag, FlagState
-from flagsched.domain.history import endings
+from flagsched.domain.history import documents_of
 from flagsched.domain.schedules import Schedule, Status
-from flagsched.domain.timeline import in_effect, in_order, next_change_at, replay, state_at
+from flagsched.domain.timeline import APPLIED, Failed, next_change_at, replay, state_at
 from flagsched.domain.updates import UnreadableUpdates, Updates
 from tests.builders import NOON, a_flag, a_schedule, a_state, after
 
@@ -71,7 +72,7 @@ def expected_state(flag: Flag, plan: list[Schedule], at: datetime) -> FlagState:
 def test_the_last_due_schedule_in_order_that_sets_a_field_decides_it(
     flag: Flag, plan: list[Schedule], at: datetime
 ) -> None:
-    assert state_at(flag, plan, at) == expected_state(flag, plan, at)
+    assert state_at(flag, Agenda.of(plan), at) == expected_state(flag, plan, at)
 
 
 @given(flags, plans(), instants, instants)
@@ -80,11 +81,11 @@ def test_folding_in_two_steps_equals_folding_in_one(
 ) -> None:
     first, second = sorted([one, other])
 
-    halfway = replay(flag, plan, first)
+    halfway = replay(flag, Agenda.of(plan), first)
     folded = {step.schedule.id for step in halfway.steps}
     rest = [schedule for schedule in plan if schedule.id not in folded]
 
-    assert state_at(halfway.recorded, rest, second) == state_at(flag, plan, second)
+    assert state_at(halfway.recorded, Agenda.of(rest), second) == state_at(flag, Agenda.of(plan), second)
 
 
 @given(flags, plans(), instants, st.randoms())
@@ -94,14 +95,14 @@ def test_the_order_in_which_schedules_are_given_does_not_matter(
     shuffled = list(plan)
     random.shuffle(shuffled)
 
-    assert replay(flag, shuffled, at) == replay(flag, plan, at)
+    assert replay(flag, Agenda.of(shuffled), at) == replay(flag, Agenda.of(plan), at)
 
 
 @given(flags, plans(), instants)
 def test_what_is_not_due_changes_nothing(flag: Flag, plan: list[Schedule], at: datetime) -> None:
     due_only = [schedule for schedule in plan if schedule.scheduled_at <= max(at, flag.state.changed_at)]
 
-    assert state_at(flag, plan, at) == state_at(flag, due_only, at)
+    assert state_at(flag, Agenda.of(plan), at) == state_at(flag, Agenda.of(due_only), at)
 
 
 @given(flags, plans(), instants)
@@ -110,36 +111,40 @@ def test_an_unreadable_schedule_is_passed_over_and_adds_no_version(
 ) -> None:
     readable = [schedule for schedule in plan if isinstance(schedule.updates, Updates)]
 
-    assert state_at(flag, plan, at) == state_at(flag, readable, at)
+    assert state_at(flag, Agenda.of(plan), at) == state_at(flag, Agenda.of(readable), at)
 
 
 @given(flags, plans(), instants)
 def test_steps_are_in_order_and_each_begins_where_the_one_before_ended(
     flag: Flag, plan: list[Schedule], at: datetime
 ) -> None:
-    replayed = replay(flag, plan, at)
+    replayed = replay(flag, Agenda.of(plan), at)
 
     states = [flag.state, *(step.after for step in replayed.steps)]
     assert [step.before for step in replayed.steps] == states[:-1]
-    assert [step.schedule for step in replayed.steps] == in_order(step.schedule for step in replayed.steps)
+    assert [step.schedule for step in replayed.steps] == sorted(
+        (step.schedule for step in replayed.steps), key=lambda one: (one.scheduled_at, one.seq)
+    )
 
 
 @given(flags, plans(), instants)
 def test_nothing_changes_between_now_and_the_next_change(flag: Flag, plan: list[Schedule], at: datetime) -> None:
-    change_at = next_change_at(flag, plan, at)
+    change_at = next_change_at(replay(flag, Agenda.of(plan), at))
 
     if change_at is None:
-        assert state_at(flag, plan, at + timedelta(days=9)) == state_at(flag, plan, at)
+        assert state_at(flag, Agenda.of(plan), at + timedelta(days=9)) == state_at(flag, Agenda.of(plan), at)
     else:
-        assert state_at(flag, plan, change_at - timedelta(milliseconds=1)) == state_at(flag, plan, at)
-        assert state_at(flag, plan, change_at).version > state_at(flag, plan, at).version
+        assert state_at(flag, Agenda.of(plan), change_at - timedelta(milliseconds=1)) == state_at(
+            flag, Agenda.of(plan), at
+        )
+        assert state_at(flag, Agenda.of(plan), change_at).version > state_at(flag, Agenda.of(plan), at).version
 
 
 @given(flags, plans(), instants)
 def test_as_many_versions_come_as_schedules_come_into_effect(flag: Flag, plan: list[Schedule], at: datetime) -> None:
-    came = sum(in_effect(schedule, flag, at) for schedule in plan)
+    came = sum(one.in_effect for one in effective_schedules(plan, flag, at, Agenda.of(plan)))
 
-    assert state_at(flag, plan, at).version == flag.state.version + came
+    assert state_at(flag, Agenda.of(plan), at).version == flag.state.version + came
 
 
 def test_on_a_tie_the_later_created_wins() -> None:
@@ -147,47 +152,67 @@ def test_on_a_tie_the_later_created_wins() -> None:
     earlier = a_schedule(at=after(5), seq=1, updates=Updates(rollout_percentage=10))
     later = a_schedule(at=after(5), seq=2, updates=Updates(rollout_percentage=20))
 
-    assert state_at(flag, [later, earlier], after(5)).rollout_percentage == 20
+    assert state_at(flag, Agenda.of([later, earlier]), after(5)).rollout_percentage == 20
 
 
 def test_a_schedule_is_in_effect_from_its_very_instant() -> None:
     flag, plan = a_flag(), [a_schedule(at=after(5))]
 
-    assert not state_at(flag, plan, after(4.999)).enabled
-    assert state_at(flag, plan, after(5)).enabled
+    assert not state_at(flag, Agenda.of(plan), after(4.999)).enabled
+    assert state_at(flag, Agenda.of(plan), after(5)).enabled
 
 
 def test_a_clock_set_back_does_not_undo_what_was_written() -> None:
     flag = a_flag(state=a_state(enabled=True, changed_at=after(100)))
     between = a_schedule(at=after(50), updates=Updates(enabled=False))
 
-    assert state_at(flag, [between], after(10)) == state_at(flag, [between], after(100))
+    assert state_at(flag, Agenda.of([between]), after(10)) == state_at(flag, Agenda.of([between]), after(100))
 
 
 def test_equal_values_add_a_version_too() -> None:
     flag = a_flag(state=a_state(enabled=True))
 
-    assert state_at(flag, [a_schedule(at=after(1), updates=Updates(enabled=True))], after(1)).version == 2
+    assert state_at(flag, Agenda.of([a_schedule(at=after(1), updates=Updates(enabled=True))]), after(1)).version == 2
 
 
-def test_an_ending_says_how_the_schedule_ended() -> None:
+def test_a_step_says_what_became_of_its_schedule() -> None:
     flag = a_flag()
     good, bad = a_schedule(at=after(1), seq=1), a_schedule(at=after(1), seq=2, updates=UNREADABLE)
 
-    applied, failed = endings(replay(flag, [good, bad], after(1)))
+    applied, failed = replay(flag, Agenda.of([good, bad]), after(1)).steps
 
     turned_on = {"enabled": True, "rolloutPercentage": 100}
-    assert (applied.seq, applied.flag_version, applied.before) == (1, 2, turned_on | {"enabled": False})
-    assert (applied.after, applied.effective_at, applied.reason) == (turned_on, after(1), None)
-    assert (failed.seq, failed.flag_version, failed.before) == (2, 2, turned_on)
-    assert failed.reason == "updates are not a JSON object"
-    assert failed.after == turned_on | {"errorMessage": failed.reason}
+    assert (applied.schedule, applied.after.version, applied.outcome) == (good, 2, APPLIED)
+    assert (documents_of(applied), applied.effective_at) == ((turned_on | {"enabled": False}, turned_on), after(1))
+    assert (failed.schedule, failed.after.version, failed.outcome) == (bad, 2, Failed("updates are not a JSON object"))
+    assert documents_of(failed) == (turned_on, turned_on | {"errorMessage": "updates are not a JSON object"})
+
+
+@given(flags, plans(), instants)
+def test_what_is_due_next_is_the_first_that_has_not_ended_whatever_its_outcome(
+    flag: Flag, plan: list[Schedule], at: datetime
+) -> None:
+    recorded = replay(flag, Agenda.of(plan), at).recorded
+
+    ahead = [one.scheduled_at for one in plan if one.pending and one.scheduled_at > max(at, NOON)]
+    assert recorded.next_due_at == min(ahead, default=None)
+
+
+@given(flags, plans(), instants, instants)
+def test_an_agenda_that_was_read_up_to_an_instant_gives_the_same_until_then(
+    flag: Flag, plan: list[Schedule], at: datetime, until: datetime
+) -> None:
+    until = max(at, until, NOON)
+    later = [one.scheduled_at for one in plan if one.pending and one.scheduled_at > until]
+    read = Agenda.of([one for one in plan if one.scheduled_at <= until], min(later, default=None))
+
+    assert replay(flag, read, at).recorded == replay(flag, Agenda.of(plan), at).recorded
 
 
 def test_a_reader_is_told_whether_all_in_effect_is_written_down() -> None:
     flag, plan = a_flag(), [a_schedule(at=after(5)), a_schedule(at=after(9), seq=2)]
 
-    before, due = effective_flag(flag, plan, after(4)), effective_flag(flag, plan, after(5))
+    before, due = effective_flag(flag, Agenda.of(plan), after(4)), effective_flag(flag, Agenda.of(plan), after(5))
 
     assert (before.materialized, before.next_change_at) == (True, after(5))
     assert (due.materialized, due.next_change_at) == (False, after(9))

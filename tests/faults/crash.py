@@ -20,7 +20,8 @@ from flagsched.bootstrap.web import create_app
 from flagsched.config import read_settings, read_web_settings
 from flagsched.database.connections.engine import open_engine
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.backoff import Backoff
+from flagsched.usecases.materialise import materialise_due
 from tests.processes import a_token
 
 

@@ -14,9 +14,9 @@ from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag, read_flag
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
-from flagsched.usecases.materialise import Backoff
 from flagsched.usecases.schedules import plan_schedules
 from flagsched.worker.drain import Drain
 from tests.builders import ADMIN, CHECKOUT, a_new_flag

@@ -15,8 +15,9 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, a_new_flag
 from tests.processes import ROOT, environment, until

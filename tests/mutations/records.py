@@ -15,7 +15,9 @@ TIMELINE = "domain/test_timeline.py::test_"
 HELD_UP = "faults/test_held_up.py::test_"
 
 FLAGS_PY = "flagsched/database/flags.py"
-LOCK_CURRENT = "flagsched/usecases/materialise.py"
+LOCK_CURRENT = "flagsched/usecases/locks.py"
+IN_ORDER = "    .order_by(flags.c.id)\n"
+BEFORE, AFTER = "flags.c.next_due_at", "rows.c.next_due_at"
 FIRST = "migrations/versions/0001_flags_schedules_history.py"
 ANSWERS = "flagsched/database/idempotency.py"
 
@@ -75,12 +77,12 @@ RECORDING_MUTATIONS = [
     Mutation(
         "a writer locks no key",
         [f"{CLAIMS}an_open_foreign_key_check_keeps_no_writer_waiting"],
-        [(FLAGS_PY, "NAMED.with_for_update(key_share=True)", "NAMED.with_for_update()")],
+        [(FLAGS_PY, IN_ORDER + "    .with_for_update(key_share=True)\n", IN_ORDER + "    .with_for_update()\n")],
     ),
     Mutation(
         "a writer locks",
         [f"{LOCKS}a_locked_flag_delays_no_other", f"{LOCKS}a_writer_that_waits_too_long_is_told_so"],
-        [(FLAGS_PY, "NAMED.with_for_update(key_share=True)", "NAMED")],
+        [(FLAGS_PY, IN_ORDER + "    .with_for_update(key_share=True)\n", IN_ORDER)],
     ),
     Mutation(
         "a writer locks before the clock",
@@ -88,16 +90,16 @@ RECORDING_MUTATIONS = [
         [
             (
                 LOCK_CURRENT,
-                "    flag = work.flags.lock(name)\n",
-                "    clock = work.now()\n    flag = work.flags.lock(name)\n",
+                "    locked = work.flags.lock(names)\n",
+                "    clock = work.now()\n    locked = work.flags.lock(names)\n",
             ),
-            (LOCK_CURRENT, "    clock = work.now()\n    if flag.is_due(clock)", "    if flag.is_due(clock)"),
+            (LOCK_CURRENT, "    clock = work.now()\n    due =", "    due ="),
         ],
     ),
     Mutation(
         "a writer catches up first",
         [f"{FLAGS}an_edit_first_writes_down_what_is_in_effect", f"{SCHEDULES}what_is_in_effect_cannot_be_cancelled"],
-        [(LOCK_CURRENT, "    if flag.is_due(clock):\n        (flag,) = record(work, [flag], clock)\n", "")],
+        [(LOCK_CURRENT, "in locked.values() if flag.is_due(clock)]", "in locked.values() if flag is None]")],
     ),
     Mutation(
         "the last statement asks the clock",
@@ -105,25 +107,25 @@ RECORDING_MUTATIONS = [
             f"{SCHEDULES}a_cancel_that_its_instant_overtakes_is_refused",
             f"{SCHEDULES}a_plan_that_its_instant_overtakes_is_refused",
         ],
-        [(FLAGS_PY, "self.settle.where(*still_ahead).values(revision", "self.settle.values(revision")],
+        [(FLAGS_PY, '(*WRITTEN, "revision")).where(*still_ahead)', '(*WRITTEN, "revision"))')],
     ),
     Mutation(
-        "it asks about the plan before",
+        "it asks about the agenda before",
         [f"{SCHEDULES}a_cancel_that_its_instant_overtakes_is_refused"],
-        [(FLAGS_PY, "for due_at in (flags.c.next_due_at, NEXT_DUE_AT)]", "for due_at in (NEXT_DUE_AT,)]")],
+        [(FLAGS_PY, f"for due_at in ({BEFORE}, {AFTER})]", f"for due_at in ({AFTER},)]")],
     ),
     Mutation(
-        "it asks about the plan after",
+        "it asks about the agenda after",
         [f"{SCHEDULES}a_plan_that_its_instant_overtakes_is_refused"],
-        [(FLAGS_PY, "for due_at in (flags.c.next_due_at, NEXT_DUE_AT)]", "for due_at in (flags.c.next_due_at,)]")],
+        [(FLAGS_PY, f"for due_at in ({BEFORE}, {AFTER})]", f"for due_at in ({BEFORE},)]")],
     ),
     Mutation(
-        "what was overtaken is retry_when_overtaken anew",
+        "what was overtaken is tried again",
         [
             f"{SCHEDULES}a_cancel_that_its_instant_overtakes_is_refused",
             f"{SCHEDULES}a_plan_that_its_instant_overtakes_is_refused",
         ],
-        [("flagsched/usecases/locks.py", "in range(TRIES - 1)", "in range(0)")],
+        [(LOCK_CURRENT, "in range(MAX_TRIES - 1)", "in range(0)")],
     ),
     Mutation(
         "the COMMIT asks the clock",
@@ -133,7 +135,7 @@ RECORDING_MUTATIONS = [
     Mutation(
         "every writer keeps next_due_at",
         [RECORD, "contract/test_materialise.py::test_what_is_cancelled_or_not_due_is_left_alone"],
-        [(FLAGS_PY, '{"next_due_at": NEXT_DUE_AT, "retry_at"', '{"retry_at"')],
+        [("flagsched/domain/timeline.py", ", next_due_at=self.ahead.next_due_at)", ")")],
         beside=[READ],
     ),
     Mutation(
@@ -196,13 +198,13 @@ RECORDING_MUTATIONS = [
     Mutation(
         "the instant decides the order",
         [RECORD],
-        [("flagsched/domain/timeline.py", 'attrgetter("scheduled_at", "seq")', 'attrgetter("seq")')],
+        [("flagsched/domain/agenda.py", 'attrgetter("scheduled_at", "seq")', 'attrgetter("seq")')],
         beside=[READ],
     ),
     Mutation(
         "on a tie the number decides",
         [f"{TIMELINE}on_a_tie_the_later_created_wins"],
-        [("flagsched/domain/timeline.py", 'attrgetter("scheduled_at", "seq")', 'attrgetter("scheduled_at")')],
+        [("flagsched/domain/agenda.py", 'attrgetter("scheduled_at", "seq")', 'attrgetter("scheduled_at")')],
     ),
     Mutation(
         "a reader sees one instant",

@@ -23,7 +23,8 @@ from flagsched import FlagSched
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unauthenticated
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.backoff import Backoff
+from flagsched.usecases.materialise import materialise_due
 from flagsched.web.rate_limits import RateLimits
 from tests.processes import ROOT, until
 from tests.rows import all_history

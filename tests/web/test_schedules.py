@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.backoff import Backoff
+from flagsched.usecases.materialise import materialise_due
 from tests.builders import NOON, ManualClock, after
 from tests.recorder import inserts, recorded
 from tests.rows import all_history, all_schedules, count

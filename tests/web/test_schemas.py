@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from flagsched.domain.effective import effective_flag, effective_schedule
-from flagsched.domain.history import StoredEntry, schedule_entry
+from flagsched.domain.agenda import Agenda
+from flagsched.domain.effective import effective_flag, effective_schedules
+from flagsched.domain.history import Action, StoredEntry, document_of
 from flagsched.domain.schedules import Status
 from flagsched.domain.segments import segments, transitions
 from flagsched.domain.updates import UnreadableUpdates
@@ -22,7 +23,7 @@ from flagsched.web.schemas.schedules import (
 )
 from flagsched.web.schemas.strict import View
 from flagsched.web.schemas.timeline import TimelineView
-from tests.builders import ADMIN, a_flag, a_schedule, after
+from tests.builders import a_flag, a_schedule, after
 
 anything: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([]) | st.just({})
@@ -65,16 +66,20 @@ PLAN = [
     a_schedule(at=after(6), status=Status.CANCELLED, cancelled_by="bob", cancelled_at=after(7)),
     a_schedule(at=after(8), updates=UnreadableUpdates("enabled is not a boolean")),
 ]
-SCHEDULES = [effective_schedule(schedule, FLAG, after(5.5)) for schedule in PLAN]
-ENTRIES = [StoredEntry(7, schedule_entry(FLAG, None, PLAN[0], by=ADMIN, recorded_at=after(1)))]
-SEGMENTS = Timeline(segments(transitions(FLAG, [], PLAN), after(0), after(10)))
+SCHEDULES = effective_schedules(PLAN, FLAG, after(5.5), Agenda.of(PLAN))
+ENTRIES = [
+    StoredEntry(
+        7, FLAG.name, Action.SCHEDULE_CREATED, PLAN[0].id, 1, None, document_of(PLAN[0]), "ada", "1", after(1), after(1)
+    )
+]
+SEGMENTS = Timeline(segments(transitions(FLAG, [], Agenda.of(PLAN)), after(0), after(10)))
 
 
 @pytest.mark.parametrize(
     ("view", "told"),
     [
         (BulkScheduleResponse(), {"schedules": SCHEDULES}),
-        (FlagListView(), {"flags": [effective_flag(FLAG, PLAN, after(1))], "next_cursor": None}),
+        (FlagListView(), {"flags": [effective_flag(FLAG, Agenda.of(PLAN), after(1))], "next_cursor": None}),
         (HistoryView(), {"entries": ENTRIES, "next_cursor": "x"}),
         (TimelineView(), SEGMENTS),
     ],

@@ -7,7 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.backoff import Backoff
+from flagsched.usecases.materialise import materialise_due
 from tests.builders import ManualClock, after
 
 FLAGS = "/api/admin/flags"

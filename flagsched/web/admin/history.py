@@ -45,4 +45,4 @@ def _page(page: Page[StoredEntry]) -> dict[str, Any]:
 
 
 def _after(last: StoredEntry) -> str:
-    return cursor(rfc3339(last.entry.effective_at), last.id)
+    return cursor(rfc3339(last.effective_at), last.id)

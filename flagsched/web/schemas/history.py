@@ -43,17 +43,17 @@ class EntryView(View):
     """One change: in effect at `effectiveAt`, recorded at `recordedAt`."""
 
     id = fields.Integer()
-    flag_key = fields.String(attribute="entry.name.key", data_key="flagKey")
-    environment = fields.String(attribute="entry.name.environment")
-    action = OneOf(Action, attribute="entry.action")
-    schedule_id = fields.UUID(attribute="entry.schedule_id", data_key="scheduleId", allow_none=True)
-    version = fields.Integer(attribute="entry.flag_version", metadata={"description": "the flag's, after it"})
-    before = fields.Raw(attribute="entry.before", metadata=STATE)
-    after = fields.Raw(attribute="entry.after", metadata=STATE)
-    actor = fields.String(attribute="entry.actor")
-    request_id = fields.String(attribute="entry.request_id", data_key="requestId", allow_none=True)
-    effective_at = Instant(attribute="entry.effective_at", data_key="effectiveAt")
-    recorded_at = Instant(attribute="entry.recorded_at", data_key="recordedAt")
+    flag_key = fields.String(attribute="name.key", data_key="flagKey")
+    environment = fields.String(attribute="name.environment")
+    action = OneOf(Action)
+    schedule_id = fields.UUID(attribute="schedule_id", data_key="scheduleId", allow_none=True)
+    version = fields.Integer(attribute="flag_version", metadata={"description": "the flag's, after it"})
+    before = fields.Raw(metadata=STATE)
+    after = fields.Raw(metadata=STATE)
+    actor = fields.String()
+    request_id = fields.String(attribute="request_id", data_key="requestId", allow_none=True)
+    effective_at = Instant(attribute="effective_at", data_key="effectiveAt")
+    recorded_at = Instant(attribute="recorded_at", data_key="recordedAt")
 
 
 class HistoryView(View):

@@ -12,8 +12,9 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.effective import EffectiveFlag
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.updates import Updates
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import edit_flag, read_flag
-from flagsched.usecases.materialise import Backoff, Recorded, materialise_due
+from flagsched.usecases.materialise import Recorded, materialise_due
 from tests.builders import ADMIN, CHECKOUT
 from tests.contract.postgresql.lock_waits import plan, soon, waiting_for_locks
 from tests.processes import until
@@ -36,7 +37,7 @@ def test_a_change_that_had_to_wait_is_in_effect_only_from_its_lock_on(
     store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
 ) -> None:
     with store.writing() as work:
-        work.flags.lock(CHECKOUT)
+        work.flags.lock([CHECKOUT])
         turning_on = in_background(turn_on, store)
         until(lambda: waiting_for_locks(engine) == 1)
         still_off_at = soon(store, 0.1)

@@ -26,8 +26,9 @@ from flagsched.domain.history import Actor
 from flagsched.domain.limits import ScheduleLimits
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Backoff, Recorded, materialise_due
+from flagsched.usecases.materialise import Recorded, materialise_due
 from flagsched.usecases.schedules import plan_schedules
 from flagsched.worker.drain import Drain
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
@@ -43,8 +44,7 @@ def test_a_flag_archived_while_a_batch_waits_for_it_gets_no_schedule(
     store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
 ) -> None:
     with store.writing() as work:
-        flag = work.flags.lock(CHECKOUT)
-        assert flag is not None
+        flag = work.flags.lock([CHECKOUT])[CHECKOUT]
         planning = in_background(plan, store, soon(store, 60), soon(store, 61))
         until(lambda: waiting_for_locks(engine) == 1)
         work.flags.settle([flag.archived(work.now())])
@@ -60,7 +60,7 @@ def test_a_writer_looks_at_the_clock_only_once_it_has_the_lock(
 ) -> None:
     at = soon(store, 0.5)
     with store.writing() as work:
-        work.flags.lock(CHECKOUT)
+        work.flags.lock([CHECKOUT])
         planning = in_background(plan, store, at)
         until(lambda: waiting_for_locks(engine) == 1)
         until(lambda: soon(store, 0) > at)
@@ -73,7 +73,7 @@ def test_a_writer_looks_at_the_clock_only_once_it_has_the_lock(
 @POOLED_TOO
 def test_a_writer_that_waits_too_long_is_told_so(store: SqlStore) -> None:
     with store.writing() as work:
-        work.flags.lock(CHECKOUT)
+        work.flags.lock([CHECKOUT])
         began = monotonic()
         with pytest.raises(FlagBusy):
             edit_flag(CHECKOUT, FlagEdit(description="x"), by=ADMIN, store=store)
@@ -89,7 +89,7 @@ def test_a_locked_flag_delays_no_other(store: SqlStore) -> None:
     until(lambda: soon(store, 0) > at)
 
     with store.writing() as work:
-        work.flags.lock(CHECKOUT)
+        work.flags.lock([CHECKOUT])
         assert materialise_due(store, Backoff(monotonic)) == Recorded(1)
         assert materialise_due(store, Backoff(monotonic)) == Recorded(0)
 
@@ -346,9 +346,9 @@ def test_a_flag_whose_record_takes_too_long_delays_no_other_for_good(store: SqlS
 
 def test_a_repair_leaves_alone_the_flags_that_are_created_meanwhile(store: SqlStore, engine: sa.Engine) -> None:
     with store.writing() as work:
-        locked = work.flags.lock_all("production")
+        locked = work.flags.lock_environment("production")
         create_flag(a_new_flag("later"), by=ADMIN, store=store)
-        work.flags.recompute(locked, revision=work.publish("production", at_least=1000))
+        work.flags.repair(locked, work.publish({"production": None}, at_least=1000)["production"])
         work.commit()
 
     with engine.connect() as connection:

@@ -21,8 +21,9 @@ from flagsched.domain.flags import FlagEdit
 from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.ports.schedules import ScheduleQuery
+from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, edit_flag, read_flag
-from flagsched.usecases.materialise import Backoff, materialise_due
+from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules
 from tests.builders import ADMIN, CHECKOUT
 from tests.contract.postgresql.lock_waits import plan, soon, waiting_for_locks

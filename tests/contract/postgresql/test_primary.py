@@ -55,7 +55,7 @@ def pooled_pids(engine: sa.Engine, number: int) -> set[int]:
 def write_where_the_server_refuses_it(store: SqlStore) -> None:
     with store.writing() as work:
         work.connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        work.flags.lock(CHECKOUT)
+        work.flags.lock([CHECKOUT])
 
 
 @POOLED_TOO
