@@ -73,6 +73,41 @@ def strings(*patterns: str) -> set[str]:
     return {n.value for n in code(*patterns) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
+def entries(path: str) -> dict[str, str]:
+    """The text of each entry of a page's lists that begins with its name in bold."""
+    found = re.findall(r"^- \*\*(.+?)\*\*(.*(?:\n  .*)*)", text(path), flags=re.MULTILINE)
+    return dict(found)
+
+
+def sections(path: str, level: str) -> dict[str, str]:
+    """What stands under each heading of this level, such as `###`, up to the next heading of any level."""
+    found = re.findall(r"^(#+) (.*)\n((?:(?!#).*\n)*)", text(path), flags=re.MULTILINE)
+    return {title: body for mark, title, body in found if mark == level}
+
+
+@cache
+def defined(path: str) -> frozenset[str]:
+    """What a Python file defines at its top: functions, classes with their members, and constants."""
+    names: set[str] = set()
+    for node in ast.parse(text(path)).body:
+        own = _names(node)
+        names |= own
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{name}" for member in node.body for name in _names(member)}
+    return frozenset(names)
+
+
+def _names(node: ast.stmt) -> set[str]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Assign(targets=targets):
+            return {target.id for target in targets if isinstance(target, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()
+
+
 def logged() -> Iterator[ast.expr]:
     """The event of each log line that the product writes, by structlog or as gunicorn's logger."""
     for node in code("flagsched/**/*.py"):

@@ -16,7 +16,22 @@ from flagsched.config import KNOWN
 from flagsched.domain import errors
 from flagsched.domain.errors import FlagschedError, Refused
 from flagsched.web.errors import NAMES, STATUS
-from tests.docs import PAGES, ROOT, anchors, examples, first_cells, links, logged, quoted, strings, text
+from tests.docs import (
+    PAGES,
+    ROOT,
+    anchors,
+    code,
+    defined,
+    entries,
+    examples,
+    first_cells,
+    links,
+    logged,
+    quoted,
+    sections,
+    strings,
+    text,
+)
 
 OPERATIONS = "docs/operations.md"
 SETTINGS = ("flagsched/*.py", "gunicorn.conf.py")
@@ -159,20 +174,49 @@ def test_every_error_stands_in_the_tree_that_its_module_draws() -> None:
     assert drawn | {"FlagschedError": "Exception"} == bases
 
 
-def named_tests() -> Iterator[tuple[str, str]]:
-    """The file and the name of each test that docs/promises.md names; `…` stands for the file named before."""
-    for row in text("docs/promises.md").splitlines():
-        file = ""
-        for path, test in re.findall(r"`(…|[\w/]+\.py)(?:::(\w+))?`", row):
-            file = file if path == "…" else path
-            yield file, test
+PROMISES = sections("docs/promises.md", "###")
+HELD_BY = re.compile(r"^- `(tests/[\w/]+\.py)::(\w+)`$", flags=re.MULTILINE)
 
 
-def test_every_promise_names_tests_that_exist() -> None:
-    named = list(named_tests())
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_promise_is_held_by_tests_that_exist(promise: str) -> None:
+    bullets = [line for line in PROMISES[promise].splitlines() if line.startswith("- ")]
+    held_by = HELD_BY.findall(PROMISES[promise])
 
-    assert len(named) > 25
-    assert [(file, test) for file, test in named if f"def {test}" not in text(f"tests/{file}")] == []
+    assert held_by
+    assert len(held_by) == len(bullets) == len(set(held_by))
+    assert [(file, test) for file, test in held_by if test not in defined(file) or not test.startswith("test_")] == []
+
+
+def test_every_promise_has_a_heading() -> None:
+    assert len(PROMISES) > 25
+
+
+def in_code(path: str) -> str:
+    """A path of docs/glossary.md as one from the root."""
+    return path if path.startswith("tests/") else f"flagsched/{path}"
+
+
+GLOSSARY = entries("docs/glossary.md")
+PLACE = re.compile(r"`([\w.]+)` in `([\w/]+\.py)`")
+
+
+@pytest.mark.parametrize("word", GLOSSARY)
+def test_a_word_of_the_glossary_is_where_the_glossary_says(word: str) -> None:
+    places = PLACE.findall(GLOSSARY[word])
+
+    assert places
+    assert [(name, path) for name, path in places if name not in defined(in_code(path))] == []
+
+
+def test_every_module_and_class_that_the_glossary_names_exists() -> None:
+    assert len(GLOSSARY) > 40
+    names = quoted(text("docs/glossary.md"))
+    classes = {node.name for node in code("flagsched/**/*.py", "tests/**/*.py") if isinstance(node, ast.ClassDef)}
+
+    modules = [in_code(name) for name in names if name.endswith(".py")]
+    assert [path for path in modules if not (ROOT / path).is_file()] == []
+    assert {name for name in names if re.fullmatch(r"(?:[A-Z]+[a-z]+)+", name)} - classes == set()
 
 
 def test_every_dependency_says_what_it_replaces() -> None:
