@@ -198,15 +198,27 @@ def in_code(path: str) -> str:
 
 
 GLOSSARY = entries("docs/glossary.md")
-PLACE = re.compile(r"`([\w.]+)` in `([\w/]+\.py)`")
+PLACE = re.compile(r"`([\w.]+)` in\s+`([\w/]+\.py)`")
+
+
+def wrong_places(written: str) -> list[tuple[str, str]]:
+    """The names in this text that are not in the file where it says they are."""
+    return [(name, path) for name, path in PLACE.findall(written) if name not in defined(in_code(path))]
 
 
 @pytest.mark.parametrize("word", GLOSSARY)
 def test_a_word_of_the_glossary_is_where_the_glossary_says(word: str) -> None:
-    places = PLACE.findall(GLOSSARY[word])
+    assert PLACE.findall(GLOSSARY[word])
+    assert wrong_places(GLOSSARY[word]) == []
 
-    assert places
-    assert [(name, path) for name, path in places if name not in defined(in_code(path))] == []
+
+def test_contributing_names_places_that_exist() -> None:
+    written = text("CONTRIBUTING.md")
+    modules = {name for name in quoted(written) if name.endswith(".py")}
+
+    assert len(PLACE.findall(written)) > 40
+    assert wrong_places(written) == []
+    assert [name for name in modules if not ((ROOT / name).is_file() or (ROOT / in_code(name)).is_file())] == []
 
 
 def test_every_module_and_class_that_the_glossary_names_exists() -> None:
