@@ -50,15 +50,20 @@ def links(path: str) -> Iterator[tuple[str, str]]:
             yield str(leads_to.relative_to(ROOT)), anchor
 
 
-def first_cells(path: str, header: str) -> list[str]:
-    """The first cell of each row of a page's tables whose first column has this header."""
+def rows(path: str, header: str) -> list[list[str]]:
+    """The cells of each row of a page's tables whose first column has this header."""
     found, inside = [], False
     for line in text(path).splitlines():
-        cells = [cell.strip() for cell in SEPARATOR.split(line)]
-        inside = len(cells) > 2 and (inside or cells[1] == header)
-        if inside and cells[1] != header and set(cells[1]) != {"-"}:
-            found.append(cells[1])
+        _, *cells = [cell.strip() for cell in SEPARATOR.split(line)]
+        inside = len(cells) > 1 and (inside or cells[0] == header)
+        if inside and cells[0] != header and set(cells[0]) != {"-"}:
+            found.append(cells)
     return found
+
+
+def first_cells(path: str, header: str) -> list[str]:
+    """The first cell of each of these rows."""
+    return [first for first, *_ in rows(path, header)]
 
 
 @cache
@@ -71,12 +76,6 @@ def code(*patterns: str) -> list[ast.AST]:
 def strings(*patterns: str) -> set[str]:
     """The string literals in these files of the product."""
     return {n.value for n in code(*patterns) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-
-
-def entries(path: str) -> dict[str, str]:
-    """The text of each entry of a page's lists that begins with its name in bold."""
-    found = re.findall(r"^- \*\*(.+?)\*\*(.*(?:\n  .*)*)", text(path), flags=re.MULTILINE)
-    return dict(found)
 
 
 def sections(path: str, level: str) -> dict[str, str]:

@@ -22,12 +22,12 @@ from tests.docs import (
     anchors,
     code,
     defined,
-    entries,
     examples,
     first_cells,
     links,
     logged,
     quoted,
+    rows,
     sections,
     strings,
     text,
@@ -197,7 +197,7 @@ def in_code(path: str) -> str:
     return path if path.startswith("tests/") else f"flagsched/{path}"
 
 
-GLOSSARY = entries("docs/glossary.md")
+GLOSSARY = {word.strip("*"): code for word, _, code, _ in rows("docs/glossary.md", "word")}
 PLACE = re.compile(r"`([\w.]+)` in\s+`([\w/]+\.py)`")
 
 
