@@ -13,6 +13,7 @@ import pytest
 import dev
 from flagsched.bootstrap.cli import flagsched
 from flagsched.config import KNOWN
+from flagsched.database.invariants import INVARIANTS
 from flagsched.domain import errors
 from flagsched.domain.errors import FlagschedError, Refused
 from flagsched.web.errors import NAMES, STATUS
@@ -141,6 +142,12 @@ def test_a_command_that_a_page_names_exists(page: str) -> None:
         command = next((found for name, found in COMMANDS.items() if re.match(rf"{name}\b", one)), None)
         assert command or one == "flagsched db", one
         assert command is None or named_options(one) <= options(command), one
+
+
+def test_the_example_of_the_doctor_is_one_of_its_checks() -> None:
+    (check,) = re.findall(r"^    WRONG (.*): not so for 1$", text(OPERATIONS), flags=re.MULTILINE)
+
+    assert check in INVARIANTS
 
 
 def test_every_command_of_dev_py_is_in_contributing() -> None:
