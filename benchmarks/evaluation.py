@@ -78,4 +78,4 @@ def _queries(engine: sa.Engine) -> Figure:
     sa.event.remove(engine, "before_cursor_execute", count)
     if not others[0]:
         raise RuntimeError("no look was counted")
-    return Figure(f"queries of {REQUESTS:,} requests between looks", "queries", own[0], 0, own[0], "0")
+    return Figure(f"queries of {REQUESTS:,} requests between refreshes", "queries", own[0], 0, own[0], "0")

@@ -50,15 +50,20 @@ def links(path: str) -> Iterator[tuple[str, str]]:
             yield str(leads_to.relative_to(ROOT)), anchor
 
 
-def first_cells(path: str, header: str) -> list[str]:
-    """The first cell of each row of a page's tables whose first column has this header."""
+def rows(path: str, header: str) -> list[list[str]]:
+    """The cells of each row of a page's tables whose first column has this header."""
     found, inside = [], False
     for line in text(path).splitlines():
-        cells = [cell.strip() for cell in SEPARATOR.split(line)]
-        inside = len(cells) > 2 and (inside or cells[1] == header)
-        if inside and cells[1] != header and set(cells[1]) != {"-"}:
-            found.append(cells[1])
+        _, *cells = [cell.strip() for cell in SEPARATOR.split(line)]
+        inside = len(cells) > 1 and (inside or cells[0] == header)
+        if inside and cells[0] != header and set(cells[0]) != {"-"}:
+            found.append(cells)
     return found
+
+
+def first_cells(path: str, header: str) -> list[str]:
+    """The first cell of each of these rows."""
+    return [first for first, *_ in rows(path, header)]
 
 
 @cache
@@ -71,6 +76,35 @@ def code(*patterns: str) -> list[ast.AST]:
 def strings(*patterns: str) -> set[str]:
     """The string literals in these files of the product."""
     return {n.value for n in code(*patterns) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+
+
+def sections(path: str, level: str) -> dict[str, str]:
+    """What stands under each heading of this level, such as `###`, up to the next heading of any level."""
+    found = re.findall(r"^(#+) (.*)\n((?:(?!#).*\n)*)", text(path), flags=re.MULTILINE)
+    return {title: body for mark, title, body in found if mark == level}
+
+
+@cache
+def defined(path: str) -> frozenset[str]:
+    """What a Python file defines at its top: functions, classes with their members, and constants."""
+    names: set[str] = set()
+    for node in ast.parse(text(path)).body:
+        own = _names(node)
+        names |= own
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{name}" for member in node.body for name in _names(member)}
+    return frozenset(names)
+
+
+def _names(node: ast.stmt) -> set[str]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Assign(targets=targets):
+            return {target.id for target in targets if isinstance(target, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()
 
 
 def logged() -> Iterator[ast.expr]:

@@ -13,10 +13,27 @@ import pytest
 import dev
 from flagsched.bootstrap.cli import flagsched
 from flagsched.config import KNOWN
+from flagsched.database.doctor import DUE
+from flagsched.database.invariants import INVARIANTS
 from flagsched.domain import errors
 from flagsched.domain.errors import FlagschedError, Refused
 from flagsched.web.errors import NAMES, STATUS
-from tests.docs import PAGES, ROOT, anchors, examples, first_cells, links, logged, quoted, strings, text
+from tests.docs import (
+    PAGES,
+    ROOT,
+    anchors,
+    code,
+    defined,
+    examples,
+    first_cells,
+    links,
+    logged,
+    quoted,
+    rows,
+    sections,
+    strings,
+    text,
+)
 
 OPERATIONS = "docs/operations.md"
 SETTINGS = ("flagsched/*.py", "gunicorn.conf.py")
@@ -128,6 +145,12 @@ def test_a_command_that_a_page_names_exists(page: str) -> None:
         assert command is None or named_options(one) <= options(command), one
 
 
+def test_the_example_of_the_doctor_is_one_of_its_checks() -> None:
+    (check,) = re.findall(r"^    WRONG (.*): not so for 1$", text(OPERATIONS), flags=re.MULTILINE)
+
+    assert check in {DUE, *INVARIANTS}
+
+
 def test_every_command_of_dev_py_is_in_contributing() -> None:
     named = set(re.findall(r"python3 dev\.py (\w+)", text("CONTRIBUTING.md") + text("README.md")))
 
@@ -159,20 +182,61 @@ def test_every_error_stands_in_the_tree_that_its_module_draws() -> None:
     assert drawn | {"FlagschedError": "Exception"} == bases
 
 
-def named_tests() -> Iterator[tuple[str, str]]:
-    """The file and the name of each test that docs/promises.md names; `…` stands for the file named before."""
-    for row in text("docs/promises.md").splitlines():
-        file = ""
-        for path, test in re.findall(r"`(…|[\w/]+\.py)(?:::(\w+))?`", row):
-            file = file if path == "…" else path
-            yield file, test
+PROMISES = sections("docs/promises.md", "###")
+HELD_BY = re.compile(r"^- `(tests/[\w/]+\.py)::(\w+)`$", flags=re.MULTILINE)
 
 
-def test_every_promise_names_tests_that_exist() -> None:
-    named = list(named_tests())
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_promise_is_held_by_tests_that_exist(promise: str) -> None:
+    bullets = [line for line in PROMISES[promise].splitlines() if line.startswith("- ")]
+    held_by = HELD_BY.findall(PROMISES[promise])
 
-    assert len(named) > 25
-    assert [(file, test) for file, test in named if f"def {test}" not in text(f"tests/{file}")] == []
+    assert held_by
+    assert len(held_by) == len(bullets) == len(set(held_by))
+    assert [(file, test) for file, test in held_by if test not in defined(file) or not test.startswith("test_")] == []
+
+
+def test_every_promise_has_a_heading() -> None:
+    assert len(PROMISES) > 25
+
+
+def in_code(path: str) -> str:
+    """A path of docs/glossary.md as one from the root."""
+    return path if path.startswith("tests/") else f"flagsched/{path}"
+
+
+GLOSSARY = {word.strip("*"): code for word, _, code, _ in rows("docs/glossary.md", "word")}
+PLACE = re.compile(r"`([\w.]+)` in\s+`([\w/]+\.py)`")
+
+
+def wrong_places(written: str) -> list[tuple[str, str]]:
+    """The names in this text that are not in the file where it says they are."""
+    return [(name, path) for name, path in PLACE.findall(written) if name not in defined(in_code(path))]
+
+
+@pytest.mark.parametrize("word", GLOSSARY)
+def test_a_word_of_the_glossary_is_where_the_glossary_says(word: str) -> None:
+    assert PLACE.findall(GLOSSARY[word])
+    assert wrong_places(GLOSSARY[word]) == []
+
+
+def test_contributing_names_places_that_exist() -> None:
+    written = text("CONTRIBUTING.md")
+    modules = {name for name in quoted(written) if name.endswith(".py")}
+
+    assert len(PLACE.findall(written)) > 40
+    assert wrong_places(written) == []
+    assert [name for name in modules if not ((ROOT / name).is_file() or (ROOT / in_code(name)).is_file())] == []
+
+
+def test_every_module_and_class_that_the_glossary_names_exists() -> None:
+    assert len(GLOSSARY) > 40
+    names = quoted(text("docs/glossary.md"))
+    classes = {node.name for node in code("flagsched/**/*.py", "tests/**/*.py") if isinstance(node, ast.ClassDef)}
+
+    modules = [in_code(name) for name in names if name.endswith(".py")]
+    assert [path for path in modules if not (ROOT / path).is_file()] == []
+    assert {name for name in names if re.fullmatch(r"(?:[A-Z]+[a-z]+)+", name)} - classes == set()
 
 
 def test_every_dependency_says_what_it_replaces() -> None:
