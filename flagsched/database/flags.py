@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flagsched.database.clock import Clock
 from flagsched.database.connections.engine import insert_for
 from flagsched.database.errors import OVERTAKEN
-from flagsched.database.row_parameters import RowParameters, columns_of
+from flagsched.database.row_parameters import RowParameters
 from flagsched.database.schema.tables import flags
 from flagsched.domain.errors import FlagExists, Overtaken
 from flagsched.domain.flags import Flag, FlagName, FlagState
@@ -157,13 +157,13 @@ class Flags:
             raise FlagExists(flag.name.environment, flag.name.key)
 
     def settle(self, recorded: Sequence[Flag]) -> None:
-        rows = columns_of([_row(flag) for flag in recorded])
-        self.connection.execute(self.statements.settle, FLAG_ROWS.parameters(self.statements.dialect, rows))
+        self.connection.execute(
+            self.statements.settle, FLAG_ROWS.parameters([*_row(flag).values()] for flag in recorded)
+        )
 
     def change(self, flags: Sequence[Flag], revisions: Mapping[str, int]) -> None:
-        rows = columns_of([_row(flag) | {"revision": revisions[flag.name.environment]} for flag in flags])
-        given = CHANGED_ROWS.parameters(self.statements.dialect, rows)
-        if self.connection.execute(self.statements.change, given).rowcount != len(flags):
+        rows = CHANGED_ROWS.parameters([*_row(flag).values(), revisions[flag.name.environment]] for flag in flags)
+        if self.connection.execute(self.statements.change, rows).rowcount != len(flags):
             raise Overtaken(OVERTAKEN)
 
     def lock_environment(self, environment: str) -> list[Flag]:
@@ -174,10 +174,8 @@ class Flags:
         if self.statements.dialect == "postgresql":
             # It changes no agenda, so what is due may well be in effect already.
             self.connection.execute(sa.select(sa.func.set_config("flagsched.repairing", "on", True)))
-        if flags:
-            rows = columns_of([{"id": flag.id, "next_due_at": flag.next_due_at} for flag in flags])
-            given = REPAIRED_ROWS.parameters(self.statements.dialect, rows)
-            self.connection.execute(self.statements.repair, given | {"revision_": revision})
+        rows = REPAIRED_ROWS.parameters([flag.id, flag.next_due_at] for flag in flags)
+        self.connection.execute(self.statements.repair, rows | {"revision_": revision})
 
     def postpone(self, flag_id: UUID, *, until: datetime, error: str) -> None:
         postponed = {"retry_at": until, "last_error": error[:MAX_LAST_ERROR]}
@@ -192,6 +190,7 @@ class Flags:
 
 
 def _row(flag: Flag) -> dict[str, Any]:
+    """The columns of WRITTEN, in their order."""
     return {
         "id": flag.id,
         "enabled": flag.state.enabled,

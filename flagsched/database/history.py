@@ -1,6 +1,6 @@
 """History in the database, which refuses to change or delete any of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,6 +15,7 @@ from flagsched.domain.history import (
     STATE_CHANGES,
     SYSTEM_ACTOR,
     Action,
+    Document,
     Entry,
     StateChange,
     StoredEntry,
@@ -26,8 +27,6 @@ from flagsched.ports.history import HistoryQuery
 from flagsched.ports.pages import Page
 
 WRITTEN = tuple(column.name for column in history.c if column.name != "id")
-AS_THEY_ARE = ("flag_id", "schedule_id", "flag_version", "actor", "request_id", "effective_at", "recorded_at")
-"""Columns that are fields of an entry."""
 ORDER = (history.c.effective_at, history.c.id)
 ENTRY_ROWS = RowParameters({name: history.c[name].type for name in WRITTEN})
 RECORDED_AT = sa.bindparam("recorded_at_", type_=history.c.recorded_at.type)
@@ -89,8 +88,8 @@ class History:
 
     def append(self, entries: Sequence[Entry]) -> None:
         if entries:
-            dialect = self.connection.dialect.name
-            self.connection.execute(_appended(dialect), ENTRY_ROWS.parameters(dialect, _columns(entries)))
+            rows = ENTRY_ROWS.parameters(map(_row, entries))
+            self.connection.execute(_appended(self.connection.dialect.name), rows)
 
 
 def _conditions(query: HistoryQuery) -> list[sa.ColumnElement[bool]]:
@@ -132,15 +131,19 @@ def _entry(row: sa.Row[Any]) -> StoredEntry:
     )
 
 
-def _columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
-    return {name: [getattr(entry, name) for entry in entries] for name in AS_THEY_ARE} | {
-        "flag_key": [entry.name.key for entry in entries],
-        "environment": [entry.name.environment for entry in entries],
-        "action": [entry.action.value for entry in entries],
-        "before": [_document(entry.before) for entry in entries],
-        "after": [_document(entry.after) for entry in entries],
-    }
+def _row(entry: Entry) -> list[Any]:
+    return [READ_AS[name](entry) if name in READ_AS else getattr(entry, name) for name in WRITTEN]
 
 
-def _document(subject: Subject | None) -> Any:
+def _document(subject: Subject | None) -> Document | None:
     return None if subject is None else document_of(subject)
+
+
+READ_AS: Mapping[str, Callable[[Entry], Any]] = {
+    "flag_key": lambda entry: entry.name.key,
+    "environment": lambda entry: entry.name.environment,
+    "action": lambda entry: entry.action.value,
+    "before": lambda entry: _document(entry.before),
+    "after": lambda entry: _document(entry.after),
+}
+"""Columns that are no fields of an entry."""

@@ -22,9 +22,8 @@ def raise_revisions(
     """Raise the revisions of these environments, to `at_least` or more, return them, and notify listeners at commit."""
     names = sorted(wake_at)  # Locked in this order, so that no two writers wait for each other.
     instants = [at and rfc3339(at) for at in map(wake_at.get, names)]
-    dialect = connection.dialect.name
-    given = ENVIRONMENT_ROWS.parameters(dialect, {"name": names, "wake_at": instants}) | {"at_least_": at_least}
-    return {row.name: row.revision for row in connection.execute(_raised(dialect), given)}
+    given = ENVIRONMENT_ROWS.parameters(zip(names, instants, strict=True)) | {"at_least_": at_least}
+    return {row.name: row.revision for row in connection.execute(_raised(connection.dialect.name), given)}
 
 
 @cache

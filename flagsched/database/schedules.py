@@ -176,7 +176,7 @@ class Schedules:
 
     def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
         found: dict[UUID, list[PendingSchedule]] = {flag.id: [] for flag in flags}
-        given = FLAG_ROWS.parameters(self._dialect, {"flag_id": list(found)})
+        given = FLAG_ROWS.parameters([flag_id] for flag_id in found)
         for flag_id, *schedule in self.connection.execute(_agendas(self._dialect), given):
             found[flag_id].append(PendingSchedule(*schedule))
         return {flag_id: Agenda.of(pending) for flag_id, pending in found.items()}
@@ -204,7 +204,7 @@ class Schedules:
     def _due_up_to(
         self, flags: Sequence[Flag], at: datetime, limit: int | None
     ) -> tuple[sa.CompoundSelect[Any], dict[str, Any]]:
-        rows = FLAG_ROWS.parameters(self._dialect, {"flag_id": [flag.id for flag in flags]})
+        rows = FLAG_ROWS.parameters([flag.id] for flag in flags)
         # One more, to know whether there are more.
         return _due(self._dialect), {**rows, "at": at, "limit_": NO_LIMIT if limit is None else limit + 1}
 
@@ -213,26 +213,24 @@ class Schedules:
         return self.connection.dialect.name
 
     def add(self, schedules: Sequence[Schedule]) -> None:
-        self.connection.execute(_added(self._dialect), ADDED_ROWS.parameters(self._dialect, _columns(schedules, ADDED)))
+        self.connection.execute(_added(self._dialect), ADDED_ROWS.parameters(_rows(schedules, ADDED)))
 
     def edit(self, schedule: Schedule) -> None:
         # Updates that can't be read are left as they stand, for an operator to look at.
         unreadable = isinstance(schedule.updates, UnreadableUpdates)
         rows = EDITED_ROWS.given(self._dialect)
         values = {name: rows.c[name] for name in EDITED if not (unreadable and name == "updates")}
-        columns = EDITED_ROWS.parameters(self._dialect, _columns([schedule], ("id", *EDITED)))
-        self._write(_pending_of(rows).values(values), columns, 1)
+        self._write(_pending_of(rows).values(values), EDITED_ROWS.parameters(_rows([schedule], EDITED_ROWS.names)), 1)
 
     def cancel(self, schedules: Sequence[Schedule]) -> None:
         if schedules:
-            columns = CANCELLED_ROWS.parameters(self._dialect, _columns(schedules, ("id", *CANCELLED)))
-            self._write(_cancelled(self._dialect), columns, len(schedules))
+            rows = CANCELLED_ROWS.parameters(_rows(schedules, CANCELLED_ROWS.names))
+            self._write(_cancelled(self._dialect), rows, len(schedules))
 
     def finish(self, replays: Sequence[Replay[PendingSchedule]], recorded_at: datetime) -> None:
         rows = [_finished_row(replayed.flag.id, step) for replayed in replays for step in replayed.steps]
         if rows:
-            columns = dict(zip(FINISHED_ROWS.names, zip(*rows, strict=True), strict=True))
-            given = FINISHED_ROWS.parameters(self._dialect, columns) | {"recorded_at_": recorded_at}
+            given = FINISHED_ROWS.parameters(rows) | {"recorded_at_": recorded_at}
             for statement in _finished(self._dialect):
                 self._write(statement, given, len(rows))
 
@@ -251,8 +249,8 @@ def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:
     return is_pending if set(statuses) == {Status.PENDING} else schedules.c.status.in_(statuses)
 
 
-def _columns(stored: Sequence[Schedule], names: Sequence[str]) -> dict[str, list[Any]]:
-    return {name: [_value(schedule, name) for schedule in stored] for name in names}
+def _rows(stored: Sequence[Schedule], names: Sequence[str]) -> list[list[Any]]:
+    return [[_value(schedule, name) for name in names] for schedule in stored]
 
 
 def _value(schedule: Schedule, name: str) -> Any:
