@@ -38,7 +38,7 @@ SQLITE_AWAY = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
-BUSY = "somebody else is changing this flag; nothing was stored, try again"
+BUSY = "another request is changing this flag; nothing was stored, try again"
 OVERTAKEN = "the flag is changing by its plan just now; nothing was stored, try again"
 AWAY = "the database does not answer"
 READ_ONLY = "the database is a standby, or read-only by its settings; nothing was stored"
@@ -63,7 +63,7 @@ def translated() -> Iterator[None]:
 
 
 def translate(error: sa.exc.SQLAlchemyError | NotPrimary) -> FlagschedError:
-    """Give the flagsched error that says what `error` means for whoever asked."""
+    """The flagsched error that says what `error` means for the caller."""
     original = getattr(error, "orig", None) or error
     cause = str(original).strip()
     if isinstance(original, NotPrimary):
@@ -80,7 +80,7 @@ def translate(error: sa.exc.SQLAlchemyError | NotPrimary) -> FlagschedError:
 def refuse_unless_all_were_pending(changed: int, asked: int) -> None:
     """Raise StatementFailed if fewer schedules were changed than should have been."""
     if changed != asked:
-        raise StatementFailed(REFUSED, "a schedule was changed by somebody who did not hold its flag's lock")
+        raise StatementFailed(REFUSED, "a schedule was changed without its flag's lock")
 
 
 def _of_postgresql(error: sa.exc.DBAPIError, cause: str) -> FlagschedError:

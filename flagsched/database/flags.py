@@ -74,7 +74,7 @@ class FlagStatements:
 
     @cached_property
     def _claimable(self) -> sa.Select[Any]:
-        # Judged on the locked row itself: after a wait for the lock the database looks at it again.
+        # Judged on the locked row itself: after a wait for the lock the database reads it again.
         now = self._clock.at_transaction()
         return SELECTED.where(
             flags.c.next_due_at <= now,

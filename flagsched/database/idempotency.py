@@ -32,7 +32,7 @@ class Idempotency:
     def keep(self, key: IdempotencyKey, answer: StoredResponse, now: datetime) -> None:
         kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         self.connection.execute(sa.update(idempotency).where(_of(key)).values(kept))
-        # Late in the transaction, since whoever wants one of these rows must wait for its end.
+        # Late in the transaction, since a request for one of these rows must wait for its end.
         self.forget(now, MAX_PURGED)
 
     def _insert(self, key: IdempotencyKey, now: datetime) -> bool:

@@ -15,7 +15,7 @@ ENDINGS = {
     Status.CANCELLED: Action.SCHEDULE_CANCELLED,
     Status.FAILED: Action.SCHEDULE_FAILED,
 }
-OVERRIDE_TOLD = ("override_type", "reason", "created_by", "created_at")
+OVERRIDE_COLUMNS = ("override_type", "reason", "created_by", "created_at")
 TRUE = ("true", "1")  # As PostgreSQL and SQLite write it.
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
 
@@ -43,37 +43,37 @@ def _counted(actions: tuple[Action, ...]) -> sa.Subquery:
     )
 
 
-def _told_of_nothing(told: sa.Subquery) -> sa.Select[Any]:
+def _entries_of_no_schedule(recorded: sa.Subquery) -> sa.Select[Any]:
     """Schedules that only the history knows."""
-    known = sa.select(schedules.c.id).where(schedules.c.id == told.c.schedule_id).exists()
-    return sa.select(sa.cast(told.c.schedule_id, sa.Text)).where(~known)
+    known = sa.select(schedules.c.id).where(schedules.c.id == recorded.c.schedule_id).exists()
+    return sa.select(sa.cast(recorded.c.schedule_id, sa.Text)).where(~known)
 
 
 def _created_once() -> Query:
-    told = _counted((Action.SCHEDULE_CREATED,))
-    untold = (
+    recorded = _counted((Action.SCHEDULE_CREATED,))
+    without = (
         sa.select(_of_schedule())
-        .outerjoin(told, told.c.schedule_id == schedules.c.id)
-        .where(sa.func.coalesce(told.c.entries, 0) != 1)
+        .outerjoin(recorded, recorded.c.schedule_id == schedules.c.id)
+        .where(sa.func.coalesce(recorded.c.entries, 0) != 1)
     )
-    return sa.union_all(untold, _told_of_nothing(told))
+    return sa.union_all(without, _entries_of_no_schedule(recorded))
 
 
 def _ended_once() -> Query:
-    told = _counted(tuple(ENDINGS.values()))
+    recorded = _counted(tuple(ENDINGS.values()))
     expected = sa.case(*((schedules.c.status == s.value, a.value) for s, a in ENDINGS.items()), else_=None)
     otherwise = sa.or_(
-        told.c.action.is_distinct_from(expected),
-        told.c.entries > 1,
-        sa.and_(schedules.c.status == Status.APPLIED.value, told.c.flag_version != schedules.c.flag_version),
+        recorded.c.action.is_distinct_from(expected),
+        recorded.c.entries > 1,
+        sa.and_(schedules.c.status == Status.APPLIED.value, recorded.c.flag_version != schedules.c.flag_version),
     )
-    untold = sa.select(_of_schedule()).outerjoin(told, told.c.schedule_id == schedules.c.id).where(otherwise)
-    return sa.union_all(untold, _told_of_nothing(told))
+    without = sa.select(_of_schedule()).outerjoin(recorded, recorded.c.schedule_id == schedules.c.id).where(otherwise)
+    return sa.union_all(without, _entries_of_no_schedule(recorded))
 
 
 def _versions_without_gaps() -> Query:
     versions = history.c.flag_version
-    told = (
+    recorded = (
         sa.select(
             history.c.flag_id,
             sa.func.count().label("entries"),
@@ -86,12 +86,12 @@ def _versions_without_gaps() -> Query:
         .subquery()
     )
     whole = sa.and_(
-        told.c.first == 1,
-        told.c.entries == flags.c.version,
-        told.c.versions == flags.c.version,
-        told.c.last == flags.c.version,
+        recorded.c.first == 1,
+        recorded.c.entries == flags.c.version,
+        recorded.c.versions == flags.c.version,
+        recorded.c.last == flags.c.version,
     )
-    return sa.select(_named()).outerjoin(told, told.c.flag_id == flags.c.id).where(whole.is_not(True))
+    return sa.select(_named()).outerjoin(recorded, recorded.c.flag_id == flags.c.id).where(whole.is_not(True))
 
 
 def _applied_in_order() -> Query:
@@ -127,12 +127,12 @@ def _final_state() -> Query:
         history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)),
     )
     enabled, percentage = _settings(history.c.after)
-    told = sa.and_(
+    recorded = sa.and_(
         enabled.in_(TRUE) == flags.c.enabled,
         percentage == sa.cast(flags.c.rollout_percentage, sa.Text),
         history.c.effective_at == flags.c.changed_at,
     )
-    return sa.select(_named()).join(history, last).where(told.is_not(True))
+    return sa.select(_named()).join(history, last).where(recorded.is_not(True))
 
 
 def _each_from_the_one_before() -> Query:
@@ -164,11 +164,11 @@ def _applied_as_planned() -> Query:
         _text(history.c.after, name) == sa.func.coalesce(_text(updates, name), _text(history.c.before, name))
         for name in FIELDS
     ]
-    told = sa.and_(history.c.schedule_id == schedules.c.id, history.c.action == Action.SCHEDULE_APPLIED.value)
-    return sa.select(_of_schedule()).join(history, told).where(sa.and_(*came).is_not(True))
+    recorded = sa.and_(history.c.schedule_id == schedules.c.id, history.c.action == Action.SCHEDULE_APPLIED.value)
+    return sa.select(_of_schedule()).join(history, recorded).where(sa.and_(*came).is_not(True))
 
 
-def _told_of_nobody() -> Query:
+def _entries_of_no_flag() -> Query:
     known = sa.select(flags.c.id).where(flags.c.id == history.c.flag_id).exists()
     return sa.select(_entry_named()).where(~known)
 
@@ -206,12 +206,12 @@ def _revisions_reached() -> Query:
     return sa.select(_named()).outerjoin(environments, of_environment).where(reached.is_not(True))
 
 
-def _last_told_of_users() -> sa.Subquery:
-    """The last entry about each user of each flag; it has no override_type if he is not set apart any more."""
+def _last_override_entries() -> sa.Subquery:
+    """The last entry about each user of each flag; without an override_type where the override was removed."""
     after, before = history.c.after, history.c.before
     user = sa.func.coalesce(after["userId"].as_string(), before["userId"].as_string())
     newest_first = sa.func.row_number().over(partition_by=(history.c.flag_id, user), order_by=history.c.id.desc())
-    told = sa.select(
+    recorded = sa.select(
         history.c.flag_id,
         user.label("user_id"),
         (history.c.environment + "/" + history.c.flag_key + " user " + user).label("named"),
@@ -221,16 +221,18 @@ def _last_told_of_users() -> sa.Subquery:
         history.c.effective_at.label("created_at"),
         newest_first.label("place"),
     ).where(history.c.action.in_((Action.OVERRIDE_SET, Action.OVERRIDE_REMOVED)))
-    return sa.select(told.subquery()).where(sa.column("place") == 1).subquery()
+    return sa.select(recorded.subquery()).where(sa.column("place") == 1).subquery()
 
 
-def _overrides_as_told() -> Query:
-    told = _last_told_of_users()
-    of_user = sa.and_(*(told.c[name] == overrides.c[name] for name in ("flag_id", "user_id")))
-    as_told = sa.and_(*(told.c[name] == overrides.c[name] for name in OVERRIDE_TOLD))
-    stored = sa.select(_named() + " user " + overrides.c.user_id).join_from(overrides, flags).outerjoin(told, of_user)
-    lost = sa.select(told.c.named).where(told.c.override_type.is_not(None), ~sa.exists().where(of_user))
-    return sa.union_all(stored.where(as_told.is_not(True)), lost)
+def _overrides_as_recorded() -> Query:
+    recorded = _last_override_entries()
+    of_user = sa.and_(*(recorded.c[name] == overrides.c[name] for name in ("flag_id", "user_id")))
+    as_recorded = sa.and_(*(recorded.c[name] == overrides.c[name] for name in OVERRIDE_COLUMNS))
+    stored = (
+        sa.select(_named() + " user " + overrides.c.user_id).join_from(overrides, flags).outerjoin(recorded, of_user)
+    )
+    lost = sa.select(recorded.c.named).where(recorded.c.override_type.is_not(None), ~sa.exists().where(of_user))
+    return sa.union_all(stored.where(as_recorded.is_not(True)), lost)
 
 
 INVARIANTS = {
@@ -242,9 +244,9 @@ INVARIANTS = {
     "each flag is what its last change made it": _final_state(),
     "batches are whole": _batches_whole(),
     "what was applied is what was planned": _applied_as_planned(),
-    "each entry of the history tells of a flag": _told_of_nobody(),
+    "each entry of the history tells of a flag": _entries_of_no_flag(),
     "each flag knows its birth and its last schedule": _numbered_and_born(),
     "archived flags have no agenda": _archived_plan_nothing(),
     "no flag is ahead of its environment's revision": _revisions_reached(),
-    "each override is what its last change made it": _overrides_as_told(),
+    "each override is what its last change made it": _overrides_as_recorded(),
 }

@@ -1,4 +1,4 @@
-"""Transactions: those that only read, those that may write, and which clock each looks at."""
+"""Transactions: those that only read, those that may write, and which clock each reads."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -120,7 +120,7 @@ class SqlStore:
     @contextmanager
     def writing(self) -> Iterator[SqlWriting]:
         with self._connected(self._writing) as connection:
-            connection.begin()  # SQLite takes its write lock here, before anybody looks at the clock.
+            connection.begin()  # SQLite takes its write lock here, before the clock is read.
             self._limit(connection)
             yield SqlWriting(
                 connection,
@@ -145,7 +145,7 @@ class SqlStore:
                 with _ended_if_read_only(connection):
                     yield connection
             finally:
-                # Here, where it is watched, and not in the pool, where the connection is somebody else's.
+                # Here, where it is watched, and not in the pool, where another transaction may take the connection.
                 connection.rollback()
                 deadline.close()
 

@@ -1,4 +1,4 @@
-"""What readers are told of a flag and its schedules at an instant."""
+"""What readers see of a flag and its schedules at an instant."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

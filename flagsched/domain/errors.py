@@ -76,7 +76,7 @@ class ValidationFailed(Refused):
 class InstantsRefused(ValidationFailed):
     """Changes that are not in the future, or too far in it: the reason for each by its position in the batch.
 
-    `refusal` is the message for a whole batch; without it, the one change that was asked for is told alone.
+    `refusal` is the message for a batch; without it, the error is that of a single change.
     """
 
     def __init__(self, reasons: Mapping[int, str], refusal: str | None) -> None:
@@ -255,7 +255,7 @@ class Unavailable(FlagschedError):
         self.cause = cause or message
 
     def again(self) -> Self:
-        """The same for somebody else, without the traceback of whom it was raised for."""
+        """The same for another caller, without this one's traceback."""
         same = type(self).__new__(type(self), *self.args)
         vars(same).update(vars(self))
         return same

@@ -1,4 +1,4 @@
-"""Evaluation: is a flag on for somebody, and why? docs/evaluation.md has test vectors."""
+"""Evaluation: is a flag on for a user, and why? docs/evaluation.md has test vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A flag's value for somebody; without a reason where a percentage can't be told of a caller without a key."""
+    """A flag's value for a user. It has no reason where a percentage needs a targeting key and there is none."""
 
     value: bool
     reason: Reason | None
@@ -87,17 +87,17 @@ class Evaluator:
 
     @property
     def metadata(self) -> dict[str, bool | int | float | str]:
-        """What OpenFeature clients are told besides: flat, and without nulls."""
-        told: dict[str, bool | int | float | str] = {"version": self.version}
+        """OpenFeature's flag metadata: flat, and without nulls."""
+        metadata: dict[str, bool | int | float | str] = {"version": self.version}
         if self.next_change_at is not None:
-            told["nextChangeAt"] = rfc3339(self.next_change_at)
-        return told
+            metadata["nextChangeAt"] = rfc3339(self.next_change_at)
+        return metadata
 
     def _digest(self) -> int:
-        """A number for all that anybody can be told of the flag: in every process the same for the same."""
+        """A number that names every possible answer about the flag, the same in every process."""
         state = self.effective.state
-        told = (self.metadata, self.key, state.enabled, state.rollout_percentage)
-        named = repr((told, sorted(self._overrides.items()))).encode()
+        answers = (self.metadata, self.key, state.enabled, state.rollout_percentage)
+        named = repr((answers, sorted(self._overrides.items()))).encode()
         return int.from_bytes(blake2b(named, digest_size=DIGEST_BYTES).digest())
 
     def evaluate(self, targeting_key: str | None) -> Evaluation:

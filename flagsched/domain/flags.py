@@ -25,7 +25,7 @@ class FlagName:
 
     @classmethod
     def asked(cls, environment: str, key: str) -> Self:
-        """The name that somebody asks for: one that no flag can have is FlagMissing, and never reaches the database."""
+        """The name in a request. One that no flag can have raises FlagMissing, and never reaches the database."""
         if not (FLAG_KEY.fullmatch(key) and ENVIRONMENT.fullmatch(environment)):
             raise FlagMissing(environment, key)
         return cls(environment, key)
@@ -33,7 +33,7 @@ class FlagName:
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """What a reader is told of a flag: its settings, their version, and the effective instant of the last change."""
+    """What a flag is: its settings, their version, and the effective instant of the last change."""
 
     enabled: bool
     rollout_percentage: int

@@ -67,7 +67,7 @@ class EffectiveSnapshot:
     """An environment from an instant on until something changes by itself: an answer from one is of one instant.
 
     `until` is that change's instant. `digest` follows from what is answered alone: two processes that answer the same
-    have the same digest, whatever they have read and whoever wrote it.
+    have the same digest, whatever they have read and however it was written.
     """
 
     snapshot: Snapshot

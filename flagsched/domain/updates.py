@@ -37,7 +37,7 @@ class UnreadableUpdates:
     reason: str
 
     def as_json(self) -> None:
-        """Nothing can be told of them."""
+        """None: they have no JSON that could be trusted."""
         return
 
 

@@ -49,7 +49,7 @@ class FlagWriter(FlagReader, Protocol):
         """Up to `limit` flags with something due, locked, but for those that others hold or that must wait."""
 
     def claim(self, flag_id: UUID) -> Flag | None:
-        """One flag, locked, if something of it is due and nobody holds it."""
+        """One flag, locked, if something of it is due and no other transaction holds it."""
 
     def add(self, flag: Flag) -> None:
         """Insert a flag; FlagExists if its key is taken."""
@@ -61,7 +61,7 @@ class FlagWriter(FlagReader, Protocol):
         """Write flags as an admin changed them or their agendas: the last statement of its transaction.
 
         Raises Overtaken if, by the clock of this very statement, something of an agenda before or after is in effect;
-        on PostgreSQL the commit looks once more, and raises the same. `revisions` are the environments'.
+        on PostgreSQL the commit checks once more, and raises the same. `revisions` are the environments'.
         """
 
     def lock_environment(self, environment: str) -> list[Flag]:

@@ -9,7 +9,7 @@ from flagsched.snapshots.refresher import SnapshotRefresher
 
 
 class Evaluated(NamedTuple):
-    """A flag as it is now, and its evaluation for whoever asks."""
+    """A flag as it is now, and its evaluation for one user."""
 
     effective: EffectiveSnapshot
     flag: Evaluator

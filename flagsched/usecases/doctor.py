@@ -1,4 +1,4 @@
-"""Is all well, and if not, what is wrong? For whoever is woken when it breaks."""
+"""Is all well, and if not, what is wrong? For the operator who is woken when it breaks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ MAX_KEPT_TOO_LONG = 1000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look has found, with some of those that are not well."""
+    """The result of one check, with some examples of what is wrong."""
 
     check: str
     ok: bool

@@ -1,4 +1,4 @@
-"""Requests that have effect once: the key is taken, and the answer kept, in the transaction of the effect itself."""
+"""Idempotent requests: the key is taken, and the response stored, in the transaction of the effect itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,43 +9,43 @@ from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.ports.store import Store, Writing
 
 MAX_FORGOTTEN = 1000
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class Replayed(Exception):
-    """The request was answered before, with `answer`; nothing is done again."""
+    """The request was answered before, with `response`; nothing is done again."""
 
-    def __init__(self, answer: StoredResponse) -> None:
+    def __init__(self, response: StoredResponse) -> None:
         super().__init__("the request was answered before")
-        self.answer = answer
+        self.response = response
 
 
 @dataclass(frozen=True, slots=True)
-class IdempotentRequest(Generic[Made]):
-    """A request that carries a key, and how what it makes is answered."""
+class IdempotentRequest(Generic[Result]):
+    """A request that carries an idempotency key, and how its result becomes a response."""
 
-    request: IdempotencyKey
-    answer: Callable[[Made], StoredResponse]
+    key: IdempotencyKey
+    response: Callable[[Result], StoredResponse]
 
 
-def take_key(work: Writing, idempotent: IdempotentRequest[Made] | None) -> None:
-    """Take the request's key, before anything that the clock judges; Repeated, KeyReused, KeyInProgress."""
+def take_key(work: Writing, idempotent: IdempotentRequest[Result] | None) -> None:
+    """Take the request's key, before anything that the clock judges. Raises Replayed, KeyReused, KeyInProgress."""
     if idempotent is None:
         return
-    kept = work.idempotency.take(idempotent.request, work.now())
-    if kept is not None:
-        raise Replayed(kept)
+    stored = work.idempotency.take(idempotent.key, work.now())
+    if stored is not None:
+        raise Replayed(stored)
 
 
-def keep_response(work: Writing, idempotent: IdempotentRequest[Made] | None, made: Made, now: datetime) -> None:
-    """Keep the answer to the request."""
+def keep_response(work: Writing, idempotent: IdempotentRequest[Result] | None, result: Result, now: datetime) -> None:
+    """Store the response to the request."""
     if idempotent is not None:
-        work.idempotency.keep(idempotent.request, idempotent.answer(made), now)
+        work.idempotency.keep(idempotent.key, idempotent.response(result), now)
 
 
 def forget_responses(store: Store, limit: int = MAX_FORGOTTEN) -> int:
-    """Forget answers that were kept for long enough, whether or not somebody sends another request; say how many."""
+    """Delete up to `limit` responses that were kept for KEEP_FOR, and return how many."""
     with store.writing() as work:
-        forgotten = work.idempotency.forget(work.now(), limit)
+        deleted = work.idempotency.forget(work.now(), limit)
         work.commit()
-    return forgotten
+    return deleted

@@ -57,7 +57,7 @@ def materialise_due(store: Store, backoff: Backoff) -> Recorded:
 
 
 def materialise_alone(store: Store, flag_id: UUID, backoff: Backoff) -> Postponement | None:
-    """Record one flag if something of it is due and nobody holds it; postpone it if that fails.
+    """Record one flag if something of it is due and no other transaction holds it; postpone it if that fails.
 
     Raises whatever keeps it from claiming at all.
     """
@@ -94,7 +94,7 @@ def _postpone(store: Store, postponement: Postponement) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """When something is due next by the database's clock, and whether something already is: somebody may hold it."""
+    """When something is due next by the database's clock, and whether something that is due could not be claimed."""
 
     now: datetime
     due_at: datetime | None
@@ -102,7 +102,7 @@ class Outlook:
 
 
 def look_ahead(store: Store, backoff: Backoff) -> Outlook:
-    """When to look again after everything that could be claimed was recorded."""
+    """What comes next, once everything that could be claimed is recorded."""
     with store.reading() as work:
         passed_over = backoff.waiting()
         due_at = work.flags.earliest_due(passing_over=passed_over)

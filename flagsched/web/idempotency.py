@@ -38,7 +38,7 @@ def idempotent_request(
 
 def replay_response(replayed: Replayed) -> Response:
     """The answer that was given before."""
-    kept = replayed.answer
+    kept = replayed.response
     answer = Response(kept.body, kept.status, dict(kept.headers), mimetype="application/json")
     answer.headers["Idempotency-Replayed"] = "true"
     return answer

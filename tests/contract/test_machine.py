@@ -145,7 +145,7 @@ class Machine(RuleBasedStateMachine):
         kept = data.draw(st.sampled_from(self.kept))
         with pytest.raises(Replayed) as repeated:
             self._plan(kept.key, kept.changes, kept.idempotent)
-        assert repeated.value.answer.body == kept.ids
+        assert repeated.value.response.body == kept.ids
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())

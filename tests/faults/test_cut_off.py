@@ -82,6 +82,6 @@ def test_a_client_that_repeats_its_request_with_its_key_gets_its_one_batch(
         plan(cut_off, seconds=60, idempotent=idempotent)
 
     assert proxy.cuts == 1
-    assert {str(s.batch_id) for s in all_schedules(engine)} == {repeated.value.answer.body}
+    assert {str(s.batch_id) for s in all_schedules(engine)} == {repeated.value.response.body}
     assert len(all_schedules(engine)) == 50
     assert all_is_well()

@@ -47,7 +47,7 @@ def test_an_equal_request_waits_for_the_first_and_gets_its_answer(
     with pytest.raises(Replayed) as repeated:
         second.result(timeout=5)
     assert isinstance(made, EffectiveFlag)
-    assert repeated.value.answer == StoredResponse(201, {}, str(made.flag.id))
+    assert repeated.value.response == StoredResponse(201, {}, str(made.flag.id))
     assert count(engine, "feature_flags") == 2
 
 
