@@ -11,7 +11,7 @@ from flask_jwt_extended import create_access_token
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.access import Access
-from flagsched.web.requests import admit
+from flagsched.web.caller import caller_address, set_caller
 from flagsched.web.service import Service, service
 from flagsched.web.tokens.claims import Claims, roles_of, with_role
 from flagsched.web.tokens.verifier import bearer, refused
@@ -34,7 +34,7 @@ def require_admin() -> None:
         serving.rates.count_write(subject)
     if ADMIN not in roles_of(claims, serving.roles_claim):
         raise Forbidden(f"this needs a token with the role '{ADMIN}' in its claim '{serving.roles_claim}'")
-    admit(subject)
+    set_caller(subject)
 
 
 def require_evaluation_access(serving: Service) -> None:
@@ -81,7 +81,7 @@ def _count_failures(show: Callable[Given, Shown], *given: Given.args, **named: G
         return show(*given, **named)
     except Unauthenticated:
         if rates := service().rates:
-            rates.count_failed_sign_in(request.remote_addr or "")
+            rates.count_failed_sign_in(caller_address())
         raise
 
 

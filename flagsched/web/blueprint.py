@@ -7,12 +7,14 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from flagsched.domain.flags import FlagName
+from flagsched.web.access_log import begin_request, log_request
 from flagsched.web.auth import READS, require_admin
 from flagsched.web.errors import answer_errors
+from flagsched.web.headers import add_headers
 from flagsched.web.parser import StrictParser
-from flagsched.web.requests import begin, finish, refuse_extra_slashes
 from flagsched.web.schemas.headers import sent
 from flagsched.web.service import service
+from flagsched.web.unrouted import refuse_extra_slashes
 
 
 class StrictBlueprint(Blueprint):
@@ -26,9 +28,11 @@ class StrictBlueprint(Blueprint):
 
     def __init__(self, name: str, description: str = "", *, url_prefix: str | None = None) -> None:
         super().__init__(name, __name__, url_prefix=url_prefix, description=description)
-        self.before_request(begin)
+        self.before_request(begin_request)
         self.before_request(refuse_extra_slashes)
-        self.after_request(finish)
+        # Flask runs these in reverse.
+        self.after_request(log_request)
+        self.after_request(add_headers)
         self._prepare_doc_cbks.append(self._describe)
         answer_errors(self)
 

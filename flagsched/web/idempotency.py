@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key: what they are known by, and how they are answered again."""
+"""Requests with an Idempotency-Key: how they are identified, and the response to a repetition."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -8,8 +8,8 @@ from flask import Response, jsonify, request
 
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
-from flagsched.web.parser import read_body
-from flagsched.web.requests import caller
+from flagsched.web.body import read_body
+from flagsched.web.caller import caller
 
 Made = TypeVar("Made")
 Headers = Callable[[Made], Mapping[str, str]]

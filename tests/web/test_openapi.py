@@ -17,7 +17,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.web.auth import make_token
-from flagsched.web.requests import HEADERS
+from flagsched.web.headers import SECURITY_HEADERS
 from tests.builders import after
 from tests.conftest import web_settings
 from tests.openapi import UNDESCRIBED, Contract, described, operations
@@ -225,7 +225,7 @@ def test_the_address_of_the_server_alone_leads_to_the_page(anyone: FlaskClient, 
     assert answer.headers["Location"] == "docs"
     assert "Content-Type" not in answer.headers
     assert answer.headers["X-Request-Id"] == "mine"
-    assert set(answer.headers.items()) >= set(HEADERS.items())
+    assert set(answer.headers.items()) >= set(SECURITY_HEADERS.items())
     assert anyone.open("/", method=method, follow_redirects=True).request.path == "/docs"
 
 

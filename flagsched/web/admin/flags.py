@@ -12,8 +12,8 @@ from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagEdit, FlagName, NewF
 from flagsched.ports.flags import FlagQuery
 from flagsched.usecases import flags
 from flagsched.web.blueprint import AdminBlueprint, named
+from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
-from flagsched.web.requests import caller
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import (
     CreateFlagRequest,

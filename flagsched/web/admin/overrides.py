@@ -10,8 +10,8 @@ from flagsched.domain.overrides import NewOverride, Override
 from flagsched.ports.overrides import OverrideQuery
 from flagsched.usecases import overrides
 from flagsched.web.blueprint import AdminBlueprint, named
+from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
-from flagsched.web.requests import caller
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.headers import IdempotencyHeaders, sent

@@ -16,8 +16,8 @@ from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.usecases import schedules
 from flagsched.usecases.idempotency import IdempotentRequest
 from flagsched.web.blueprint import AdminBlueprint, named
+from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
-from flagsched.web.requests import caller
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.headers import IdempotencyHeaders, sent

@@ -10,7 +10,7 @@ from flagsched.snapshots import evaluation
 from flagsched.web.access import Access
 from flagsched.web.auth import API_KEY, identified_user
 from flagsched.web.blueprint import StrictBlueprint
-from flagsched.web.evaluation.caching import etag_of, is_known, may_be_kept
+from flagsched.web.evaluation.caching import cache_headers, etag_of, matches
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
 from flagsched.web.schemas.headers import IF_NONE_MATCH, sent
 from flagsched.web.service import service
@@ -68,8 +68,8 @@ def evaluate_flag(query: dict[str, str], flag_key: str) -> Response:
 
 def _answer(effective: EffectiveSnapshot, caller: str | None, told: Any, flag_key: str | None = None) -> Response:
     etag = etag_of(effective, caller, flag_key)
-    answer = Response(status=HTTPStatus.NOT_MODIFIED) if is_known(etag, request) else jsonify(told)
-    answer.headers.extend(may_be_kept(service().refresher, effective, service().evaluation.max_age_seconds))
+    answer = Response(status=HTTPStatus.NOT_MODIFIED) if matches(etag, request) else jsonify(told)
+    answer.headers.extend(cache_headers(service().refresher, effective, service().evaluation.max_age_seconds))
     answer.headers["ETag"] = etag
     answer.vary.add("Authorization")
     if service().evaluation.access is Access.KEY:

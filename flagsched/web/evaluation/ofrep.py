@@ -20,12 +20,14 @@ from flagsched.domain.snapshot import EffectiveSnapshot
 from flagsched.snapshots.evaluation import evaluate_flag
 from flagsched.web.access import Access
 from flagsched.web.auth import require_evaluation_access
+from flagsched.web.body import read_body
 from flagsched.web.echo import MAX_ECHO, cut_details
 from flagsched.web.errors import headers_of, log_refusal, status_of
-from flagsched.web.evaluation.caching import etag_of, is_known, may_be_kept
-from flagsched.web.parser import OverLimit, parse_json, read_body, strict_decoder
-from flagsched.web.requests import identity, refuse_extra_slashes, request_id
+from flagsched.web.evaluation.caching import cache_headers, etag_of, matches
+from flagsched.web.request_ids import log_ids, request_id
 from flagsched.web.service import Service, service
+from flagsched.web.strict_json import OverLimit, parse_json, strict_decoder
+from flagsched.web.unrouted import refuse_extra_slashes
 
 log = structlog.get_logger("flagsched.web")
 JSON = "application/json"
@@ -105,7 +107,7 @@ def evaluate_all() -> Response:
     etag = etag_of(told, context.targeting_key)
     headers.append(("ETag", etag))
     # Werkzeug does this for GET and HEAD alone.
-    if is_known(etag, request):
+    if matches(etag, request):
         return _without_body(HTTPStatus.NOT_MODIFIED, headers)
     return Response(_all(told, context.targeting_key), OK, headers, content_type=JSON)
 
@@ -159,12 +161,12 @@ def _let_pages_read(answer: Response, origins: Collection[str]) -> None:
 def _require_access(serving: Service) -> None:
     if serving.evaluation.access is not Access.PUBLIC:
         # Only here are lines logged that do not name the request themselves.
-        with bound_contextvars(**identity()):
+        with bound_contextvars(**log_ids()):
             require_evaluation_access(serving)
 
 
 def _kept(serving: Service, told: EffectiveSnapshot) -> list[tuple[str, str]]:
-    return may_be_kept(serving.refresher, told, serving.evaluation.max_age_seconds)
+    return cache_headers(serving.refresher, told, serving.evaluation.max_age_seconds)
 
 
 def _one(told: EffectiveSnapshot, flag: Evaluator, evaluation: Evaluation) -> bytes:
@@ -292,5 +294,5 @@ def answer_http_exception(error: HTTPException) -> Response:
 @blueprint.errorhandler(Exception)
 def answer_fault(error: Exception) -> Response:
     """A fault of ours."""
-    log.error("request failed", exc_info=error, **identity())
+    log.error("request failed", exc_info=error, **log_ids())
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, {"errorDetails": "flagsched failed; see its log"})
