@@ -20,8 +20,8 @@ class FlagHistoryQuery(EnvironmentQuery):
     limit = Limit(default=50, most=500)
 
     @post_load
-    def _query(self, data: dict[str, Any], **options: object) -> HistoryQuery:
-        return HistoryQuery(**data)
+    def _query(self, data: dict[str, Any], **options: object) -> Any:
+        return {"environment": data["environment"], "query": HistoryQuery(**data)}
 
 
 class HistoryListQuery(FlagHistoryQuery, Window):
@@ -30,6 +30,10 @@ class HistoryListQuery(FlagHistoryQuery, Window):
     flag_key = Name(FLAG_KEY, KEY_EXPECTED, data_key="flagKey")
     actor = Text(longest=200)
     action = fields.Enum(Action, by_value=True, validate=validate.OneOf(list(Action)), metadata={"type": "string"})
+
+    @post_load
+    def _query(self, data: dict[str, Any], **options: object) -> HistoryQuery:
+        return HistoryQuery(**data)
 
 
 STATE = {

@@ -45,8 +45,8 @@ class OverrideListQuery(EnvironmentQuery):
     limit = Limit(default=50, most=500)
 
     @post_load
-    def _query(self, data: dict[str, Any], **options: object) -> tuple[str, OverrideQuery]:
-        return data.pop("environment"), OverrideQuery(**data)
+    def _query(self, data: dict[str, Any], **options: object) -> dict[str, Any]:
+        return {"environment": data.pop("environment"), "query": OverrideQuery(**data)}
 
 
 class OverrideView(View):

@@ -128,10 +128,9 @@ class ScheduleListQuery(EnvironmentQuery):
     limit = Limit(default=1000, most=1000)
 
     @post_load
-    def _query(self, data: dict[str, Any], **options: object) -> tuple[str, ScheduleQuery]:
-        status = data.pop("status", None)
-        environment = data.pop("environment")
-        return environment, ScheduleQuery(statuses=[Status(status)] if status else [], **data)
+    def _query(self, data: dict[str, Any], **options: object) -> dict[str, Any]:
+        environment, status = data.pop("environment"), data.pop("status", None)
+        return {"environment": environment, "query": ScheduleQuery(statuses=[Status(status)] if status else [], **data)}
 
 
 def _place_of_all(place: list[Any]) -> tuple[datetime, UUID, int]:
