@@ -16,7 +16,7 @@ from flagsched.web.errors import answer_errors
 from flagsched.web.headers import SECURITY_HEADERS, add_headers
 from flagsched.web.parser import StrictParser
 from flagsched.web.schemas.flags import EnvironmentQuery
-from flagsched.web.schemas.headers import sent
+from flagsched.web.schemas.headers import response_headers
 from flagsched.web.unrouted import refuse_extra_slashes
 
 View = Callable[..., Any]
@@ -80,7 +80,7 @@ class StrictBlueprint(Blueprint):
         responses = dict(sorted(doc["responses"].items()))
         for response in responses.values():
             if isinstance(response, dict):
-                response["headers"] = sent("X-Request-Id") | response.get("headers", {})
+                response["headers"] = response_headers("X-Request-Id") | response.get("headers", {})
         return doc | {"responses": responses, "security": self._security}
 
     def loads(
@@ -120,7 +120,9 @@ class StrictBlueprint(Blueprint):
         """Describe the responses of a route that creates something, once for each Idempotency-Key."""
 
         def decorate(view: View) -> View:
-            view = self.response(HTTPStatus.CREATED, schema, headers=sent(*headers, "Idempotency-Replayed"))(view)
+            view = self.response(
+                HTTPStatus.CREATED, schema, headers=response_headers(*headers, "Idempotency-Replayed")
+            )(view)
             for status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
                 view = self.alt_response(status, status.name)(view)
             return view

@@ -28,5 +28,6 @@ def finish_unrouted(response: Response) -> Response:
 
 def answer_unrouted(error: HTTPException) -> Response:
     """The finished response to a request under our prefixes in a host app."""
-    known = error if isinstance(error, (NotFound, MethodNotAllowed)) else NotFound()
-    return log_request(add_headers(answer_http_exception(known)))
+    # Not a redirect: its body is HTML.
+    refusal = error if isinstance(error, (NotFound, MethodNotAllowed)) else NotFound()
+    return log_request(add_headers(answer_http_exception(refusal)))

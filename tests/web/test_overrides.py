@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from flagsched.web.schemas.overrides import USER_EXPECTED
+from flagsched.web.schemas.overrides import USER_MESSAGE
 from tests.builders import ManualClock
 from tests.rows import all_history, count
 
@@ -105,9 +105,9 @@ def test_a_user_is_named_in_a_path_as_he_is(admin: FlaskClient, user: str) -> No
 
 
 BAD = [
-    ({"userId": "", "override": "include"}, {"userId": [USER_EXPECTED]}),
-    ({"userId": "a\n", "override": "include"}, {"userId": [USER_EXPECTED]}),
-    ({"userId": 7, "override": "include"}, {"userId": [USER_EXPECTED]}),
+    ({"userId": "", "override": "include"}, {"userId": [USER_MESSAGE]}),
+    ({"userId": "a\n", "override": "include"}, {"userId": [USER_MESSAGE]}),
+    ({"userId": 7, "override": "include"}, {"userId": [USER_MESSAGE]}),
     ({"userId": "ada", "override": "maybe"}, {"override": ["must be one of: include, exclude"]}),
     ({"userId": "ada", "override": True}, {"override": ["must be a string"]}),
     ({"override": "include"}, {"userId": ["is required"]}),

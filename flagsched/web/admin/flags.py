@@ -23,7 +23,7 @@ from flagsched.web.schemas.flags import (
     FlagView,
     NewFlagQuery,
 )
-from flagsched.web.schemas.headers import IdempotencyHeaders, MatchHeaders, etag, sent
+from flagsched.web.schemas.headers import IdempotencyHeaders, MatchHeaders, etag, response_headers
 from flagsched.web.service import store
 
 blueprint = admin_blueprint("flags", "Create, read, edit and archive flags.")
@@ -66,7 +66,7 @@ def list_flags(query: FlagQuery) -> dict[str, Any]:
 
 @blueprint.get("/flags/<flag_key>")
 @blueprint.on_flag()
-@blueprint.response(HTTPStatus.OK, FlagView, headers=sent("ETag"))
+@blueprint.response(HTTPStatus.OK, FlagView, headers=response_headers("ETag"))
 def read_flag(name: FlagName) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Read a flag as it is now.
 
@@ -78,7 +78,7 @@ def read_flag(name: FlagName) -> tuple[EffectiveFlag, int, dict[str, str]]:
 
 @blueprint.patch("/flags/<flag_key>")
 @blueprint.on_flag(body=EditFlagRequest, headers=MatchHeaders)
-@blueprint.response(HTTPStatus.OK, FlagView, headers=sent("ETag"))
+@blueprint.response(HTTPStatus.OK, FlagView, headers=response_headers("ETag"))
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
 def edit_flag(name: FlagName, edit: FlagEdit, precondition: Precondition) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Change a flag at once.

@@ -19,7 +19,7 @@ from flagsched.web.admin.blueprint import admin_blueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
 from flagsched.web.schemas.fields import cursor
-from flagsched.web.schemas.headers import IdempotencyHeaders, sent
+from flagsched.web.schemas.headers import IdempotencyHeaders, response_headers
 from flagsched.web.schemas.schedules import (
     BulkCreateScheduleRequest,
     BulkScheduleResponse,
@@ -75,7 +75,7 @@ def list_all_schedules(query: EnvironmentScheduleQuery) -> dict[str, Any]:
 
 @blueprint.get("/flags/<flag_key>/schedule")
 @blueprint.on_flag(ScheduleListQuery)
-@blueprint.response(HTTPStatus.OK, ScheduleView(many=True), headers=sent("Link"))
+@blueprint.response(HTTPStatus.OK, ScheduleView(many=True), headers=response_headers("Link"))
 def list_schedules(name: FlagName, query: ScheduleQuery) -> tuple[Sequence[EffectiveSchedule], int, dict[str, str]]:
     """List the schedules of a flag by time.
 

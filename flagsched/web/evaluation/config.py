@@ -14,7 +14,7 @@ from flagsched.web.auth import API_KEY, Authentication, identified_user
 from flagsched.web.blueprint import StrictBlueprint
 from flagsched.web.evaluation.caching import cache_headers, etag_of, matches
 from flagsched.web.schemas.flags import EnvironmentQuery, EvaluatedFlagView, FlagValuesView
-from flagsched.web.schemas.headers import IF_NONE_MATCH, sent
+from flagsched.web.schemas.headers import IF_NONE_MATCH, response_headers
 from flagsched.web.service import service
 
 
@@ -32,7 +32,7 @@ blueprint = StrictBlueprint(
     "config", "What applications ask: which flags are on.", url_prefix="/api/config", authentication=APPLICATIONS
 )
 VIEW = EvaluatedFlagView()
-FRESH = sent("Cache-Control", "ETag", "Flagsched-Snapshot-Age", "Vary")
+FRESH = response_headers("Cache-Control", "ETag", "Flagsched-Snapshot-Age", "Vary")
 
 
 def _evaluates(schema: type[Schema]) -> Callable[..., Any]:
