@@ -41,7 +41,7 @@ class StrictParser(FlaskParser):
         except UnicodeDecodeError as error:
             raise ValidationFailed({"_schema": ["is not UTF-8"]}, "The query is not valid") from error
         if duplicates := [name for name, values in req.args.lists() if len(values) > 1]:
-            raise ValidationFailed({name: ["must stand only once in the query"] for name in duplicates})
+            raise ValidationFailed({name: ["must appear only once in the query"] for name in duplicates})
         return req.args.to_dict()
 
     def handle_error(

@@ -88,7 +88,7 @@ def refuse_bad_storage(storage: str) -> None:
         _open(storage).storage.connection_pool.make_connection()
     except (ValueError, TypeError, AttributeError, RedisError):
         # Without its reason, which may quote the password.
-        raise ValueError("is no URL of a Redis: look at its port, its database and its parameters") from None
+        raise ValueError("is not the URL of a Redis: check its port, its database and its parameters") from None
 
 
 def _open(storage: str) -> Any:

@@ -28,7 +28,7 @@ def strict_decoder(max_names: int) -> json.JSONDecoder:
             raise OverLimit(f"has an object with more than {max_names} names")
         members = dict(pairs)
         if len(members) < len(pairs):
-            raise ValueError(f"the name {_first_duplicate(pairs)[:100]!r} stands twice in one object")
+            raise ValueError(f"the name {_first_duplicate(pairs)[:100]!r} appears twice in one object")
         return members
 
     return json.JSONDecoder(
@@ -48,7 +48,7 @@ def _first_duplicate(pairs: list[tuple[str, Any]]) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _float(text: str) -> float:

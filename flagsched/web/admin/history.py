@@ -40,8 +40,8 @@ def list_flag_history(name: FlagName, query: HistoryQuery) -> dict[str, Any]:
 
 
 def _page(page: Page[StoredEntry]) -> dict[str, Any]:
-    return {"entries": page.items, "next_cursor": _after(page.items[-1]) if page.more else None}
+    return {"entries": page.items, "next_cursor": _next_cursor(page.items[-1]) if page.more else None}
 
 
-def _after(last: StoredEntry) -> str:
+def _next_cursor(last: StoredEntry) -> str:
     return cursor(rfc3339(last.entry.effective_at), last.id)

@@ -70,7 +70,7 @@ def list_all_schedules(query: EnvironmentScheduleQuery) -> dict[str, Any]:
     Those that are pending, unless `status` says otherwise; with a `batchId` and no `status`, all of the batch.
     """
     page = schedules.list_environment_schedules(query, store=store())
-    return {"schedules": page.items, "next_cursor": _after(page.items[-1]) if page.more else None}
+    return {"schedules": page.items, "next_cursor": _next_cursor(page.items[-1]) if page.more else None}
 
 
 @blueprint.get("/flags/<flag_key>/schedule")
@@ -140,7 +140,7 @@ def _bulk(created: list[EffectiveSchedule]) -> Any:
     return BULK.dump({"schedules": created})
 
 
-def _after(last: EffectiveSchedule) -> str:
+def _next_cursor(last: EffectiveSchedule) -> str:
     return cursor(rfc3339(last.schedule.scheduled_at), str(last.flag.id), last.schedule.seq)
 
 

@@ -25,6 +25,7 @@ from flagsched.web.echo import MAX_ECHO, cut_details
 from flagsched.web.errors import FAULT_MESSAGE, headers_of, log_refusal, status_of
 from flagsched.web.evaluation.caching import cache_headers, etag_of, matches
 from flagsched.web.request_ids import log_ids, request_id
+from flagsched.web.schemas.fields import ENVIRONMENT_MESSAGE
 from flagsched.web.service import Service, service
 from flagsched.web.strict_json import OverLimit, parse_json, strict_decoder
 from flagsched.web.unrouted import refuse_extra_slashes
@@ -44,9 +45,6 @@ PREFLIGHT_SECONDS = "600"
 SURROGATES = re.compile("[\ud800-\udfff]")
 MAX_ATTRIBUTES = 1000
 CONTEXT_JSON = strict_decoder(MAX_ATTRIBUTES)
-BAD_ENVIRONMENT = (
-    "the environment must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit"
-)
 KEY_MISSING = {
     "errorCode": "TARGETING_KEY_MISSING",
     "errorDetails": "a percentage of users needs a context.targetingKey",
@@ -239,7 +237,7 @@ def _environment(req: Request, context: dict[str, Any]) -> str:
     if req.query_string and (named := req.args.get("environment")) is not None:
         if ENVIRONMENT.fullmatch(named):
             return named
-        raise BadContext("INVALID_CONTEXT", BAD_ENVIRONMENT)
+        raise BadContext("INVALID_CONTEXT", f"the environment {ENVIRONMENT_MESSAGE}")
     # An attribute that names no environment is the application's own: docs/decisions/0016.
     attribute = context.get("environment")
     return attribute if isinstance(attribute, str) and ENVIRONMENT.fullmatch(attribute) else DEFAULT_ENVIRONMENT

@@ -16,6 +16,10 @@ from flagsched.web.schemas.instants import read_instant, read_json_instant
 
 ERROR_MESSAGES: dict[str, Any] = {"required": "is required", "null": "must not be null"}
 PERCENTAGE = {"type": "integer", "minimum": 0, "maximum": 100}
+ENVIRONMENT_MESSAGE = (
+    "must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit, "
+    f"like {DEFAULT_ENVIRONMENT!r}"
+)
 DIGITS = re.compile(r"[0-9]{1,6}")
 # PostgreSQL stores no NUL, and UTF-8 has no lone surrogates.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -83,11 +87,7 @@ class Name(fields.String):
 
 def environment(**options: Any) -> Name:
     """A field for an environment's name."""
-    message = (
-        "must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit, "
-        f"like {DEFAULT_ENVIRONMENT!r}"
-    )
-    return Name(ENVIRONMENT, message, **options)
+    return Name(ENVIRONMENT, ENVIRONMENT_MESSAGE, **options)
 
 
 class Instant(fields.AwareDateTime):
@@ -115,7 +115,7 @@ class OneOf(fields.Enum[Any]):
 class Id(fields.UUID):
     """An id of ours, in a query."""
 
-    default_error_messages = {"invalid_uuid": "must be an id as flagsched gives it"}
+    default_error_messages = {"invalid_uuid": "must be an id that flagsched returned"}
 
 
 class Limit(fields.Integer):
@@ -148,7 +148,7 @@ class Cursor(fields.String):
                 return self._read(position)
         except (ValueError, TypeError, RecursionError):
             pass
-        raise ValidationError("is not a cursor that flagsched gave")
+        raise ValidationError("must be a cursor that flagsched returned")
 
 
 def cursor(*position: str | int) -> str:

@@ -43,7 +43,7 @@ FAULTS: dict[str, list[tuple[str, str | None]]] = {
         (r"[0-9]{4}|[0-9]{6}", "must have colons in its time, like '09:00:00'"),
         (r"(?:2[4-9]|[3-9][0-9]):[0-9]{2}:[0-9]{2}", "must have an hour from 00 to 23"),
         (r"[0-9]{2}:[6-9][0-9]:[0-9]{2}", "must have a minute from 00 to 59"),
-        (r"[0-9]{2}:[0-9]{2}:60", "must have a second from 00 to 59: leap seconds (60) are not taken"),
+        (r"[0-9]{2}:[0-9]{2}:60", "must have a second from 00 to 59: leap seconds (60) are not accepted"),
         (r"[0-9]{2}:[0-9]{2}:[6-9][0-9]", "must have a second from 00 to 59"),
         (r"[0-9]{2}:[0-9]{2}:[0-9]{2}", None),
         (r"[0-9]{1,2}(?::[0-9]{1,2}){2}", "must have two digits each for hour, minute and second, like '09:00:00'"),
