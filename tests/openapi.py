@@ -24,7 +24,7 @@ OURS = {
     "Allow", "Cache-Control", "ETag", "Flagsched-Snapshot-Age", "Idempotency-Replayed", "Link", "Location",
     "Retry-After", "Vary", "WWW-Authenticate", "X-Request-Id",
 }  # fmt: skip
-UNDESCRIBED = {"openapi.front", "openapi.document", "openapi.page", "openapi.asset"}
+UNDESCRIBED = {"openapi.front", "openapi.document", "docs.page", "docs.asset"}
 
 
 def described(rule: Rule) -> str:

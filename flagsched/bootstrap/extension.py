@@ -24,11 +24,11 @@ from flagsched.snapshots.evaluation import Evaluated, evaluate_flag
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.access import DEFAULT_RULES, EvaluationRules
 from flagsched.web.admin import flags, history, overrides, schedules, timeline
-from flagsched.web.errors import answer_unrouted
 from flagsched.web.evaluation import config, ofrep
 from flagsched.web.rate_limits import RateLimits
 from flagsched.web.service import Service, serve
 from flagsched.web.tokens.verifier import verified_claims
+from flagsched.web.unrouted import answer_unrouted
 
 BLUEPRINTS = (
     flags.blueprint,

@@ -23,9 +23,9 @@ from flagsched.web import health
 from flagsched.web.errors import answer_errors
 from flagsched.web.evaluation import ofrep
 from flagsched.web.openapi import describe
-from flagsched.web.requests import begin_unrouted, finish_unrouted
 from flagsched.web.service import Service, serve
 from flagsched.web.tokens.verifier import verify_strictly
+from flagsched.web.unrouted import begin_unrouted, finish_unrouted
 
 
 def create_app(

@@ -1,1 +1,1 @@
-"""The HTTP side: who asks, what is well formed, and how answers read."""
+"""The HTTP API: authentication, validation of requests, and the format of responses."""

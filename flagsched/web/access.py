@@ -1,4 +1,7 @@
-"""Who may ask for evaluations, from which pages, and how long answers are kept. Without Flask, for the settings."""
+"""The rules for evaluation: which callers, which web pages, and how long caches may keep a response.
+
+Without Flask, so that the settings can import it.
+"""
 
 import re
 from collections.abc import Collection
@@ -21,9 +24,9 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRules:
-    """`keys` are what X-API-Key may say; `origins` those of web pages, `*` any; `max_age_seconds` of Cache-Control.
+    """`keys` are the API keys; `origins` those of web pages, or `*`; `max_age_seconds` is for Cache-Control.
 
-    Raises ValueError for an access that is none, and for keys or origins that nobody could show.
+    Raises ValueError for an unknown access, and for keys or origins that no request could have.
     """
 
     access: Access = Access.PUBLIC
@@ -32,7 +35,7 @@ class EvaluationRules:
     max_age_seconds: int = 1
 
     def __post_init__(self) -> None:
-        # Also its name: what is no Access would be open to all.
+        # A plain string is no member: `is` would match none, and evaluation would be public.
         object.__setattr__(self, "access", Access(self.access))
         if self.max_age_seconds not in {0, 1}:
             raise ValueError(f"an answer may be kept for 0 or 1 seconds, not {self.max_age_seconds}")
@@ -43,7 +46,7 @@ class EvaluationRules:
 
 
 def refuse_weak_keys(keys: Collection[str]) -> None:
-    """ValueError for keys that could be guessed, or not be sent in a header."""
+    """ValueError for keys that are easily guessed, or that no header can hold."""
     if not all(KEY.fullmatch(key) for key in keys):
         raise ValueError("must be keys of at least 16 visible ASCII characters, with commas and no spaces between them")
 

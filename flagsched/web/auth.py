@@ -1,29 +1,40 @@
-"""Who may: admins by a token with the role `admin`, looked at before the body is read; applications by the rules."""
+"""Who may send a request: admins by a token with the role `admin`, applications by the rules for evaluation."""
 
 import hmac
 import re
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
+from http import HTTPStatus
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from flask import request
 from flask_jwt_extended import create_access_token
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.access import Access
-from flagsched.web.requests import admit
+from flagsched.web.caller import caller_address, set_caller
 from flagsched.web.service import Service, service
 from flagsched.web.tokens.claims import Claims, roles_of, with_role
 from flagsched.web.tokens.verifier import bearer, refused
 
-Given = ParamSpec("Given")
-Shown = TypeVar("Shown")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ADMIN = "admin"
 API_KEY = "X-API-Key"
 READS = {"GET", "HEAD"}
-# Who did it stands in the history, so it must be fit to be stored and read.
+# The history stores the subject, so it must be printable and short.
 SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+
+
+class Authentication(NamedTuple):
+    """How a blueprint checks its callers, and what the OpenAPI document says of that."""
+
+    check: Callable[[], None]
+    """Runs before the body is read; raises for a caller who is refused."""
+    security: tuple[dict[str, list[str]], ...]
+    refusals: frozenset[HTTPStatus]
+    """The statuses that follow from the check, and from a database that may be away, on every route."""
 
 
 def require_admin() -> None:
@@ -34,54 +45,68 @@ def require_admin() -> None:
         serving.rates.count_write(subject)
     if ADMIN not in roles_of(claims, serving.roles_claim):
         raise Forbidden(f"this needs a token with the role '{ADMIN}' in its claim '{serving.roles_claim}'")
-    admit(subject)
+    set_caller(subject)
+
+
+ADMINS = Authentication(
+    require_admin,
+    security=({"bearer": []},),
+    refusals=frozenset(
+        {
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        }
+    ),
+)
 
 
 def require_evaluation_access(serving: Service) -> None:
-    """Raise Unauthenticated unless the caller shows what the rules for evaluation ask for; RateLimited."""
+    """Raise Unauthenticated unless the caller has what the rules for evaluation demand; RateLimited."""
     rules = serving.evaluation
     if rules.access is Access.JWT:
         _signed_in()
     elif rules.access is Access.KEY:
-        _count_failures(_show_key, rules.keys)
+        _count_failures(_check_key, rules.keys)
 
 
 def identified_user(serving: Service) -> str | None:
-    """The subject of the request's token, if it has one; Unauthenticated for one that is not valid, RateLimited.
+    """The subject of the request's token, if it has one; Unauthenticated for an invalid token, RateLimited.
 
     With access by key, Authorization may hold the key instead of a token. Then nobody is identified.
     """
     rules = serving.evaluation
     if rules.access is Access.KEY:
-        _count_failures(_show_key, rules.keys)
+        _count_failures(_check_key, rules.keys)
         if _is_key(bearer() or "", rules.keys):
             return None
     return _signed_in()[1] if rules.access is Access.JWT or "Authorization" in request.headers else None
 
 
-def _show_key(keys: Collection[str]) -> None:
-    shown = request.headers.get(API_KEY) or bearer()
-    if not shown:
+def _check_key(keys: Collection[str]) -> None:
+    key = request.headers.get(API_KEY) or bearer()
+    if not key:
         raise Unauthenticated(f"an API key is needed: {API_KEY}, or Authorization: Bearer")
-    if not _is_key(shown, keys):
+    if not _is_key(key, keys):
         raise Unauthenticated("the API key is not valid: unknown key", "unknown API key")
 
 
-def _is_key(shown: str, keys: Collection[str]) -> bool:
-    # Each of them, in the same time whatever was shown.
-    return sum(hmac.compare_digest(shown.encode(), key.encode()) for key in keys) > 0
+def _is_key(candidate: str, keys: Collection[str]) -> bool:
+    # Compare with every key, in constant time, whatever the caller sent.
+    return sum(hmac.compare_digest(candidate.encode(), key.encode()) for key in keys) > 0
 
 
 def _signed_in() -> tuple[Claims, str]:
     return _count_failures(_identified)
 
 
-def _count_failures(show: Callable[Given, Shown], *given: Given.args, **named: Given.kwargs) -> Shown:
+def _count_failures(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
-        return show(*given, **named)
+        return check(*args, **kwargs)
     except Unauthenticated:
         if rates := service().rates:
-            rates.count_failed_sign_in(request.remote_addr or "")
+            rates.count_failed_sign_in(caller_address())
         raise
 
 

@@ -1,50 +1,73 @@
-"""The blueprints that routes hang on: strict parsing for all, admins only for the admin API."""
+"""The blueprint of all routes but OFREP's: its callers, errors and headers are parameters."""
 
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, request
+from flask.sansio.scaffold import Scaffold
 from flask_smorest import Blueprint
+from marshmallow import Schema
 
 from flagsched.domain.flags import FlagName
-from flagsched.web.auth import READS, require_admin
+from flagsched.web.access_log import begin_request, log_request
+from flagsched.web.auth import Authentication
 from flagsched.web.errors import answer_errors
+from flagsched.web.headers import SECURITY_HEADERS, add_headers
 from flagsched.web.parser import StrictParser
-from flagsched.web.requests import begin, finish, refuse_extra_slashes
-from flagsched.web.schemas.headers import sent
-from flagsched.web.service import service
+from flagsched.web.schemas.flags import EnvironmentQuery
+from flagsched.web.schemas.headers import response_headers
+from flagsched.web.unrouted import refuse_extra_slashes
+
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
 
 
 class StrictBlueprint(Blueprint):
-    """A blueprint whose arguments are read strictly, and which answers to the methods that it names alone."""
+    """A blueprint that parses its arguments strictly, and knows no method but those of its routes.
+
+    Without `authentication` it is open to all. `errors` registers the handlers of its errors, in the format of its
+    choice. `headers` is its content policy: what each of its responses gets unless it has that header already.
+    """
 
     ARGUMENTS_PARSER = StrictParser()
-    REFUSALS: frozenset[HTTPStatus] = frozenset()
-    """What any of its routes may answer besides what follows from the route itself."""
-    SECURITY: tuple[dict[str, list[str]], ...] = ()
-    """What callers must show, in the document's terms."""
 
-    def __init__(self, name: str, description: str = "", *, url_prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        description: str = "",
+        *,
+        url_prefix: str | None = None,
+        authentication: Authentication | None = None,
+        errors: Callable[[Scaffold], None] = answer_errors,
+        headers: Mapping[str, str] = SECURITY_HEADERS,
+    ) -> None:
         super().__init__(name, __name__, url_prefix=url_prefix, description=description)
-        self.before_request(begin)
+        self._refusals = authentication.refusals if authentication else frozenset()
+        self._security = list(authentication.security) if authentication else []
+        self.before_request(begin_request)
         self.before_request(refuse_extra_slashes)
-        self.after_request(finish)
+        if authentication:
+            self.before_request(authentication.check)
+        # Flask runs these in reverse.
+        self.after_request(log_request)
+        self.after_request(partial(add_headers, policy=headers))
         self._prepare_doc_cbks.append(self._describe)
-        answer_errors(self)
+        errors(self)
 
     def add_url_rule(self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any) -> None:
-        """Without the OPTIONS that Flask adds by itself, and answers in HTML; with its refusals in the document."""
+        """Add a route without Flask's automatic OPTIONS, whose answer is HTML; describe what the route may refuse."""
         view_func.provide_automatic_options = False
         described = view_func.__dict__.setdefault("_apidoc", {})
         described.setdefault("manual_doc", {})["operationId"] = _camel(endpoint or view_func.__name__)
         responses = described.setdefault("response", {}).setdefault("responses", {})
-        for status in self._refusals(rule, described):
+        for status in self._refusals_of(rule, described):
             responses.setdefault(status.value, []).append(status.name)
         super().add_url_rule(rule, endpoint, view_func, **options)
 
-    def _refusals(self, rule: str, described: dict[str, Any]) -> set[HTTPStatus]:
+    def _refusals_of(self, rule: str, described: dict[str, Any]) -> set[HTTPStatus]:
         places = {parameter["in"] for parameter in described.get("arguments", {}).get("parameters", [])}
-        refusals = set(self.REFUSALS)
+        refusals = set(self._refusals)
         if "<" in rule:
             refusals.add(HTTPStatus.NOT_FOUND)
         if "json" in places:
@@ -52,52 +75,61 @@ class StrictBlueprint(Blueprint):
         return refusals
 
     def _describe(self, doc: dict[str, Any], info: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Say who may ask, and name the header that every answer has."""
+        """Add to an operation who may call it, and the header that every response has."""
         info["docstring"]["summary"] = info["docstring"]["summary"].rstrip(".")
-        answers = dict(sorted(doc["responses"].items()))
-        for answer in answers.values():
-            if isinstance(answer, dict):
-                answer["headers"] = sent("X-Request-Id") | answer.get("headers", {})
-        return doc | {"responses": answers, "security": list(self.SECURITY)}
+        responses = dict(sorted(doc["responses"].items()))
+        for response in responses.values():
+            if isinstance(response, dict):
+                response["headers"] = response_headers("X-Request-Id") | response.get("headers", {})
+        return doc | {"responses": responses, "security": self._security}
 
-    def creates(self, view_func: Any) -> Any:
-        """Describe what a route may answer that creates something, at most once for each Idempotency-Key."""
-        for status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
-            view_func = self.alt_response(status, status.name)(view_func)
-        return view_func
+    def loads(
+        self, query: type[Schema], *, body: type[Schema] | None = None, headers: type[Schema] | None = None
+    ) -> Decorator:
+        """Give the view what `body` and `headers` load, and each field of `query` by its name."""
 
+        def decorate(view: View) -> View:
+            if headers:
+                view = self.arguments(headers, location="headers")(view)
+            view = self.arguments(query, location="query", as_kwargs=True)(view)
+            if body:
+                view = self.arguments(body)(view)
+            return view
 
-class AdminBlueprint(StrictBlueprint):
-    """A blueprint under /api/admin whose every route, present and to come, is for admins only."""
+        return decorate
 
-    REFUSALS = frozenset(
-        {
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        }
-    )
-    SECURITY = ({"bearer": []},)
+    def on_flag(
+        self,
+        query: type[Schema] = EnvironmentQuery,
+        *,
+        body: type[Schema] | None = None,
+        headers: type[Schema] | None = None,
+    ) -> Decorator:
+        """As `loads`, for a route on one flag: the view's first argument is the FlagName of path and query."""
 
-    def __init__(self, name: str, description: str) -> None:
-        super().__init__(name, description, url_prefix="/api/admin")
-        self.before_request(require_admin)
-        self.after_request(_look_for_changes)
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def with_name(*loaded: Any, environment: str, flag_key: str, **others: Any) -> Any:
+                return view(FlagName.asked(environment, flag_key), *loaded, **others)
 
+            return self.loads(query, body=body, headers=headers)(with_name)
 
-def _look_for_changes(answer: Response) -> Response:
-    # Whoever changes something and asks the same process soon after finds it changed, also where nobody is notified.
-    if request.method not in READS and answer.status_code < HTTPStatus.BAD_REQUEST:
-        service().refresher.wake()
-    return answer
+        return decorate
+
+    def creates(self, schema: type[Schema], *headers: str) -> Decorator:
+        """Describe the responses of a route that creates something, once for each Idempotency-Key."""
+
+        def decorate(view: View) -> View:
+            view = self.response(
+                HTTPStatus.CREATED, schema, headers=response_headers(*headers, "Idempotency-Replayed")
+            )(view)
+            for status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
+                view = self.alt_response(status, status.name)(view)
+            return view
+
+        return decorate
 
 
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(other.capitalize() for other in others)
-
-
-def named(query: dict[str, str], flag_key: str) -> FlagName:
-    """Which flag a path and its `?environment=` name."""
-    return FlagName.asked(query["environment"], flag_key)

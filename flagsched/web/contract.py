@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beside routes and schemas: what the API is, its tags, errors and path parameters."""
+"""The OpenAPI document apart from routes and schemas: its introduction, errors, headers and path parameters."""
 
 from http import HTTPStatus
 from inspect import getdoc
@@ -11,7 +11,7 @@ from flask_smorest.spec.plugins import FlaskPlugin
 
 from flagsched.domain.flags import FLAG_KEY
 from flagsched.web.schemas.errors import ErrorView
-from flagsched.web.schemas.headers import DESCRIBED, sent
+from flagsched.web.schemas.headers import DESCRIBED, response_headers
 
 DESCRIPTION = """\
 flagsched changes feature flags on time: an admin plans one change or up to fifty at once, and each takes effect at its
@@ -30,7 +30,7 @@ INFO = {
     "description": DESCRIPTION,
     "license": {"name": "MIT", "identifier": "MIT"},
 }
-# Relative to the document's own address, so that it is right below a proxy's prefix too.
+# Relative to the document's own address, so that it holds behind a proxy's prefix too.
 SERVERS = [{"url": ".", "description": "The server that this document comes from"}]
 API_KEY = {
     "type": "apiKey",
@@ -73,22 +73,21 @@ ERRORS = {
     "`DATABASE_REFUSED`, `DISK_FULL`, `ISSUER_UNAVAILABLE`, `SCHEMA_OUTDATED`.",
 }
 ERROR_HEADERS: dict[HTTPStatus, dict[str, Any]] = {
-    HTTPStatus.UNAUTHORIZED: sent("WWW-Authenticate"),
-    HTTPStatus.FORBIDDEN: sent("WWW-Authenticate"),
+    HTTPStatus.UNAUTHORIZED: response_headers("WWW-Authenticate"),
+    HTTPStatus.FORBIDDEN: response_headers("WWW-Authenticate"),
     HTTPStatus.CONFLICT: {
         "Retry-After": DESCRIBED["Retry-After"]
         | {"description": "Only with `IDEMPOTENCY_IN_PROGRESS`: when to ask again, in seconds.", "required": False}
     },
-    HTTPStatus.TOO_MANY_REQUESTS: sent("Retry-After"),
-    HTTPStatus.SERVICE_UNAVAILABLE: sent("Retry-After"),
+    HTTPStatus.TOO_MANY_REQUESTS: response_headers("Retry-After"),
+    HTTPStatus.SERVICE_UNAVAILABLE: response_headers("Retry-After"),
 }
 
 
 class Converter(OpenAPIConverter):
-    """apispec's converter of schemas."""
+    """apispec's converter of schemas, with their docstrings and what they have in `described`."""
 
     def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
-        """With a schema's docstring, and what it says in `described` that marshmallow has no words for."""
         described = getattr(schema, "described", {})
         return {**super().schema2jsonschema(schema), "description": getdoc(type(schema)), **described}
 
@@ -103,12 +102,11 @@ class Paths(FlaskPlugin):
     """flask-smorest's plugin for routes, with a description of each path parameter."""
 
     def rule_to_params(self, rule: Any) -> list[dict[str, Any]]:
-        """The parameters of a route's path."""
-        return [found | PATH_PARAMETERS[found["name"]] for found in super().rule_to_params(rule)]
+        return [parameter | PATH_PARAMETERS[parameter["name"]] for parameter in super().rule_to_params(rule)]
 
 
 class Contract(Api):
-    """flask-smorest's document, with our errors and headers; it answers no error itself."""
+    """flask-smorest's document with our errors and headers, and without its error handlers."""
 
     DEFAULT_ERROR_RESPONSE_NAME = None
 
@@ -118,21 +116,21 @@ class Contract(Api):
         super().__init__(app, spec_kwargs={"info": INFO, "servers": SERVERS, "components": components, **plugins})
 
     def _register_error_handlers(self) -> None:
-        """`web/errors.py` has them."""
+        """They stand in web/errors.py."""
 
     def _register_etag_headers(self) -> None:
-        # Not lazily: a reference from a response that is lazy itself would not be seen.
+        # Not lazy: apispec does not see a reference from a response that is lazy itself.
         for name, header in DESCRIBED.items():
             self.spec.components.header(name, header)
 
     def _register_pagination_header(self) -> None:
-        """Pages are found by cursors in the answer itself."""
+        """None: the cursor of the next page is in the body."""
 
     def _register_responses(self) -> None:
         for status, description in ERRORS.items():
             described = {
                 "description": description,
-                "headers": sent("X-Request-Id") | ERROR_HEADERS.get(status, {}),
+                "headers": response_headers("X-Request-Id") | ERROR_HEADERS.get(status, {}),
                 "content": {"application/json": {"schema": ErrorView}},
             }
             self.spec.components.response(status.name, described, lazy=True)

@@ -1,4 +1,4 @@
-"""Examples of bodies and answers: the rollout of one flag, planned ahead of the month in which the document is read."""
+"""Examples of bodies for the OpenAPI document: the rollout of one flag, planned from the current month on."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -35,13 +35,13 @@ STEPS: tuple[dict[str, Any], ...] = (
     {"rolloutPercentage": 25},
     {"rolloutPercentage": 100},
 )
-# The names of the fields that the rollout changes, as an answer has them.
+# The fields that the rollout changes.
 STATE: dict[str, Any] = {"enabled": False, "rolloutPercentage": 100}
 DESCRIPTION = "The checkout with one page"
 REQUEST_ID = "4f1c0d9a7b3e4c52a6d80e9b1f2a3c4d"
 METHODS = {"get", "post", "put", "patch", "delete"}
 NEEDED = "a valid token is needed: Authorization: Bearer <JWT>"
-# What an error tells, by the name of the response that has it in the document.
+# One error for each response of the document's components.
 ERRORS: dict[str, FlagschedError | HTTPException] = {
     "BAD_REQUEST": ValidationFailed({"rolloutPercentage": ["must be an integer from 0 to 100"]}),
     "UNAUTHORIZED": Unauthenticated(NEEDED),
@@ -58,15 +58,15 @@ ERRORS: dict[str, FlagschedError | HTTPException] = {
 
 
 def with_examples(document: dict[str, Any], today: date) -> dict[str, Any]:
-    """The document with an example of each body and answer; all of its instants are the same for a whole month."""
+    """The document with an example of each body; the instants stay the same for a whole month."""
     filled = deepcopy(document)
-    found = examples(today.replace(day=1))
-    for name, answer in filled["components"]["responses"].items():
-        answer["content"]["application/json"]["example"] = _error(name)
+    by_schema = examples(today.replace(day=1))
+    for name, response in filled["components"]["responses"].items():
+        response["content"]["application/json"]["example"] = _error(name)
     for media in _media(filled):
         schema = media["schema"]
         name = (schema.get("$ref") or schema["items"]["$ref"]).rpartition("/")[2]
-        media["example"] = found[name] if "$ref" in schema else [found[name]]
+        media["example"] = by_schema[name] if "$ref" in schema else [by_schema[name]]
     return filled
 
 
@@ -78,16 +78,16 @@ def _error(name: str) -> dict[str, Any]:
 
 
 def _media(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What each request and answer carries."""
+    """Each media type of a request or a response."""
     operations = [op for path in document["paths"].values() for method, op in path.items() if method in METHODS]
-    answers = [answer for operation in operations for answer in operation["responses"].values()]
+    responses = [response for operation in operations for response in operation["responses"].values()]
     bodies = [operation["requestBody"] for operation in operations if "requestBody" in operation]
-    for one in (*bodies, *answers):
+    for one in (*bodies, *responses):
         yield from one.get("content", {}).values()
 
 
 def examples(month: date) -> dict[str, Any]:
-    """An example for each schema that a request or an answer has, by its name."""
+    """An example for each schema of a request or a response, by the schema's name."""
     health = {
         "StatusView": {"status": "ok"},
         "ReadinessView": {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0},
@@ -120,21 +120,21 @@ def _of_flags(month: date) -> dict[str, Any]:
 
 def _of_schedules(month: date) -> dict[str, Any]:
     at = [_step_at(month, n).replace("08:00:00Z", "17:00:00+09:00") for n in range(len(STEPS))]
-    asked = [{"scheduledAt": instant, "updates": updates} for instant, updates in zip(at, STEPS, strict=True)]
-    told = [_schedule(month, n) for n in range(len(STEPS))]
+    changes = [{"scheduledAt": instant, "updates": updates} for instant, updates in zip(at, STEPS, strict=True)]
+    views = [_schedule(month, n) for n in range(len(STEPS))]
     return {
-        "CreateScheduleRequest": asked[0],
-        "BulkCreateScheduleRequest": {"schedules": asked},
-        "PreviewScheduleRequest": {"schedules": asked},
+        "CreateScheduleRequest": changes[0],
+        "BulkCreateScheduleRequest": {"schedules": changes},
+        "PreviewScheduleRequest": {"schedules": changes},
         "EditScheduleRequest": {"updates": {"enabled": True, "rolloutPercentage": 10}},
-        "ScheduleView": told[0],
-        "BulkScheduleResponse": {"schedules": told},
-        "SchedulePageView": {"schedules": told, "nextCursor": None},
+        "ScheduleView": views[0],
+        "BulkScheduleResponse": {"schedules": views},
+        "SchedulePageView": {"schedules": views, "nextCursor": None},
     }
 
 
 def _step_at(month: date, number: int) -> str:
-    """From the first day of the month after next: always ahead, and within the horizon."""
+    """From the first day of the month after next: always in the future, and within the horizon."""
     first = (month + timedelta(days=62)).replace(day=1)
     return f"{first + timedelta(days=number)}T08:00:00Z"
 
@@ -169,22 +169,22 @@ def _of_timelines(month: date) -> dict[str, Any]:
 
 
 def _segments(month: date, causes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    borders = [f"{month}T08:00:00Z", *(_step_at(month, n) for n in range(len(STEPS))), None]
-    begun = [{"scheduleId": None, "draft": None, "entryId": 1}, *causes]
+    at = [f"{month}T08:00:00Z", *(_step_at(month, n) for n in range(len(STEPS))), None]
+    causes = [{"scheduleId": None, "draft": None, "entryId": 1}, *causes]
     states = accumulate(STEPS, or_, initial=STATE)
     return [
         {"from": start, "to": end, **state, "version": version, "cause": cause}
-        for version, (start, end, state, cause) in enumerate(zip(borders, borders[1:], states, begun, strict=False), 1)
+        for version, (start, end, state, cause) in enumerate(zip(at, at[1:], states, causes, strict=False), 1)
     ]
 
 
 def _of_overrides(month: date) -> dict[str, Any]:
-    asked = {"userId": "ada", "override": "include", "reason": "tests the rollout"}
-    told = asked | {"createdBy": "ada", "createdAt": f"{month}T08:02:00Z"}
+    body = {"userId": "ada", "override": "include", "reason": "tests the rollout"}
+    view = body | {"createdBy": "ada", "createdAt": f"{month}T08:02:00Z"}
     return {
-        "SetOverrideRequest": asked,
-        "OverrideView": told,
-        "OverrideListView": {"users": [told], "nextCursor": None},
+        "SetOverrideRequest": body,
+        "OverrideView": view,
+        "OverrideListView": {"users": [view], "nextCursor": None},
     }
 
 

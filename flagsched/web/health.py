@@ -1,4 +1,4 @@
-"""/healthz and /readyz, for whoever watches the process."""
+"""/healthz and /readyz, for what watches the process."""
 
 from http import HTTPStatus
 from typing import Any
@@ -31,20 +31,20 @@ def check_readiness() -> dict[str, Any]:
     From a database that answers and has this release's schema, or at least from a snapshot of it.
     """
     refresher = service().refresher
-    # Whoever is ready can do without the database from here on.
+    # Load the default environment: from then on the process can serve without the database.
     refresher.effective(DEFAULT_ENVIRONMENT)
     if isinstance(refresher.problem, SchemaOutdated):
         raise refresher.problem.again()
-    # Once it is known to be away, nobody waits to hear it again.
-    degraded = refresher.stale or not _database_answers(can_do_without=refresher.has_snapshot)
+    # A stale snapshot shows that the database is away: no need to wait for it once more.
+    degraded = refresher.stale or not _database_answers(required=not refresher.has_snapshot)
     return {"status": "ready", "degraded": degraded, "age": round(refresher.age_seconds) if degraded else 0}
 
 
-def _database_answers(*, can_do_without: bool) -> bool:
+def _database_answers(*, required: bool) -> bool:
     try:
         store().check()
     except DatabaseUnavailable:
-        if not can_do_without:
+        if required:
             raise
         return False
     return True

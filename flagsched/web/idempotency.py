@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key: what they are known by, and how they are answered again."""
+"""Requests with an Idempotency-Key: how they are identified, and the response to a repetition."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -8,37 +8,36 @@ from flask import Response, jsonify, request
 
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
-from flagsched.web.parser import read_body
-from flagsched.web.requests import caller
+from flagsched.web.body import read_body
+from flagsched.web.caller import caller
 
 Made = TypeVar("Made")
 Headers = Callable[[Made], Mapping[str, str]]
 
 
-def no_headers(made: object) -> Mapping[str, str]:
-    """None but those that every answer has."""
-    del made
+def no_headers(_: object) -> Mapping[str, str]:
+    """None beside those of every response."""
     return {}
 
 
 def idempotent_request(
     key: str | None, dump: Callable[[Made], Any], headers: Headers[Made] = no_headers
 ) -> IdempotentRequest[Made] | None:
-    """This request as one to have effect once, if it carries a key; what it makes is answered as `dump` gives it."""
+    """This request with its Idempotency-Key, if it has one; `dump` and `headers` make the response to store."""
     if key is None:
         return None
-    said = (request.method.encode(), request.path.encode(), request.query_string, read_body(request))
+    parts = (request.method.encode(), request.path.encode(), request.query_string, read_body(request))
 
-    def answer(made: Made) -> StoredResponse:
+    def respond(made: Made) -> StoredResponse:
         body = jsonify(dump(made)).get_data(as_text=True)
         return StoredResponse(HTTPStatus.CREATED, headers(made), body)
 
-    return IdempotentRequest(IdempotencyKey.of(caller().name, key, *said), answer)
+    return IdempotentRequest(IdempotencyKey.of(caller().name, key, *parts), respond)
 
 
 def replay_response(replayed: Replayed) -> Response:
-    """The answer that was given before."""
-    kept = replayed.response
-    answer = Response(kept.body, kept.status, dict(kept.headers), mimetype="application/json")
-    answer.headers["Idempotency-Replayed"] = "true"
-    return answer
+    """The response to the first request with this key."""
+    stored = replayed.response
+    response = Response(stored.body, stored.status, dict(stored.headers), mimetype="application/json")
+    response.headers["Idempotency-Replayed"] = "true"
+    return response

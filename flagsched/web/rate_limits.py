@@ -1,4 +1,4 @@
-"""How often somebody may ask: writes for each principal, failed sign-ins for each address."""
+"""Rate limits: writes of each principal, and failed sign-ins from each address."""
 
 import math
 import re
@@ -24,7 +24,7 @@ WITH_PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]+)?|(?P<four>[0-9.]
 
 
 class RateLimits:
-    """Counts in a sliding minute, in this process's memory or in a Redis that all processes share."""
+    """Counters over a sliding minute, in this process's memory or in a Redis that all processes share."""
 
     def __init__(self, storage: str, *, writes: int, failed_sign_ins: int) -> None:
         """`storage` is `memory://` or a Redis URL, else ValueError; the numbers are per minute."""
@@ -35,35 +35,35 @@ class RateLimits:
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def answers(self) -> bool:
-        """Does the storage answer?"""
+        """Can the storage be reached?"""
         return bool(self._shared.storage.check())
 
     def count_write(self, principal: str) -> None:
-        """One more write; RateLimited if it is one too many."""
+        """Count a write of `principal`; RateLimited if it is over the limit."""
         self._count(self._writes, "write", principal)
 
     def count_failed_sign_in(self, address: str) -> None:
-        """One more failure; RateLimited if it is one too many."""
+        """Count a failed sign-in from `address`; RateLimited if it is over the limit."""
         self._count(self._failed_sign_ins, "sign-in", _network(address))
 
-    def _count(self, limit: RateLimitItemPerMinute, what: str, who: str) -> None:
+    def _count(self, limit: RateLimitItemPerMinute, what: str, key: str) -> None:
         try:
-            self._hit(self._shared, limit, what, who)
+            self._hit(self._shared, limit, what, key)
         except StorageError as error:
-            # Counting less exactly beats refusing everybody.
+            # A limit in each process is less exact, but better than refusing every request.
             log.warning("rate storage away, counting in this process", cause=str(error))
-            self._hit(self._own, limit, what, who)
+            self._hit(self._own, limit, what, key)
 
     @staticmethod
-    def _hit(counter: SlidingWindowCounterRateLimiter, limit: RateLimitItemPerMinute, what: str, who: str) -> None:
-        if not counter.hit(limit, what, who):
-            seconds = counter.get_window_stats(limit, what, who).reset_time - time.time()
+    def _hit(counter: SlidingWindowCounterRateLimiter, limit: RateLimitItemPerMinute, what: str, key: str) -> None:
+        if not counter.hit(limit, what, key):
+            seconds = counter.get_window_stats(limit, what, key).reset_time - time.time()
             raise RateLimited(what, limit.amount, max(1, math.ceil(seconds)))
 
 
 def _network(address: str) -> str:
-    """What one caller has: an IPv4 address, also one written as IPv6, or the 2^64 addresses of an IPv6 network."""
-    # Some proxies write the port into X-Forwarded-For, and each connection has another.
+    """The addresses that one caller controls: an IPv4 address, also one mapped to IPv6, or an IPv6 /64."""
+    # Some proxies append the port in X-Forwarded-For, which differs with each connection.
     with_port = WITH_PORT.fullmatch(address)
     try:
         parsed = ip_address(with_port["six"] or with_port["four"] if with_port else address)
@@ -75,7 +75,7 @@ def _network(address: str) -> str:
 
 
 def refuse_bad_storage(storage: str) -> None:
-    """ValueError for what is neither `memory://` nor the URL of a Redis; connects to nothing."""
+    """ValueError for a storage that is neither `memory://` nor the URL of a Redis; does not connect."""
     scheme, separator, _ = storage.partition("://")
     if storage == MEMORY:
         return
@@ -84,17 +84,17 @@ def refuse_bad_storage(storage: str) -> None:
     if not DATABASE.fullmatch(urlsplit(storage).path):
         raise ValueError("must name a Redis database by its number, like redis://host:6379/0")
     try:
-        # The client looks at what stands behind the question mark only when it makes a connection.
+        # The client reads the URL's parameters only when it makes a connection.
         _open(storage).storage.connection_pool.make_connection()
     except (ValueError, TypeError, AttributeError, RedisError):
-        # Without the reason: it may quote the password.
-        raise ValueError("is no URL of a Redis: look at its port, its database and its parameters") from None
+        # Without its reason, which may quote the password.
+        raise ValueError("is not the URL of a Redis: check its port, its database and its parameters") from None
 
 
 def _open(storage: str) -> Any:
     # A Redis that hangs must not hang the requests.
-    patience = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2} if storage.startswith("redis") else {}
-    opened = storage_from_string(storage, wrap_exceptions=True, **patience)
+    timeouts = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2} if storage.startswith("redis") else {}
+    opened = storage_from_string(storage, wrap_exceptions=True, **timeouts)
     if not isinstance(opened, Storage):
         raise TypeError(f"not a storage for one thread: {storage.partition('://')[0]}")
     return opened

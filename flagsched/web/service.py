@@ -1,4 +1,4 @@
-"""What the requests of an app work on."""
+"""What an app serves: its store, its snapshots and its rules. Each request finds it in `app.extensions`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ EXTENSION = "flagsched"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the requests of an app work on, and within which limits."""
+    """The store and the snapshots of one app, how it verifies tokens, and its limits."""
 
     store: Store
     claims: Callable[[], Mapping[str, Any]]
-    """Gives the claims of the request's token, or raises Unauthenticated."""
+    """Returns the claims of the request's token, or raises Unauthenticated."""
     refresher: SnapshotRefresher
     limits: ScheduleLimits = DEFAULT_LIMITS
     rates: RateLimits | None = None
@@ -31,18 +31,18 @@ class Service:
 
 
 def serve(app: Flask, service: Service) -> None:
-    """Have the requests of `app` work on `service`; RuntimeError if they work on another already."""
+    """Let `app` serve `service`; RuntimeError if it has one already."""
     if EXTENSION in app.extensions:
         raise RuntimeError("flagsched is registered on this app already")
     app.extensions[EXTENSION] = service
 
 
 def service() -> Service:
-    """What this app works on."""
-    found: Service = current_app.extensions[EXTENSION]
-    return found
+    """The service of the current app."""
+    registered: Service = current_app.extensions[EXTENSION]
+    return registered
 
 
 def store() -> Store:
-    """Where this app keeps flags."""
+    """The store of the current app."""
     return service().store

@@ -57,7 +57,7 @@ def test_every_route_but_the_public_ones_is_for_admins_only(
     assert len(guarded) >= 11
 
     for rule, method in guarded:
-        # A body that is no JSON: whoever read it before the token would answer 400.
+        # A body that is no JSON: read before the token, it would be answered 400.
         without = anyone.open(address(rule), method=method, data="{", content_type="application/json")
         not_allowed = anyone.open(
             address(rule), method=method, data="{", content_type="application/json", headers=reader
@@ -261,9 +261,9 @@ def test_a_fault_of_ours_tells_nothing_but_where_to_look(
     assert "ZeroDivisionError" in caplog.text
 
 
-@pytest.mark.parametrize("asked", ["", "a b", "x" * 65, "é", "<script>"])
-def test_a_strange_request_id_is_replaced(anyone: FlaskClient, asked: str) -> None:
-    answer = anyone.get("/healthz", headers={"X-Request-Id": asked})
+@pytest.mark.parametrize("header", ["", "a b", "x" * 65, "é", "<script>"])
+def test_a_strange_request_id_is_replaced(anyone: FlaskClient, header: str) -> None:
+    answer = anyone.get("/healthz", headers={"X-Request-Id": header})
 
     assert len(answer.headers["X-Request-Id"]) == 32
 

@@ -36,17 +36,17 @@ def test_what_the_caller_has_already_is_not_told_again(
     admin: FlaskClient, anyone: FlaskClient, clock: ManualClock, path: str
 ) -> None:
     first = anyone.get(path)
-    known = {"If-None-Match": first.headers["ETag"]}
+    headers = {"If-None-Match": first.headers["ETag"]}
 
-    same = anyone.get(path, headers=known)
+    same = anyone.get(path, headers=headers)
     admin.patch("/api/admin/flags/half", json={"description": "of all"})
     clock.advance(seconds=1)
 
     assert (same.status_code, same.data) == (304, b"")
     assert [answer.headers["Cache-Control"] for answer in (first, same)] == ["private, max-age=1"] * 2
     assert (first.headers["Vary"], same.headers["Vary"]) == ("Authorization", "Authorization")
-    assert anyone.get(path, headers=known).status_code == 200
-    assert anyone.get(f"{FLAGS}/whole", headers=known).status_code == 200
+    assert anyone.get(path, headers=headers).status_code == 200
+    assert anyone.get(f"{FLAGS}/whole", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("role", [None, "reader", "admin"])

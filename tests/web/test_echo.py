@@ -1,4 +1,4 @@
-"""Whatever a caller sends, wherever, an error tells back at most 200 characters of it, and so does the log."""
+"""Errors and the log quote at most 200 characters of what a caller sends."""
 
 import base64
 import json
@@ -117,7 +117,7 @@ def send(client: FlaskClient, sent: Sent) -> TestResponse:
 
 
 def echoed(text: str) -> bool:
-    # Methods are told in capitals.
+    # The log has methods in capitals.
     text = text.replace(LONG[:6].upper(), LONG[:6])
     return any(block in text for block in BLOCKS) and any(run in text for run in RUNS)
 

@@ -115,20 +115,20 @@ def test_the_host_keeps_its_own_behaviour(host: Host, client: FlaskClient) -> No
     assert len(host.after) == 7
 
 
-@pytest.mark.parametrize("moment", ["before_request", "after_request"])
-def test_the_host_may_read_bodies_itself(host: Host, client: FlaskClient, moment: str) -> None:
+@pytest.mark.parametrize("hook", ["before_request", "after_request"])
+def test_the_host_may_read_bodies_itself(host: Host, client: FlaskClient, hook: str) -> None:
     read: list[bytes] = []
 
     def note(answer: Any = None) -> Any:
         read.append(request.get_data())
         return answer
 
-    getattr(host.app, moment)(note)
+    getattr(host.app, hook)(note)
 
     created = client.post(ADMIN, json={"key": "x", "enabled": True}, headers=host.token() | {"Idempotency-Key": "k"})
-    told = client.post("/switches/ofrep/v1/evaluate/flags", json={"context": {}})
+    evaluated = client.post("/switches/ofrep/v1/evaluate/flags", json={"context": {}})
 
-    assert (created.status_code, told.status_code, len(told.json["flags"])) == (201, 200, 1)
+    assert (created.status_code, evaluated.status_code, len(evaluated.json["flags"])) == (201, 200, 1)
     assert read == [b'{"enabled": true, "key": "x"}', b'{"context": {}}']
 
 
@@ -157,9 +157,9 @@ def test_the_host_plans_through_the_blueprint(host: Host, client: FlaskClient, e
 
 def test_the_host_answers_openfeature_too(host: Host, client: FlaskClient) -> None:
     client.post(ADMIN, json={"key": "x", "enabled": True}, headers=host.token())
-    ofrep, asked = "/switches/ofrep/v1/evaluate/flags", {"context": {"targetingKey": "ada"}}
+    ofrep, body = "/switches/ofrep/v1/evaluate/flags", {"context": {"targetingKey": "ada"}}
 
-    one, every, none = (client.post(f"{ofrep}{path}", json=asked).json for path in ("/x", "", "/none"))
+    one, every, none = (client.post(f"{ofrep}{path}", json=body).json for path in ("/x", "", "/none"))
 
     assert (one["key"], one["value"], one["reason"]) == ("x", True, "STATIC")
     assert every == {"flags": [one]}

@@ -51,12 +51,12 @@ PREFIXES = ["", "/flags", "/flags/staging"]
 def test_the_location_of_a_flag_is_right_below_a_prefix_that_a_proxy_strips(
     admin: FlaskClient, prefix: str, headers: dict[str, str]
 ) -> None:
-    asked = f"https://proxy.example{prefix}{FLAGS}?environment=staging"
+    url = f"https://proxy.example{prefix}{FLAGS}?environment=staging"
     for _ in range(2 if headers else 1):
         answer = admin.post(f"{FLAGS}?environment=staging", json={"key": "a.b_c-d"}, headers=headers)
     assert answer.status_code == 201
 
-    location = urljoin(asked, answer.headers["Location"])
+    location = urljoin(url, answer.headers["Location"])
 
     assert location == f"https://proxy.example{prefix}{FLAGS}/a.b_c-d?environment=staging"
     assert admin.get(location.removeprefix(f"https://proxy.example{prefix}")).json == answer.json
@@ -198,17 +198,17 @@ def test_applications_ask_without_a_token_and_see_the_plan_come_about(
     for second, updates in ((1, {"enabled": True, "rolloutPercentage": 25}), (2, {"rolloutPercentage": 100})):
         admin.post(f"{FLAG}/schedule", json={"scheduledAt": f"2096-06-01T12:00:0{second}Z", "updates": updates})
 
-    def told() -> tuple[Any, Any]:
+    def effective() -> tuple[Any, Any]:
         return anyone.get("/api/config/flags").json, anyone.get("/api/config/flags/new-checkout").json
 
     expected = {"key": flag["key"], "enabled": False, "rolloutPercentage": 0, "value": False}
-    assert told() == ({"new-checkout": False}, expected)
+    assert effective() == ({"new-checkout": False}, expected)
     clock.advance(seconds=1)
     expected |= {"enabled": True, "rolloutPercentage": 25}
-    assert told() == ({"new-checkout": False}, expected)
+    assert effective() == ({"new-checkout": False}, expected)
     clock.advance(seconds=1)
     expected |= {"rolloutPercentage": 100, "value": True}
-    assert told() == ({"new-checkout": True}, expected)
+    assert effective() == ({"new-checkout": True}, expected)
 
 
 def test_applications_ask_in_their_environment(admin: FlaskClient, anyone: FlaskClient, flag: dict[str, Any]) -> None:

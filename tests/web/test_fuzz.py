@@ -1,4 +1,4 @@
-"""Requests that nobody thought of: made from the OpenAPI document, right and wrong, for every operation."""
+"""Generated requests, valid and invalid, for every operation of the OpenAPI document."""
 
 from collections.abc import Callable
 from contextlib import suppress

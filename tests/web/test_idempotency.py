@@ -49,8 +49,8 @@ def test_a_repeated_request_is_answered_as_before_and_has_no_other_effect(
 
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.data == first.data
-    kept = ("Location", "ETag", "Content-Type")
-    assert [again.headers.get(name) for name in kept] == [first.headers.get(name) for name in kept]
+    stored = ("Location", "ETag", "Content-Type")
+    assert [again.headers.get(name) for name in stored] == [first.headers.get(name) for name in stored]
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
     assert [count(engine, table), count(engine, "feature_flag_history")] == rows

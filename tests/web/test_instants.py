@@ -81,7 +81,7 @@ FAULTS = {
     "2027-01-31T24:00Z": HOUR_24,
     "2027-01-31T25:00:00Z": "must have an hour from 00 to 23",
     "2027-01-31T09:60:00Z": "must have a minute from 00 to 59",
-    "2016-12-31T23:59:60Z": "must have a second from 00 to 59: leap seconds (60) are not taken",
+    "2016-12-31T23:59:60Z": "must have a second from 00 to 59: leap seconds (60) are not accepted",
     "2027-01-31T09:00:61Z": "must have a second from 00 to 59",
     "2027-01-31T09:00:00:00Z": NOT_AN_INSTANT,
     "2027-01-31T09:00:00,5Z": "must have a point before the fraction of a second, not a comma",
@@ -142,8 +142,8 @@ def test_bodies_say_of_each_instant_what_is_wrong(admin: FlaskClient, engine: sa
     for some in (cases[n : n + 50] for n in range(0, len(cases), 50)):
         items = [{"scheduledAt": value, "updates": {"enabled": True}} for value, _ in some]
         answer = admin.post(f"{FLAG}/schedule/bulk", json={"schedules": items})
-        told = {str(n): {"scheduledAt": [fault]} for n, (_, fault) in enumerate(some)}
-        assert (answer.status_code, answer.json["details"]) == (400, {"schedules": told})
+        expected = {str(n): {"scheduledAt": [fault]} for n, (_, fault) in enumerate(some)}
+        assert (answer.status_code, answer.json["details"]) == (400, {"schedules": expected})
 
     assert count(engine, "feature_flag_schedules") == 0
 
@@ -165,8 +165,8 @@ def test_a_plus_that_became_a_blank_in_a_query_is_told_how_to_write_it(admin: Fl
 
 
 @pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize(("written", "told"), TAKEN.items(), ids=TAKEN)
-def test_small_letters_and_every_offset_of_rfc_3339_are_taken(admin: FlaskClient, written: str, told: str) -> None:
+@pytest.mark.parametrize(("written", "expected"), TAKEN.items(), ids=TAKEN)
+def test_small_letters_and_every_offset_of_rfc_3339_are_taken(admin: FlaskClient, written: str, expected: str) -> None:
     item = {"scheduledAt": written, "updates": {"enabled": True}}
 
     single = admin.post(f"{FLAG}/schedule", json=item)
@@ -174,9 +174,9 @@ def test_small_letters_and_every_offset_of_rfc_3339_are_taken(admin: FlaskClient
     listed = admin.get(f"/api/admin/schedules?from={quote(written)}").json["schedules"]
     placed = admin.get(f"{FLAG}/schedule?cursor={cursor(written, 0)}").json
 
-    assert (single.status_code, single.json["scheduledAt"]) == (201, told)
-    assert (bulk.status_code, bulk.json["schedules"][0]["scheduledAt"]) == (201, told)
-    assert [one["scheduledAt"] for one in listed + placed] == [told] * 4
+    assert (single.status_code, single.json["scheduledAt"]) == (201, expected)
+    assert (bulk.status_code, bulk.json["schedules"][0]["scheduledAt"]) == (201, expected)
+    assert [one["scheduledAt"] for one in listed + placed] == [expected] * 4
 
 
 def test_a_huge_text_that_is_no_instant_is_refused_at_once() -> None:

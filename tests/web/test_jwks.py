@@ -1,4 +1,4 @@
-"""The keys of an identity provider: read when they are needed, and never in anybody's way. Against a real server."""
+"""The keys of an identity provider: read when needed, without delaying other requests. Against a real server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ MakeApp = Callable[..., Flask]
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A monotonic clock that a test advances."""
 
     def __init__(self) -> None:
         self.at = 1000.0
@@ -255,12 +255,12 @@ def test_a_provider_is_believed_only_by_a_certificate_that_is_trusted(
 
 def test_until_keys_were_read_once_tokens_are_answered_503(app_by: MakeApp) -> None:
     app = app_by(rules(f"http://127.0.0.1:{free_port()}/jwks"), EvaluationRules(Access.JWT))
-    asked = {"json": {"context": {"targetingKey": "ada"}}, "headers": {"Authorization": f"Bearer {provided()}"}}
+    request = {"json": {"context": {"targetingKey": "ada"}}, "headers": {"Authorization": f"Bearer {provided()}"}}
 
     answers = [
         show(app, provided()),
         show(app, provided(), "/api/config/flags"),
-        app.test_client().post("/ofrep/v1/evaluate/flags", **asked),
+        app.test_client().post("/ofrep/v1/evaluate/flags", **request),
     ]
 
     assert [answer.status_code for answer in answers] == [503] * 3

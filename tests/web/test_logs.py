@@ -87,9 +87,9 @@ def test_every_line_of_a_request_carries_the_id_of_its_trace(anyone: FlaskClient
         anyone.get("/api/admin/flags", headers=headers | {"traceparent": traceparent})
         anyone.get("/nowhere", headers=headers | {"traceparent": traceparent})
 
-    told = [(event["event"], event["request_id"], event["trace_id"]) for event in lines()]
+    logged_ids = [(event["event"], event["request_id"], event["trace_id"]) for event in lines()]
     of_each = ["request refused", "request", "request"]
-    assert told == [(event, "deploy-4711", TRACE) for event in of_each] * len(TRACED)
+    assert logged_ids == [(event, "deploy-4711", TRACE) for event in of_each] * len(TRACED)
 
 
 def test_a_traceparent_that_is_none_is_ignored(anyone: FlaskClient, lines: Lines) -> None:

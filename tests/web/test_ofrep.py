@@ -67,9 +67,9 @@ def test_all_flags_of_an_environment_are_told_by_key(admin: FlaskClient, anyone:
         admin.post("/api/admin/flags", json={"key": key, "enabled": True, "rolloutPercentage": percentage})
     admin.post("/api/admin/flags", json={"key": "elsewhere", "environment": "staging"})
 
-    told = anyone.post(ALL, json=ADA).json["flags"]
+    answer = anyone.post(ALL, json=ADA).json["flags"]
 
-    assert [(one["key"], one["reason"]) for one in told] == [("a", "SPLIT"), ("b", "STATIC"), ("c", "STATIC")]
+    assert [(one["key"], one["reason"]) for one in answer] == [("a", "SPLIT"), ("b", "STATIC"), ("c", "STATIC")]
     assert [one["key"] for one in anyone.post(f"{ALL}?environment=staging", json=ADA).json["flags"]] == ["elsewhere"]
     in_context = {"context": {"targetingKey": "ada", "environment": "staging"}}
     assert [one["key"] for one in anyone.post(ALL, json=in_context).json["flags"]] == ["elsewhere"]
@@ -82,11 +82,11 @@ def test_a_percentage_without_a_targeting_key_is_an_error_of_that_flag_alone(
     admin.post("/api/admin/flags", json={"key": "whole", "enabled": True})
 
     one = anyone.post(ONE, json={"context": {}})
-    told = anyone.post(ALL, json={"context": {}})
+    answer = anyone.post(ALL, json={"context": {}})
 
     assert (one.status_code, one.json["errorCode"]) == (400, "TARGETING_KEY_MISSING")
-    assert told.status_code == 200
-    assert [flag.get("errorCode", flag.get("value")) for flag in told.json["flags"]] == ["TARGETING_KEY_MISSING", True]
+    assert answer.status_code == 200
+    assert [f.get("errorCode", f.get("value")) for f in answer.json["flags"]] == ["TARGETING_KEY_MISSING", True]
 
 
 BAD: dict[str, tuple[Any, str]] = {
@@ -156,12 +156,12 @@ def test_a_context_of_a_thousand_names_is_evaluated(anyone: FlaskClient, path: s
     full = f'{{"context": {names(1000)}}}'
     twice = f'{{"context": {names(1000)[:-1]}, "name7": 1}}}}'.replace('"name999": 999, ', "")
 
-    told = anyone.post(path, data=full, content_type="application/json")
+    answer = anyone.post(path, data=full, content_type="application/json")
     refused = anyone.post(path, data=twice, content_type="application/json")
 
-    assert told.status_code == 200
+    assert answer.status_code == 200
     assert (refused.status_code, refused.json["errorCode"]) == (400, "PARSE_ERROR")
-    assert refused.json["errorDetails"] == "the body is not JSON: the name 'name7' stands twice in one object"
+    assert refused.json["errorDetails"] == "the body is not JSON: the name 'name7' appears twice in one object"
 
 
 NO_NAMES = ["Production EU", "EU", "", "x" * 65, "prod/eu", "\ud800", {"a": 1}, ["staging"], 7, True, None]
@@ -288,7 +288,7 @@ def test_browsers_of_allowed_pages_may_ask(app_with: Callable[[EvaluationRules],
     client = app_with(EvaluationRules(origins=frozenset({page}))).test_client()
 
     preflight = client.options(ALL, headers={"Origin": page, "Access-Control-Request-Method": "POST"})
-    asked = client.post(ALL, json=ADA, headers={"Origin": page})
+    allowed = client.post(ALL, json=ADA, headers={"Origin": page})
     elsewhere = client.post(ALL, json=ADA, headers={"Origin": "https://else.example"})
 
     assert preflight.status_code == 204
@@ -296,6 +296,6 @@ def test_browsers_of_allowed_pages_may_ask(app_with: Callable[[EvaluationRules],
     own = {"Authorization", "X-API-Key", "Content-Type", "If-None-Match"}
     traced = {"X-Request-Id", "traceparent", "tracestate", "baggage"}
     assert set(preflight.headers["Access-Control-Allow-Headers"].split(", ")) == own | traced
-    assert "ETag" in asked.headers["Access-Control-Expose-Headers"]
+    assert "ETag" in allowed.headers["Access-Control-Expose-Headers"]
     assert "Access-Control-Allow-Origin" not in elsewhere.headers
-    assert (asked.headers["Vary"], elsewhere.headers["Vary"]) == ("Origin", "Origin")
+    assert (allowed.headers["Vary"], elsewhere.headers["Vary"]) == ("Origin", "Origin")

@@ -20,7 +20,7 @@ EXPOSED = {"ETag", "Retry-After", "WWW-Authenticate", "X-Request-Id", "Flagsched
 MakeApp = Callable[[EvaluationRules], Flask]
 
 
-class Asked(NamedTuple):
+class Exchange(NamedTuple):
     """A request, and the status that it is answered with when it is made for the last time."""
 
     status: int
@@ -29,29 +29,29 @@ class Asked(NamedTuple):
     body: str = '{"context": {}}'
     media_type: str = "application/json"
     key: str = KEY
-    known: str = '"x"'
+    etag: str = '"x"'
     times: int = 1
 
 
-TOLD = [Asked(200, ONE), Asked(200, ALL), Asked(304, ALL, known="*")]
+EVALUATED = [Exchange(200, ONE), Exchange(200, ALL), Exchange(304, ALL, etag="*")]
 REFUSED = [
-    Asked(404, f"{ALL}/nowhere"),
-    Asked(404, "/ofrep/v2"),
-    *(Asked(400, path, body="{") for path in (ONE, ALL)),
-    *(Asked(401, path, key="not-a-key-of-ours") for path in (ONE, ALL)),
-    *(Asked(405, path, "GET") for path in (ONE, ALL)),
-    *(Asked(400, path, media_type="text/plain") for path in (ONE, ALL)),
-    *(Asked(429, path, key="not-a-key-of-ours", times=4) for path in (ONE, ALL)),
+    Exchange(404, f"{ALL}/nowhere"),
+    Exchange(404, "/ofrep/v2"),
+    *(Exchange(400, path, body="{") for path in (ONE, ALL)),
+    *(Exchange(401, path, key="not-a-key-of-ours") for path in (ONE, ALL)),
+    *(Exchange(405, path, "GET") for path in (ONE, ALL)),
+    *(Exchange(400, path, media_type="text/plain") for path in (ONE, ALL)),
+    *(Exchange(429, path, key="not-a-key-of-ours", times=4) for path in (ONE, ALL)),
 ]
 
 
-def named(asked: Asked) -> str:
-    return f"{asked.status} {asked.path.removeprefix('/ofrep/')}"
+def named(exchange: Exchange) -> str:
+    return f"{exchange.status} {exchange.path.removeprefix('/ofrep/')}"
 
 
 @pytest.fixture
 def client(admin: FlaskClient, app_with: MakeApp) -> FlaskClient:
-    """Of an app with a flag, an API key, and a page that may ask."""
+    """Of an app with a flag, an API key, and an allowed page."""
     create(admin)
     return app_with(EvaluationRules(Access.KEY, frozenset({KEY}), frozenset({PAGE}))).test_client()
 
@@ -61,19 +61,19 @@ def create(admin: FlaskClient, **values: Any) -> None:
     assert admin.post(ADMIN, json=body).status_code == 201
 
 
-def ask(client: FlaskClient, asked: Asked, page: str = PAGE) -> TestResponse:
-    headers = {"X-API-Key": asked.key, "If-None-Match": asked.known, "Origin": page}
-    for _ in range(asked.times):
+def send(client: FlaskClient, exchange: Exchange, page: str = PAGE) -> TestResponse:
+    headers = {"X-API-Key": exchange.key, "If-None-Match": exchange.etag, "Origin": page}
+    for _ in range(exchange.times):
         answer = client.open(
-            asked.path, method=asked.method, data=asked.body, content_type=asked.media_type, headers=headers
+            exchange.path, method=exchange.method, data=exchange.body, content_type=exchange.media_type, headers=headers
         )
-    assert answer.status_code == asked.status
+    assert answer.status_code == exchange.status
     return answer
 
 
-@pytest.mark.parametrize("asked", [*TOLD, *REFUSED], ids=named)
-def test_allowed_pages_may_read_every_answer_and_others_none(client: FlaskClient, asked: Asked) -> None:
-    allowed, elsewhere = ask(client, asked), ask(client, asked, ELSEWHERE)
+@pytest.mark.parametrize("exchange", [*EVALUATED, *REFUSED], ids=named)
+def test_allowed_pages_may_read_every_answer_and_others_none(client: FlaskClient, exchange: Exchange) -> None:
+    allowed, elsewhere = send(client, exchange), send(client, exchange, ELSEWHERE)
 
     assert allowed.headers["Access-Control-Allow-Origin"] == PAGE
     assert set(allowed.headers["Access-Control-Expose-Headers"].split(", ")) >= EXPOSED
@@ -98,14 +98,14 @@ def test_a_star_in_the_settings_allows_every_page(app_with: MakeApp, monkeypatch
             assert answer.headers["Access-Control-Allow-Origin"] == page
 
 
-@pytest.mark.parametrize("asked", TOLD, ids=named)
-def test_what_is_told_may_be_kept_for_a_second(client: FlaskClient, asked: Asked) -> None:
-    assert ask(client, asked).headers.getlist("Cache-Control") == ["private, max-age=1"]
+@pytest.mark.parametrize("exchange", EVALUATED, ids=named)
+def test_what_is_told_may_be_kept_for_a_second(client: FlaskClient, exchange: Exchange) -> None:
+    assert send(client, exchange).headers.getlist("Cache-Control") == ["private, max-age=1"]
 
 
-@pytest.mark.parametrize("asked", REFUSED, ids=named)
-def test_a_refusal_is_never_kept(client: FlaskClient, asked: Asked) -> None:
-    assert ask(client, asked).headers.getlist("Cache-Control") == ["no-store"]
+@pytest.mark.parametrize("exchange", REFUSED, ids=named)
+def test_a_refusal_is_never_kept(client: FlaskClient, exchange: Exchange) -> None:
+    assert send(client, exchange).headers.getlist("Cache-Control") == ["no-store"]
 
 
 @pytest.mark.parametrize("path", [ONE, ALL])
@@ -129,15 +129,15 @@ def test_environments_that_are_alike_share_no_tag(
     create(admin)
     create(admin, environment="staging")
 
-    def asked(environment: str, known: str = '"x"') -> TestResponse:
-        body, headers = ADA if method == "POST" else None, {"If-None-Match": known}
+    def evaluate(environment: str, etag: str = '"x"') -> TestResponse:
+        body, headers = ADA if method == "POST" else None, {"If-None-Match": etag}
         return anyone.open(f"{path}?environment={environment}", method=method, json=body, headers=headers)
 
-    production, staging = asked("production"), asked("staging")
+    production, staging = evaluate("production"), evaluate("staging")
 
     assert production.data == staging.data
-    assert asked("production", production.headers["ETag"]).status_code == 304
-    assert asked("staging", production.headers["ETag"]).status_code == 200
+    assert evaluate("production", production.headers["ETag"]).status_code == 304
+    assert evaluate("staging", production.headers["ETag"]).status_code == 200
 
 
 @pytest.mark.parametrize("path", [ALL, f"{ALL}/{{key}}"])

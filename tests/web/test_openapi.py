@@ -17,7 +17,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.web.auth import make_token
-from flagsched.web.requests import HEADERS
+from flagsched.web.headers import SECURITY_HEADERS
 from tests.builders import after
 from tests.conftest import web_settings
 from tests.openapi import UNDESCRIBED, Contract, described, operations
@@ -64,12 +64,15 @@ def test_the_bodies_have_the_names_that_clients_know(document: dict[str, Any]) -
 
 
 def test_only_admin_operations_ask_for_a_token(document: dict[str, Any]) -> None:
-    asked: dict[str, list[Any]] = {"/api/admin": [{"bearer": []}], "/api/config": [{}, {"bearer": []}, {"apiKey": []}]}
+    security: dict[str, list[Any]] = {
+        "/api/admin": [{"bearer": []}],
+        "/api/config": [{}, {"bearer": []}, {"apiKey": []}],
+    }
 
     for one in operations(document):
         prefix = "/".join(one.path.split("/")[:3])
-        assert one.described["security"] == asked.get(prefix, []), one
-        assert ("401" in one.described["responses"]) == (prefix in asked), one
+        assert one.described["security"] == security.get(prefix, []), one
+        assert ("401" in one.described["responses"]) == (prefix in security), one
 
 
 def test_a_client_is_generated_with_the_same_names_in_every_release(document: dict[str, Any]) -> None:
@@ -180,8 +183,8 @@ def test_python_clients_use_the_servers_own_schemas(document: dict[str, Any]) ->
     for name in schemas.__all__:
         fields = getattr(schemas, name)().fields.values()
         assert document["components"]["schemas"][name]["properties"].keys() == {f.data_key or f.name for f in fields}
-    asked = {"scheduledAt": after(5).isoformat(), "updates": {"enabled": True}}
-    assert schemas.CreateScheduleRequest().load(asked) == PlannedChange(after(5), Updates(enabled=True))
+    body = {"scheduledAt": after(5).isoformat(), "updates": {"enabled": True}}
+    assert schemas.CreateScheduleRequest().load(body) == PlannedChange(after(5), Updates(enabled=True))
     with pytest.raises(ValidationError):
         schemas.BulkCreateScheduleRequest().load({"schedules": []})
 
@@ -225,7 +228,7 @@ def test_the_address_of_the_server_alone_leads_to_the_page(anyone: FlaskClient, 
     assert answer.headers["Location"] == "docs"
     assert "Content-Type" not in answer.headers
     assert answer.headers["X-Request-Id"] == "mine"
-    assert set(answer.headers.items()) >= set(HEADERS.items())
+    assert set(answer.headers.items()) >= set(SECURITY_HEADERS.items())
     assert anyone.open("/", method=method, follow_redirects=True).request.path == "/docs"
 
 

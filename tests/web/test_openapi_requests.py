@@ -109,11 +109,11 @@ def without(body: Described, name: str) -> Described:
     return {other: value for other, value in body.items() if other != name}
 
 
-def settled(told: Any) -> Any:
+def settled(body: Any) -> Any:
     """An answer without what differs from one time to the next."""
-    if isinstance(told, dict):
-        return {name: settled(value) for name, value in told.items() if name not in VARYING}
-    return [settled(one) for one in told] if isinstance(told, list) else told
+    if isinstance(body, dict):
+        return {name: settled(value) for name, value in body.items() if name not in VARYING}
+    return [settled(one) for one in body] if isinstance(body, list) else body
 
 
 @pytest.fixture

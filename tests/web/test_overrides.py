@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from flagsched.web.schemas.overrides import USER_EXPECTED
+from flagsched.web.schemas.overrides import USER_MESSAGE
 from tests.builders import ManualClock
 from tests.rows import all_history, count
 
@@ -26,7 +26,7 @@ def set_apart(admin: FlaskClient, user: str = "ada", override: str = "include", 
     return admin.post(USERS, json={"userId": user, "override": override, **more})
 
 
-def told(anyone: FlaskClient, user: str) -> tuple[bool, str]:
+def evaluate(anyone: FlaskClient, user: str) -> tuple[bool, str]:
     answer = anyone.post(ONE, json={"context": {"targetingKey": user}}).json
     return answer["value"], answer["reason"]
 
@@ -42,7 +42,7 @@ def test_testers_are_let_in_at_nought_per_cent(admin: FlaskClient, anyone: Flask
         "createdBy": "ada",
         "createdAt": "2096-06-01T12:00:00Z",
     }
-    assert (told(anyone, "ada"), told(anyone, "bob")) == ((True, "TARGETING_MATCH"), (False, "STATIC"))
+    assert (evaluate(anyone, "ada"), evaluate(anyone, "bob")) == ((True, "TARGETING_MATCH"), (False, "STATIC"))
 
 
 def test_an_excluded_user_keeps_out_at_a_hundred_per_cent_and_nobody_is_in_when_it_is_off(
@@ -52,10 +52,10 @@ def test_an_excluded_user_keeps_out_at_a_hundred_per_cent_and_nobody_is_in_when_
     set_apart(admin, "bob", "exclude")
     admin.patch(FLAG, json={"rolloutPercentage": 100})
 
-    assert (told(anyone, "ada"), told(anyone, "bob")) == ((True, "TARGETING_MATCH"), (False, "TARGETING_MATCH"))
+    assert (evaluate(anyone, "ada"), evaluate(anyone, "bob")) == ((True, "TARGETING_MATCH"), (False, "TARGETING_MATCH"))
     admin.patch(FLAG, json={"enabled": False})
     clock.advance(seconds=1)
-    assert (told(anyone, "ada"), told(anyone, "bob")) == ((False, "DISABLED"),) * 2
+    assert (evaluate(anyone, "ada"), evaluate(anyone, "bob")) == ((False, "DISABLED"),) * 2
 
 
 def test_an_override_changes_neither_version_nor_plan_but_is_in_the_history(
@@ -105,9 +105,9 @@ def test_a_user_is_named_in_a_path_as_he_is(admin: FlaskClient, user: str) -> No
 
 
 BAD = [
-    ({"userId": "", "override": "include"}, {"userId": [USER_EXPECTED]}),
-    ({"userId": "a\n", "override": "include"}, {"userId": [USER_EXPECTED]}),
-    ({"userId": 7, "override": "include"}, {"userId": [USER_EXPECTED]}),
+    ({"userId": "", "override": "include"}, {"userId": [USER_MESSAGE]}),
+    ({"userId": "a\n", "override": "include"}, {"userId": [USER_MESSAGE]}),
+    ({"userId": 7, "override": "include"}, {"userId": [USER_MESSAGE]}),
     ({"userId": "ada", "override": "maybe"}, {"override": ["must be one of: include, exclude"]}),
     ({"userId": "ada", "override": True}, {"override": ["must be a string"]}),
     ({"override": "include"}, {"userId": ["is required"]}),

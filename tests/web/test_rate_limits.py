@@ -1,4 +1,4 @@
-"""Who asks too often is told to wait, and nobody else."""
+"""Callers over a rate limit get 429, and no others."""
 
 import os
 from collections.abc import Callable

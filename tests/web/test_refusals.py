@@ -1,4 +1,4 @@
-"""What a caller who is not let in is told, and what the log keeps of it. On every database."""
+"""The answers to callers without access, and the log lines about them. On every database."""
 
 import json
 import re
@@ -88,8 +88,8 @@ def test_no_part_of_a_token_stands_in_an_answer_or_in_the_log(
     answer = anyone.get(ADMIN, headers=bearer(token))
 
     parts = [part for part in re.split(r"[ .]", token) if len(part) > 8]
-    told = answer.text + str(answer.headers) + "".join(logged[before:])
-    assert [part for part in parts if part in told] == []
+    written = answer.text + str(answer.headers) + "".join(logged[before:])
+    assert [part for part in parts if part in written] == []
 
 
 def test_a_403_says_which_role_is_needed(anyone: FlaskClient) -> None:
@@ -144,8 +144,8 @@ def test_each_refusal_is_logged_with_the_callers_address(
     client.get(CONFIG, headers=bearer("x"), environ_base=here)
     admin.post(ADMIN, json={}, environ_overrides=here)
 
-    told = [(line["error"], line["address"], line["level"]) for line in lines()]
-    assert told == [
+    written = [(line["error"], line["address"], line["level"]) for line in lines()]
+    assert written == [
         ("UNAUTHORIZED", "192.0.2.7", "info"),
         ("FORBIDDEN", "192.0.2.7", "info"),
         ("UNAUTHORIZED", "192.0.2.7", "info"),

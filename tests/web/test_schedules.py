@@ -122,15 +122,15 @@ def test_a_bulk_is_listed_in_order_of_time(admin: FlaskClient) -> None:
 
 
 def test_a_bulk_of_mixed_updates_keeps_each_as_asked(admin: FlaskClient) -> None:
-    asked: list[dict[str, Any]] = [
+    all_updates: list[dict[str, Any]] = [
         {"enabled": True},
         {"rolloutPercentage": 0},
         {"enabled": False, "rolloutPercentage": 7},
     ]
 
-    answer = bulk(admin, *(item(n + 1, **updates) for n, updates in enumerate(asked)))
+    answer = bulk(admin, *(item(n + 1, **updates) for n, updates in enumerate(all_updates)))
 
-    assert [s["updates"] for s in answer.json["schedules"]] == asked
+    assert [s["updates"] for s in answer.json["schedules"]] == all_updates
 
 
 def test_the_request_id_stands_in_the_answer_and_in_the_history(admin: FlaskClient, engine: sa.Engine) -> None:
@@ -322,9 +322,9 @@ def test_a_flag_is_planned_in_its_environment(admin: FlaskClient) -> None:
         (b"", "is not JSON"),
         (b"{", "is not JSON"),
         (b"{} {}", "is not JSON"),
-        (b'{"schedules": NaN}', "is no JSON value"),
+        (b'{"schedules": NaN}', "is not a JSON value"),
         (b'{"schedules": 1e400}', "is too large"),
-        (b'{"schedules": [], "schedules": []}', "stands twice"),
+        (b'{"schedules": [], "schedules": []}', "appears twice"),
         (b"\xff\xfe", "is not JSON"),
         ('{"schedules": []}'.encode("utf-16"), "is not JSON"),
         (b'\xef\xbb\xbf{"schedules": []}', "is not JSON: it begins with a byte order mark"),
@@ -347,7 +347,7 @@ def test_a_name_that_stands_twice_among_many_is_found_at_once(admin: FlaskClient
     answer = admin.post(BULK, data=body, content_type="application/json")
 
     assert answer.status_code == 400
-    assert "'98' stands twice" in answer.text
+    assert "'98' appears twice" in answer.text
 
 
 def test_another_media_type_is_refused(admin: FlaskClient, engine: sa.Engine) -> None:

@@ -76,7 +76,7 @@ SEGMENTS = Timeline(segments(transitions(FLAG, [], Agenda.of(PLAN)), after(0), a
 
 
 @pytest.mark.parametrize(
-    ("view", "told"),
+    ("view", "value"),
     [
         (BulkScheduleResponse(), {"schedules": SCHEDULES}),
         (FlagListView(), {"flags": [effective_flag(FLAG, Agenda.of(PLAN), after(1))], "next_cursor": None}),
@@ -85,15 +85,15 @@ SEGMENTS = Timeline(segments(transitions(FLAG, [], Agenda.of(PLAN)), after(0), a
     ],
     ids=["schedules", "flags", "entries", "segments"],
 )
-def test_an_answer_reads_as_the_schema_library_writes_it(view: View, told: Any) -> None:
-    quick = view.dump(told)
+def test_an_answer_reads_as_the_schema_library_writes_it(view: View, value: Any) -> None:
+    quick = view.dump(value)
 
-    assert quick == Schema.dump(view, told)
-    assert all(Schema.dump(field.inner.schema, one) == dumped for field, one, dumped in nested(view, told, quick))
+    assert quick == Schema.dump(view, value)
+    assert all(Schema.dump(field.inner.schema, one) == dumped for field, one, dumped in nested(view, value, quick))
 
 
-def nested(view: View, told: Any, dumped: dict[str, Any]) -> Any:
+def nested(view: View, value: Any, dumped: dict[str, Any]) -> Any:
     """Each item of the view's list, with its schema and what became of it."""
     (name,) = {"schedules", "flags", "entries", "segments"} & view.fields.keys()
-    given = told[name] if isinstance(told, dict) else getattr(told, name)
+    given = value[name] if isinstance(value, dict) else getattr(value, name)
     return [(view.fields[name], one, after_) for one, after_ in zip(given, dumped[name], strict=True)]

@@ -92,8 +92,8 @@ def with_jwks(source: str) -> dict[str, str]:
         (with_secret(DATABASE_URL=""), '"DATABASE_URL" invalid'),
         (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h:port"), '"FLAGSCHED_RATE_STORAGE" invalid'),
         (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h:99999"), '"FLAGSCHED_RATE_STORAGE" invalid'),
-        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h/0?x=1"), "look at its port, its database"),
-        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h?protocol=9"), "look at its port, its database"),
+        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h/0?x=1"), "check its port, its database"),
+        (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h?protocol=9"), "check its port, its database"),
         (with_secret(FLAGSCHED_RATE_STORAGE="redis://:s3cret@h/flags"), "a Redis database by its number"),
         (with_secret(FLAGSCHED_RATE_STORAGE="memcached://s3cret"), "must be memory:// or a Redis URL"),
         (with_secret(FLAGSCHED_RATE_STORAGE="memory://x"), "must be memory:// or a Redis URL"),
@@ -207,9 +207,9 @@ def test_no_secret_stands_in_the_repr_of_any_settings(monkeypatch: pytest.Monkey
 
         found = [part for read in (read_web_settings, read_worker_settings) for part in parts(read())]
 
-        told = "".join(f"{part!r}{part}" for part in found)
+        output = "".join(f"{part!r}{part}" for part in found)
         assert {type(part).__name__ for part in found} >= {"Settings", "RateSettings", "EvaluationRules", "Limits"}
-        assert [name for name, secret in secrets.items() if secret in told] == []
+        assert [name for name, secret in secrets.items() if secret in output] == []
 
 
 def test_a_misspelt_setting_is_named_with_the_one_that_was_meant(
@@ -255,26 +255,26 @@ def test_gunicorns_settings_are_taken_as_they_are_meant_or_refused_by_name(
     monkeypatch.setenv(name, written)
 
     if refusal is None:
-        told = read_server_settings()
+        settings = read_server_settings()
         monkeypatch.setenv(name, written.strip())
-        assert told == read_server_settings()
-        assert written.strip() in {*told.bind.split(":"), str(told.workers)}
+        assert settings == read_server_settings()
+        assert written.strip() in {*settings.bind.split(":"), str(settings.workers)}
     else:
         with pytest.raises(EnvError, match=f'Environment variable "{name}" invalid: {refusal}'):
             read_server_settings()
 
 
 @pytest.mark.parametrize(
-    ("port", "status", "told"), [(" 8123\n", 0, "0.0.0.0:8123"), ('"8123"', 1, "stands in quotes")]
+    ("port", "status", "output"), [(" 8123\n", 0, "0.0.0.0:8123"), ('"8123"', 1, "stands in quotes")]
 )
-def test_gunicorn_reads_its_port_so(port: str, status: int, told: str) -> None:
+def test_gunicorn_reads_its_port_so(port: str, status: int, output: str) -> None:
     command = [sys.executable, "-m", "gunicorn", "--check-config", "--print-config", "wsgi:app"]
     env = environment(sa.make_url("sqlite:////none/x.db"), PORT=port)
 
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == status, done.stderr
-    assert told in done.stdout + done.stderr
+    assert output in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 

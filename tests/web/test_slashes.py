@@ -1,4 +1,4 @@
-"""A path with a slash too many is another path: it is not there, by any method, and nobody is sent elsewhere."""
+"""A path with an extra slash is another path: 404 by any method, and never a redirect."""
 
 from pathlib import Path
 from typing import Any

@@ -49,10 +49,10 @@ def test_a_timeline_reads_as_half_open_segments_with_their_causes(
     first, second = bulk(admin, item(10, enabled=True), item(20, rolloutPercentage=25))
     clock.advance(seconds=15)
 
-    told = admin.get(f"{FLAG}/timeline").json
+    body = admin.get(f"{FLAG}/timeline").json
     materialise_due(store, Backoff(lambda: 0.0))
 
-    assert told == {
+    assert body == {
         "segments": [
             {
                 "from": "2096-06-01T12:00:00Z",
@@ -60,7 +60,7 @@ def test_a_timeline_reads_as_half_open_segments_with_their_causes(
                 "enabled": False,
                 "rolloutPercentage": 0,
                 "version": 1,
-                "cause": {"scheduleId": None, "draft": None, "entryId": 1} | told["segments"][0]["cause"],
+                "cause": {"scheduleId": None, "draft": None, "entryId": 1} | body["segments"][0]["cause"],
             },
             {
                 "from": "2096-06-01T12:00:10Z",
@@ -82,8 +82,8 @@ def test_a_timeline_reads_as_half_open_segments_with_their_causes(
         "nextFrom": None,
     }
     created = admin.get(f"{FLAG}/history").json["entries"][-1]
-    assert told["segments"][0]["cause"]["entryId"] == created["id"]
-    assert admin.get(f"{FLAG}/timeline").json == told
+    assert body["segments"][0]["cause"]["entryId"] == created["id"]
+    assert admin.get(f"{FLAG}/timeline").json == body
     cut = admin.get(f"{FLAG}/timeline?from=2096-06-01T12:00:12Z&to=2096-06-01T21:00:18%2B09:00").json["segments"]
     assert [(one["from"], one["to"]) for one in cut] == [("2096-06-01T12:00:12Z", "2096-06-01T12:00:18Z")]
 

@@ -1,4 +1,4 @@
-"""Which tokens are let in, and what is said of the others."""
+"""Which tokens are accepted, and the reasons for refusing the others."""
 
 import json
 from collections.abc import Callable
@@ -105,7 +105,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str | int]] = {
     "a list for what it is": ({"typ": ["Bearer"]}, "not an access token"),
     "an access token of RFC 9068": ({"header": {"typ": "at+jwt"}}, 200),
     "a logout token": ({"header": {"typ": "logout+jwt"}}, "not an access token"),
-    "an extension that nobody knows": ({"header": {"crit": ["x"], "x": 1}}, "not a JWT"),
+    "an unknown extension": ({"header": {"crit": ["x"], "x": 1}}, "not a JWT"),
     "another role": ({"role": "reader"}, 403),
 }
 
@@ -208,7 +208,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def forged() -> dict[str, tuple[str, set[str]]]:
-    """Tokens of those who have no key, each with what may be said of it."""
+    """Tokens signed without our key, each with the reasons that are allowed for it."""
     claims, public = claims_of(provided()), pem(rsa_key("first"))
     wrong, unknown = {"wrong algorithm"}, {"unknown key id", "no key id", "bad signature"}
     first = json.dumps(jwk("first")).encode()

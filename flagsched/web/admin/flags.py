@@ -11,47 +11,43 @@ from flagsched.domain.errors import ValidationFailed
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagEdit, FlagName, NewFlag, Precondition
 from flagsched.ports.flags import FlagQuery
 from flagsched.usecases import flags
-from flagsched.web.blueprint import AdminBlueprint, named
+from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
-from flagsched.web.requests import caller
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import (
     CreateFlagRequest,
     EditFlagRequest,
-    EnvironmentQuery,
     FlagListQuery,
     FlagListView,
     FlagView,
     NewFlagQuery,
 )
-from flagsched.web.schemas.headers import IdempotencyHeaders, MatchHeaders, etag, sent
+from flagsched.web.schemas.headers import IdempotencyHeaders, MatchHeaders, etag, response_headers
 from flagsched.web.service import store
 
-blueprint = AdminBlueprint("flags", "Create, read, edit and archive flags.")
+blueprint = admin_blueprint("flags", "Create, read, edit and archive flags.")
 VIEW = FlagView()
 
 
 @blueprint.post("/flags")
-@blueprint.arguments(CreateFlagRequest)
-@blueprint.arguments(NewFlagQuery, location="query")
-@blueprint.arguments(IdempotencyHeaders, location="headers")
-@blueprint.response(HTTPStatus.CREATED, FlagView, headers=sent("Location", "ETag", "Idempotency-Replayed"))
-@blueprint.creates
+@blueprint.loads(NewFlagQuery, body=CreateFlagRequest, headers=IdempotencyHeaders)
+@blueprint.creates(FlagView, "Location", "ETag")
 def create_flag(
-    body: dict[str, Any], query: dict[str, str], key: str | None
+    body: dict[str, Any], key: str | None, environment: str | None = None
 ) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Create a flag.
 
     It is off, and for 100 % of the users once it is on, unless the body says otherwise.
     """
-    asked = NewFlag(
-        FlagName(_one_environment(body.get("environment"), query.get("environment")), body["key"]),
+    flag = NewFlag(
+        FlagName(_one_environment(body.get("environment"), environment), body["key"]),
         enabled=body["enabled"],
         rollout_percentage=body["rollout_percentage"],
         description=body["description"],
     )
     created = flags.create_flag(
-        asked, by=caller(), store=store(), idempotent=idempotent_request(key, VIEW.dump, _headers)
+        flag, by=caller(), store=store(), idempotent=idempotent_request(key, VIEW.dump, _headers)
     )
     return created, HTTPStatus.CREATED, _headers(created)
 
@@ -69,31 +65,27 @@ def list_flags(query: FlagQuery) -> dict[str, Any]:
 
 
 @blueprint.get("/flags/<flag_key>")
-@blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.response(HTTPStatus.OK, FlagView, headers=sent("ETag"))
-def read_flag(query: dict[str, str], flag_key: str) -> tuple[EffectiveFlag, int, dict[str, str]]:
+@blueprint.on_flag()
+@blueprint.response(HTTPStatus.OK, FlagView, headers=response_headers("ETag"))
+def read_flag(name: FlagName) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Read a flag as it is now.
 
     Whether or not a worker has recorded what is in effect by now.
     """
-    flag = flags.read_flag(named(query, flag_key), store=store())
+    flag = flags.read_flag(name, store=store())
     return flag, HTTPStatus.OK, etag(flag)
 
 
 @blueprint.patch("/flags/<flag_key>")
-@blueprint.arguments(EditFlagRequest)
-@blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.arguments(MatchHeaders, location="headers")
-@blueprint.response(HTTPStatus.OK, FlagView, headers=sent("ETag"))
+@blueprint.on_flag(body=EditFlagRequest, headers=MatchHeaders)
+@blueprint.response(HTTPStatus.OK, FlagView, headers=response_headers("ETag"))
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
-def edit_flag(
-    edit: FlagEdit, query: dict[str, str], precondition: Precondition, flag_key: str
-) -> tuple[EffectiveFlag, int, dict[str, str]]:
+def edit_flag(name: FlagName, edit: FlagEdit, precondition: Precondition) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Change a flag at once.
 
     What is planned stays, and is applied on top of it.
     """
-    flag = flags.edit_flag(named(query, flag_key), edit, by=caller(), store=store(), precondition=precondition)
+    flag = flags.edit_flag(name, edit, by=caller(), store=store(), precondition=precondition)
     return flag, HTTPStatus.OK, etag(flag)
 
 
@@ -102,16 +94,15 @@ blueprint.add_url_rule("/flags/<flag_key>", "edit_flag_by_post", older(edit_flag
 
 
 @blueprint.delete("/flags/<flag_key>")
-@blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.arguments(MatchHeaders, location="headers")
+@blueprint.on_flag(headers=MatchHeaders)
 @blueprint.response(HTTPStatus.NO_CONTENT, description="Archived.")
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
-def archive_flag(query: dict[str, str], precondition: Precondition, flag_key: str) -> Response:
+def archive_flag(name: FlagName, precondition: Precondition) -> Response:
     """Archive a flag.
 
     What is planned for it is cancelled in the same transaction, and its key is free again.
     """
-    flags.archive_flag(named(query, flag_key), by=caller(), store=store(), precondition=precondition)
+    flags.archive_flag(name, by=caller(), store=store(), precondition=precondition)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

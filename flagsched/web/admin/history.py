@@ -9,12 +9,12 @@ from flagsched.domain.instants import rfc3339
 from flagsched.ports.history import HistoryQuery
 from flagsched.ports.pages import Page
 from flagsched.usecases import history
-from flagsched.web.blueprint import AdminBlueprint
+from flagsched.web.admin.blueprint import admin_blueprint
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.history import FlagHistoryQuery, HistoryListQuery, HistoryView
 from flagsched.web.service import store
 
-blueprint = AdminBlueprint("history", "Every change that was accepted or took effect, and who made it.")
+blueprint = admin_blueprint("history", "Every change that was accepted or took effect, and who made it.")
 
 
 @blueprint.get("/history")
@@ -29,20 +29,19 @@ def list_history(query: HistoryQuery) -> dict[str, Any]:
 
 
 @blueprint.get("/flags/<flag_key>/history")
-@blueprint.arguments(FlagHistoryQuery, location="query")
+@blueprint.on_flag(FlagHistoryQuery)
 @blueprint.response(HTTPStatus.OK, HistoryView)
-def list_flag_history(query: HistoryQuery, flag_key: str) -> dict[str, Any]:
+def list_flag_history(name: FlagName, query: HistoryQuery) -> dict[str, Any]:
     """List what happened to a flag, newest first.
 
     One entry for each change that was accepted or took effect.
     """
-    name = FlagName.asked(query.environment, flag_key)
     return _page(history.list_flag_history(name, query, store=store()))
 
 
 def _page(page: Page[StoredEntry]) -> dict[str, Any]:
-    return {"entries": page.items, "next_cursor": _after(page.items[-1]) if page.more else None}
+    return {"entries": page.items, "next_cursor": _next_cursor(page.items[-1]) if page.more else None}
 
 
-def _after(last: StoredEntry) -> str:
+def _next_cursor(last: StoredEntry) -> str:
     return cursor(rfc3339(last.effective_at), last.id)

@@ -15,12 +15,11 @@ from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.usecases import schedules
 from flagsched.usecases.idempotency import IdempotentRequest
-from flagsched.web.blueprint import AdminBlueprint, named
+from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
-from flagsched.web.requests import caller
 from flagsched.web.schemas.fields import cursor
-from flagsched.web.schemas.flags import EnvironmentQuery
-from flagsched.web.schemas.headers import IdempotencyHeaders, sent
+from flagsched.web.schemas.headers import IdempotencyHeaders, response_headers
 from flagsched.web.schemas.schedules import (
     BulkCreateScheduleRequest,
     BulkScheduleResponse,
@@ -33,43 +32,33 @@ from flagsched.web.schemas.schedules import (
 )
 from flagsched.web.service import service, store
 
-blueprint = AdminBlueprint("schedules", "Plan changes of flags, and read, edit and cancel what is planned.")
+blueprint = admin_blueprint("schedules", "Plan changes of flags, and read, edit and cancel what is planned.")
 SINGLE = ScheduleView()
 BULK = BulkScheduleResponse()
 
 
 @blueprint.post("/flags/<flag_key>/schedule")
-@blueprint.arguments(CreateScheduleRequest)
-@blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.arguments(IdempotencyHeaders, location="headers")
-@blueprint.response(HTTPStatus.CREATED, ScheduleView, headers=sent("Idempotency-Replayed"))
-@blueprint.creates
-def create_schedule(change: PlannedChange, query: dict[str, str], key: str | None, flag_key: str) -> EffectiveSchedule:
+@blueprint.on_flag(body=CreateScheduleRequest, headers=IdempotencyHeaders)
+@blueprint.creates(ScheduleView)
+def create_schedule(name: FlagName, change: PlannedChange, key: str | None) -> EffectiveSchedule:
     """Plan one change of a flag.
 
     At `scheduledAt`, `updates` take effect.
     """
-    return _plan(named(query, flag_key), [change], batch=False, idempotent=idempotent_request(key, _single))[0]
+    return _plan(name, [change], batch=False, idempotent=idempotent_request(key, _single))[0]
 
 
 @blueprint.post("/flags/<flag_key>/schedule/bulk")
-@blueprint.arguments(BulkCreateScheduleRequest)
-@blueprint.arguments(EnvironmentQuery, location="query")
-@blueprint.arguments(IdempotencyHeaders, location="headers")
-@blueprint.response(HTTPStatus.CREATED, BulkScheduleResponse, headers=sent("Idempotency-Replayed"))
-@blueprint.creates
+@blueprint.on_flag(body=BulkCreateScheduleRequest, headers=IdempotencyHeaders)
+@blueprint.creates(BulkScheduleResponse)
 def create_schedules(
-    body: dict[str, Sequence[PlannedChange]], query: dict[str, str], key: str | None, flag_key: str
+    name: FlagName, body: dict[str, Sequence[PlannedChange]], key: str | None
 ) -> dict[str, list[EffectiveSchedule]]:
     """Plan up to fifty changes of a flag, all or none.
 
     If one of them is refused, none is created, and `details` has what is wrong with each, by its index.
     """
-    return {
-        "schedules": _plan(
-            named(query, flag_key), body["schedules"], batch=True, idempotent=idempotent_request(key, _bulk)
-        )
-    }
+    return {"schedules": _plan(name, body["schedules"], batch=True, idempotent=idempotent_request(key, _bulk))}
 
 
 @blueprint.get("/schedules")
@@ -81,60 +70,54 @@ def list_all_schedules(query: EnvironmentScheduleQuery) -> dict[str, Any]:
     Those that are pending, unless `status` says otherwise; with a `batchId` and no `status`, all of the batch.
     """
     page = schedules.list_environment_schedules(query, store=store())
-    return {"schedules": page.items, "next_cursor": _after(page.items[-1]) if page.more else None}
+    return {"schedules": page.items, "next_cursor": _next_cursor(page.items[-1]) if page.more else None}
 
 
 @blueprint.get("/flags/<flag_key>/schedule")
-@blueprint.arguments(ScheduleListQuery, location="query")
-@blueprint.response(HTTPStatus.OK, ScheduleView(many=True), headers=sent("Link"))
-def list_schedules(
-    query: tuple[str, ScheduleQuery], flag_key: str
-) -> tuple[Sequence[EffectiveSchedule], int, dict[str, str]]:
+@blueprint.on_flag(ScheduleListQuery)
+@blueprint.response(HTTPStatus.OK, ScheduleView(many=True), headers=response_headers("Link"))
+def list_schedules(name: FlagName, query: ScheduleQuery) -> tuple[Sequence[EffectiveSchedule], int, dict[str, str]]:
     """List the schedules of a flag by time.
 
     An array; the `Link` header leads to the next page.
     """
-    environment, wanted = query
-    page = schedules.list_schedules(FlagName.asked(environment, flag_key), wanted, store=store())
+    page = schedules.list_schedules(name, query, store=store())
     return page.items, HTTPStatus.OK, {"Link": _next_link(page.items[-1])} if page.more else {}
 
 
 @blueprint.get("/flags/<flag_key>/schedule/<uuid:schedule_id>")
-@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.on_flag()
 @blueprint.response(HTTPStatus.OK, ScheduleView)
-def read_schedule(query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
+def read_schedule(name: FlagName, schedule_id: UUID) -> EffectiveSchedule:
     """Read a schedule.
 
     Also one that was applied, was cancelled or has failed.
     """
-    return schedules.read_schedule(named(query, flag_key), schedule_id, store=store())
+    return schedules.read_schedule(name, schedule_id, store=store())
 
 
 @blueprint.patch("/flags/<flag_key>/schedule/<uuid:schedule_id>")
-@blueprint.arguments(EditScheduleRequest)
-@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.on_flag(body=EditScheduleRequest)
 @blueprint.response(HTTPStatus.OK, ScheduleView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def edit_schedule(edit: ScheduleEdit, query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
+def edit_schedule(name: FlagName, edit: ScheduleEdit, schedule_id: UUID) -> EffectiveSchedule:
     """Change a schedule that is not in effect yet.
 
     `updates` replaces its updates as a whole. Of two schedules at one instant, the one created later is applied last.
     """
-    return schedules.edit_schedule(
-        named(query, flag_key), schedule_id, edit, by=caller(), store=store(), limits=service().limits
-    )
+    return schedules.edit_schedule(name, schedule_id, edit, by=caller(), store=store(), limits=service().limits)
 
 
 @blueprint.delete("/flags/<flag_key>/schedule/<uuid:schedule_id>")
-@blueprint.arguments(EnvironmentQuery, location="query")
+@blueprint.on_flag()
 @blueprint.response(HTTPStatus.OK, ScheduleView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
-def cancel_schedule(query: dict[str, str], flag_key: str, schedule_id: UUID) -> EffectiveSchedule:
+def cancel_schedule(name: FlagName, schedule_id: UUID) -> EffectiveSchedule:
     """Cancel a schedule that is not in effect yet.
 
     Once it is in effect, or has ended, the answer is 409.
     """
-    return schedules.cancel_schedule(named(query, flag_key), schedule_id, by=caller(), store=store())
+    return schedules.cancel_schedule(name, schedule_id, by=caller(), store=store())
 
 
 def _plan(
@@ -157,7 +140,7 @@ def _bulk(created: list[EffectiveSchedule]) -> Any:
     return BULK.dump({"schedules": created})
 
 
-def _after(last: EffectiveSchedule) -> str:
+def _next_cursor(last: EffectiveSchedule) -> str:
     return cursor(rfc3339(last.schedule.scheduled_at), str(last.flag.id), last.schedule.seq)
 
 

@@ -1,1 +1,1 @@
-"""What applications ask: OFREP, and the plain JSON of /api/config."""
+"""Evaluation for applications: OFREP, and the plain JSON of /api/config."""

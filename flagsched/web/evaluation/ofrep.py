@@ -1,4 +1,4 @@
-"""The OpenFeature Remote Evaluation Protocol, version 0.3: what any OpenFeature SDK asks."""
+"""The OpenFeature Remote Evaluation Protocol (OFREP), version 0.3, for any OpenFeature SDK."""
 
 import re
 from collections.abc import Collection
@@ -20,20 +20,23 @@ from flagsched.domain.snapshot import EffectiveSnapshot
 from flagsched.snapshots.evaluation import evaluate_flag
 from flagsched.web.access import Access
 from flagsched.web.auth import require_evaluation_access
+from flagsched.web.body import read_body
 from flagsched.web.echo import MAX_ECHO, cut_details
-from flagsched.web.errors import headers_of, log_refusal, status_of
-from flagsched.web.evaluation.caching import etag_of, is_known, may_be_kept
-from flagsched.web.parser import OverLimit, parse_json, read_body, strict_decoder
-from flagsched.web.requests import identity, refuse_extra_slashes, request_id
+from flagsched.web.errors import FAULT_MESSAGE, headers_of, log_refusal, status_of
+from flagsched.web.evaluation.caching import cache_headers, etag_of, matches
+from flagsched.web.request_ids import log_ids, request_id
+from flagsched.web.schemas.fields import ENVIRONMENT_MESSAGE
 from flagsched.web.service import Service, service
+from flagsched.web.strict_json import OverLimit, parse_json, strict_decoder
+from flagsched.web.unrouted import refuse_extra_slashes
 
 log = structlog.get_logger("flagsched.web")
 JSON = "application/json"
 OK, BAD_REQUEST = HTTPStatus.OK.value, HTTPStatus.BAD_REQUEST.value
-ASKED_BY = ("OPTIONS", "POST")
-NOT_ASKED_BY = ("DELETE", "GET", "HEAD", "PATCH", "PUT")
-NOT_TO_BE_GUESSED = ("X-Content-Type-Options", "nosniff")
-NOT_TO_BE_KEPT = ("Cache-Control", "no-store")
+METHODS = ("OPTIONS", "POST")
+OTHER_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "PUT")
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+NO_STORE = ("Cache-Control", "no-store")
 ALLOWED_HEADERS = (
     "Authorization, X-API-Key, Content-Type, If-None-Match, X-Request-Id, traceparent, tracestate, baggage"
 )
@@ -42,9 +45,6 @@ PREFLIGHT_SECONDS = "600"
 SURROGATES = re.compile("[\ud800-\udfff]")
 MAX_ATTRIBUTES = 1000
 CONTEXT_JSON = strict_decoder(MAX_ATTRIBUTES)
-BAD_ENVIRONMENT = (
-    "the environment must be 1 to 64 lower-case letters, digits, '.', '_', '-', beginning with a letter or digit"
-)
 KEY_MISSING = {
     "errorCode": "TARGETING_KEY_MISSING",
     "errorDetails": "a percentage of users needs a context.targetingKey",
@@ -58,24 +58,24 @@ class AnyPath(PathConverter):
     part_isolating = False
 
 
-def _know_any_path(state: BlueprintSetupState) -> None:
+def _register_any_path(state: BlueprintSetupState) -> None:
     state.app.url_map.converters["flagsched_any"] = AnyPath
 
 
 blueprint = Blueprint("ofrep", __name__, url_prefix="/ofrep")
-blueprint.record(_know_any_path)
+blueprint.record(_register_any_path)
 blueprint.before_request(refuse_extra_slashes)
 
 
 class Context(NamedTuple):
-    """Who asks, and of which environment."""
+    """The user, and the environment of the flags."""
 
     targeting_key: str | None
     environment: str
 
 
 class BadContext(Exception):
-    """The body is not one that OFREP knows; `code` is OpenFeature's."""
+    """The body is not valid in OFREP; `code` is OpenFeature's."""
 
     def __init__(self, code: str, details: str) -> None:
         super().__init__(details)
@@ -89,9 +89,9 @@ def evaluate_one(key: str) -> Response:
     _require_access(serving)
     context = _context(request)
     evaluated = evaluate_flag(context.environment, key, context.targeting_key, refresher=serving.refresher)
-    told = _one(evaluated.effective, evaluated.flag, evaluated.evaluation)
+    body = _result(evaluated.effective, evaluated.flag, evaluated.evaluation)
     status = OK if evaluated.evaluation.reason else BAD_REQUEST
-    return Response(told, status, _kept(serving, evaluated.effective), content_type=JSON)
+    return Response(body, status, _cache_headers(serving, evaluated.effective), content_type=JSON)
 
 
 @blueprint.post("/v1/evaluate/flags", provide_automatic_options=False)
@@ -100,83 +100,83 @@ def evaluate_all() -> Response:
     serving = service()
     _require_access(serving)
     context = _context(request)
-    told = serving.refresher.effective(context.environment)
-    headers = _kept(serving, told)
-    etag = etag_of(told, context.targeting_key)
+    effective = serving.refresher.effective(context.environment)
+    headers = _cache_headers(serving, effective)
+    etag = etag_of(effective, context.targeting_key)
     headers.append(("ETag", etag))
-    # Werkzeug does this for GET and HEAD alone.
-    if is_known(etag, request):
+    # Werkzeug answers 304 to GET and HEAD alone.
+    if matches(etag, request):
         return _without_body(HTTPStatus.NOT_MODIFIED, headers)
-    return Response(_all(told, context.targeting_key), OK, headers, content_type=JSON)
+    return Response(_results(effective, context.targeting_key), OK, headers, content_type=JSON)
 
 
 @blueprint.route("/v1/evaluate/flags", methods=["OPTIONS"], provide_automatic_options=False)
 @blueprint.route("/v1/evaluate/flags/<path:key>", methods=["OPTIONS"], provide_automatic_options=False)
 def preflight(key: str = "") -> Response:
-    """What a browser asks before it asks."""
+    """Answer a browser's preflight."""
     del key
-    return _without_body(HTTPStatus.NO_CONTENT, [("Allow", ", ".join(ASKED_BY))])
+    return _without_body(HTTPStatus.NO_CONTENT, [("Allow", ", ".join(METHODS))])
 
 
-@blueprint.route("/v1/evaluate/flags", methods=NOT_ASKED_BY, provide_automatic_options=False)
-@blueprint.route("/v1/evaluate/flags/<path:key>", methods=NOT_ASKED_BY, provide_automatic_options=False)
+@blueprint.route("/v1/evaluate/flags", methods=OTHER_METHODS, provide_automatic_options=False)
+@blueprint.route("/v1/evaluate/flags/<path:key>", methods=OTHER_METHODS, provide_automatic_options=False)
 def refuse_method(key: str = "") -> NoReturn:
-    """Whoever asks otherwise is told so in OFREP's words, where a page may read them."""
+    """Refuse other methods in OFREP's format, with the headers that let a web page read it."""
     del key
-    raise MethodNotAllowed(ASKED_BY)
+    raise MethodNotAllowed(METHODS)
 
 
-@blueprint.route("/", defaults={"path": ""}, methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
-@blueprint.route("/<flagsched_any:path>", methods=[*NOT_ASKED_BY, *ASKED_BY], provide_automatic_options=False)
+@blueprint.route("/", defaults={"path": ""}, methods=[*OTHER_METHODS, *METHODS], provide_automatic_options=False)
+@blueprint.route("/<flagsched_any:path>", methods=[*OTHER_METHODS, *METHODS], provide_automatic_options=False)
 def refuse_path(path: str) -> NoReturn:
-    """Likewise for whatever else may be under /ofrep, in later versions of the protocol."""
+    """Refuse all other paths under /ofrep likewise, among them those of later versions of the protocol."""
     del path
     raise NotFound("OFREP 0.3 has POST v1/evaluate/flags/{key} and POST v1/evaluate/flags")
 
 
 @blueprint.after_request
-def finish(answer: Response) -> Response:
-    """Give the answer its id, and what browsers of allowed pages need. There are too many to log them."""
-    answer.headers.add("X-Request-Id", request_id())
-    answer.headers.add(*NOT_TO_BE_GUESSED)
+def finish(response: Response) -> Response:
+    """Add the headers of every OFREP response. There is no access log: evaluations are too many."""
+    response.headers.add("X-Request-Id", request_id())
+    response.headers.add(*NOSNIFF)
     if origins := service().evaluation.origins:
-        _let_pages_read(answer, origins)
-    return answer
+        _add_cors_headers(response, origins)
+    return response
 
 
-def _let_pages_read(answer: Response, origins: Collection[str]) -> None:
+def _add_cors_headers(response: Response, origins: Collection[str]) -> None:
     origin = request.headers.get("Origin")
-    answer.vary.add("Origin")
+    response.vary.add("Origin")
     if origin is not None and (origin in origins or ("*" in origins and len(origin) <= MAX_ECHO)):
-        answer.headers["Access-Control-Allow-Origin"] = origin
-        answer.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         if request.method == "OPTIONS":
-            answer.headers["Access-Control-Allow-Methods"] = "POST"
-            answer.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
-            answer.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
+            response.headers["Access-Control-Allow-Methods"] = "POST"
+            response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+            response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
 
 def _require_access(serving: Service) -> None:
     if serving.evaluation.access is not Access.PUBLIC:
-        # Only here are lines logged that do not name the request themselves.
-        with bound_contextvars(**identity()):
+        # Only the check of tokens logs lines without the request's ids.
+        with bound_contextvars(**log_ids()):
             require_evaluation_access(serving)
 
 
-def _kept(serving: Service, told: EffectiveSnapshot) -> list[tuple[str, str]]:
-    return may_be_kept(serving.refresher, told, serving.evaluation.max_age_seconds)
+def _cache_headers(serving: Service, effective: EffectiveSnapshot) -> list[tuple[str, str]]:
+    return cache_headers(serving.refresher, effective, serving.evaluation.max_age_seconds)
 
 
-def _one(told: EffectiveSnapshot, flag: Evaluator, evaluation: Evaluation) -> bytes:
-    # There are only a few that a flag can have, as long as this moment lasts.
-    which = (flag.key, evaluation.value, evaluation.reason)
-    known: bytes | None = told.memo.get(which)
-    if known is None:
-        known = told.memo[which] = orjson.dumps(_evaluated(flag, evaluation))
-    return known
+def _result(effective: EffectiveSnapshot, flag: Evaluator, evaluation: Evaluation) -> bytes:
+    # A flag has only a few different results in one effective snapshot.
+    key = (flag.key, evaluation.value, evaluation.reason)
+    result: bytes | None = effective.memo.get(key)
+    if result is None:
+        result = effective.memo[key] = orjson.dumps(_result_fields(flag, evaluation))
+    return result
 
 
-def _evaluated(flag: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
+def _result_fields(flag: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.reason is None:
         return {"key": flag.key} | KEY_MISSING
     return {
@@ -188,32 +188,32 @@ def _evaluated(flag: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _all(told: EffectiveSnapshot, targeting_key: str | None) -> bytes:
-    known, each = told.memo, []
-    for flag in told.flags.values():
+def _results(effective: EffectiveSnapshot, targeting_key: str | None) -> bytes:
+    memo, results = effective.memo, []
+    for flag in effective.flags.values():
         evaluation = flag.evaluate(targeting_key)
         try:
-            # As `_one` finds it, without a call for each.
-            each.append(known[flag.key, evaluation.value, evaluation.reason])
+            # The lookup of `_result`, without a call for each flag.
+            results.append(memo[flag.key, evaluation.value, evaluation.reason])
         except KeyError:
-            each.append(_one(told, flag, evaluation))
-    return b'{"flags":[' + b",".join(each) + b"]}"
+            results.append(_result(effective, flag, evaluation))
+    return b'{"flags":[' + b",".join(results) + b"]}"
 
 
-def _context(asked: Request) -> Context:
-    body = _body(asked)
+def _context(req: Request) -> Context:
+    body = _body(req)
     context = body.get("context") if isinstance(body, dict) else None
     if not isinstance(context, dict):
         raise BadContext("INVALID_CONTEXT", "the body must be an object with an object 'context'")
-    return Context(_targeting_key(context), _environment(asked, context))
+    return Context(_targeting_key(context), _environment(req, context))
 
 
-def _body(asked: Request) -> Any:
-    # OFREP knows neither 415 nor 413.
-    if asked.environ.get("CONTENT_TYPE") != JSON and asked.mimetype != JSON:
+def _body(req: Request) -> Any:
+    # OFREP has neither 415 nor 413.
+    if req.environ.get("CONTENT_TYPE") != JSON and req.mimetype != JSON:
         raise BadContext("PARSE_ERROR", "the body must be sent as Content-Type: application/json")
     try:
-        return parse_json(read_body(asked), CONTEXT_JSON)
+        return parse_json(read_body(req), CONTEXT_JSON)
     except RequestEntityTooLarge as error:
         raise BadContext("INVALID_CONTEXT", str(error.description)) from error
     except OverLimit as error:
@@ -233,64 +233,61 @@ def _targeting_key(context: dict[str, Any]) -> str | None:
     return key or None
 
 
-def _environment(asked: Request, context: dict[str, Any]) -> str:
-    if asked.query_string and (named := asked.args.get("environment")) is not None:
+def _environment(req: Request, context: dict[str, Any]) -> str:
+    if req.query_string and (named := req.args.get("environment")) is not None:
         if ENVIRONMENT.fullmatch(named):
             return named
-        raise BadContext("INVALID_CONTEXT", BAD_ENVIRONMENT)
-    # What is no name of an environment is an attribute of the application's own: docs/decisions/0016.
+        raise BadContext("INVALID_CONTEXT", f"the environment {ENVIRONMENT_MESSAGE}")
+    # An attribute that names no environment is the application's own: docs/decisions/0016.
     attribute = context.get("environment")
     return attribute if isinstance(attribute, str) and ENVIRONMENT.fullmatch(attribute) else DEFAULT_ENVIRONMENT
 
 
-def _failure(status: int, told: dict[str, Any], *headers: tuple[str, str]) -> Response:
-    return Response(orjson.dumps(cut_details(told)), status, [NOT_TO_BE_KEPT, *headers], content_type=JSON)
+def _failure(status: int, body: dict[str, Any], *headers: tuple[str, str]) -> Response:
+    return Response(orjson.dumps(cut_details(body)), status, [NO_STORE, *headers], content_type=JSON)
 
 
 def _without_body(status: int, headers: list[tuple[str, str]]) -> Response:
-    answer = Response(status=status, headers=headers)
-    answer.headers.pop("Content-Type")
-    return answer
+    response = Response(status=status, headers=headers)
+    response.headers.pop("Content-Type")
+    return response
 
 
 def _key() -> dict[str, str]:
-    """The flag's key, where one was asked for."""
+    """The flag's key, if the path has one."""
     return {"key": request.view_args["key"]} if request.view_args and request.view_args.get("key") else {}
 
 
 @blueprint.errorhandler(BadContext)
 def answer_bad_context(error: BadContext) -> Response:
-    """A body that can't be read."""
     return _failure(BAD_REQUEST, _key() | {"errorCode": error.code, "errorDetails": error.details})
 
 
 @blueprint.errorhandler(FlagMissing)
 def answer_missing(error: FlagMissing) -> Response:
-    """A flag that does not exist."""
     return _failure(HTTPStatus.NOT_FOUND, _key() | {"errorCode": "FLAG_NOT_FOUND", "errorDetails": error.message})
 
 
 @blueprint.errorhandler(FlagschedError)
 def answer_refusal(error: FlagschedError) -> Response:
-    """Whoever may not ask, or not now: without a body where OFREP has none."""
+    """Refuse a caller; the body is empty unless the service is unavailable, as OFREP has it."""
     log_refusal(error)
     status, headers = status_of(error), headers_of(error).items()
     if isinstance(error, Unavailable):
         return _failure(status, {"errorDetails": error.message}, *headers)
-    return _without_body(status, [NOT_TO_BE_KEPT, *headers])
+    return _without_body(status, [NO_STORE, *headers])
 
 
 @blueprint.errorhandler(HTTPException)
 @blueprint.errorhandler(HTTPStatus.NOT_FOUND)
 @blueprint.errorhandler(HTTPStatus.METHOD_NOT_ALLOWED)
 def answer_http_exception(error: HTTPException) -> Response:
-    """A path or a method that is not there. By code too: an app's handler for one comes before ours for all."""
+    """Refuse a path or a method. By code too: Flask prefers an app's handler for a code to ours for HTTPException."""
     allowed = [(name, value) for name, value in error.get_headers() if name == "Allow"]
     return _failure(error.code or 500, {"errorDetails": error.description or ""}, *allowed)
 
 
 @blueprint.errorhandler(Exception)
 def answer_fault(error: Exception) -> Response:
-    """A fault of ours."""
-    log.error("request failed", exc_info=error, **identity())
-    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, {"errorDetails": "flagsched failed; see its log"})
+    log.error("request failed", exc_info=error, **log_ids())
+    return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, {"errorDetails": FAULT_MESSAGE})

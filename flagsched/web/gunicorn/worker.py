@@ -1,7 +1,6 @@
 """What gunicorn answers by itself, in our words: JSON errors, and no word of who serves."""
 
 import gc
-import json
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -24,15 +23,15 @@ from gunicorn.http.parser import RequestParser
 
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
-from flagsched.web.errors import code_of
+from flagsched.web.errors import code_of, error_body
 from flagsched.web.gunicorn.connections import BoundedWorker
 from flagsched.web.gunicorn.heads import BoundedRequest
-from flagsched.web.requests import HEADERS
+from flagsched.web.headers import SECURITY_HEADERS
 from flagsched.web.service import EXTENSION, Service
 
 log = structlog.get_logger("flagsched.web")
 SERVER = "flagsched"
-COMMON = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+COMMON = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
 OURS = (InvalidResponseHeader, InvalidResponseHeaderName)
 STATUS: dict[type[ParseException], HTTPStatus] = {
     # The path is not one below SCRIPT_NAME.
@@ -88,7 +87,7 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
 
 
 def _answer(client: Any, status: HTTPStatus, request_id: str) -> None:
-    body = json.dumps({"error": code_of(status), "message": status.phrase, "details": None, "requestId": request_id})
+    body = error_body(code_of(status), status.phrase, None, request_id)
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"X-Request-Id: {request_id}\r\n{COMMON}Content-Length: {len(body)}\r\n\r\n"

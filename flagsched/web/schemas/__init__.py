@@ -1,1 +1,1 @@
-"""marshmallow schemas: bodies and queries as they come in, views as they go out."""
+"""marshmallow schemas: bodies, queries and headers of requests, and views for responses."""

@@ -1,4 +1,4 @@
-"""Errors as they go out."""
+"""Errors in responses."""
 
 from marshmallow import fields
 

@@ -1,4 +1,4 @@
-"""Flags as they come in and go out."""
+"""Flags in requests and responses."""
 
 import re
 from typing import Any
@@ -21,17 +21,17 @@ from flagsched.web.schemas.fields import (
 )
 from flagsched.web.schemas.strict import Body, Query, View
 
-KEY_EXPECTED = "must be 1 to 100 letters, digits, '.', '_', '-', beginning with a letter or digit"
+KEY_MESSAGE = "must be 1 to 100 letters, digits, '.', '_', '-', beginning with a letter or digit"
 
 
 class EnvironmentQuery(Query):
-    """Which environment: `production` if it is not said."""
+    """The environment, `production` by default."""
 
     environment = environment(load_default=DEFAULT_ENVIRONMENT)
 
 
 class NewFlagQuery(Query):
-    """Which environment, where the body does not say it."""
+    """The environment, unless the body names it."""
 
     environment = environment()
 
@@ -39,11 +39,11 @@ class NewFlagQuery(Query):
 class CreateFlagRequest(Body):
     """A new flag."""
 
-    key = Name(FLAG_KEY, KEY_EXPECTED, required=True)
+    key = Name(FLAG_KEY, KEY_MESSAGE, required=True)
     environment = environment()
     enabled = Boolean(load_default=False)
     rollout_percentage = Percentage(data_key="rolloutPercentage", load_default=100)
-    description = Text(longest=MAX_DESCRIPTION, load_default="")
+    description = Text(max_length=MAX_DESCRIPTION, load_default="")
 
 
 class EditFlagRequest(Body):
@@ -53,10 +53,10 @@ class EditFlagRequest(Body):
 
     enabled = Boolean()
     rollout_percentage = Percentage(data_key="rolloutPercentage")
-    description = Text(longest=MAX_DESCRIPTION)
+    description = Text(max_length=MAX_DESCRIPTION)
 
     @validates_schema
-    def _something(self, data: dict[str, Any], **options: object) -> None:
+    def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
             raise ValidationError("must set enabled, rolloutPercentage or description")
 
@@ -66,8 +66,8 @@ class EditFlagRequest(Body):
         return FlagEdit(Updates(**data) if data else None, description)
 
 
-def _key(place: list[Any]) -> str:
-    (key,) = place
+def _key(position: list[Any]) -> str:
+    (key,) = position
     if not re.fullmatch(FLAG_KEY, key):
         raise ValueError(key)
     return str(key)
@@ -76,9 +76,9 @@ def _key(place: list[Any]) -> str:
 class FlagListQuery(EnvironmentQuery):
     """Which flags."""
 
-    search = Text(longest=100, data_key="q", load_default="")
+    search = Text(max_length=100, data_key="q", load_default="")
     after = Cursor(_key, data_key="cursor")
-    limit = Limit(default=50, most=500)
+    limit = Limit(default=50, maximum=500)
 
     @post_load
     def _query(self, data: dict[str, Any], **options: object) -> FlagQuery:
@@ -130,6 +130,5 @@ class FlagValuesView(Schema):
     described = {"additionalProperties": {"type": "boolean"}}
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """As it is: any key may be a flag's."""
         del many
         return obj

@@ -1,4 +1,4 @@
-"""Headers of requests that say under which condition, and how often, they may have effect; headers of answers."""
+"""Headers: If-Match and Idempotency-Key of requests, and those of responses as the OpenAPI document has them."""
 
 import re
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from flagsched.domain.flags import ANY_VERSION, Precondition
 from flagsched.web.schemas.fields import Name
 
 CODINGS = ("gzip", "deflate", "br", "zstd")
-"""What proxies append to a tag when they compress the answer that it names: `"x"` becomes `"x-gzip"`."""
+"""The suffixes that proxies add to an ETag when they compress the response: `"x"` becomes `"x-gzip"`."""
 # RFC 9110, section 8.8.3.
 ETAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-# Empty elements of a list mean nothing, section 5.6.1.
+# A list may have empty elements, section 5.6.1.
 ETAGS = re.compile(rf"[ \t,]*{ETAG}(?:[ \t]*,[ \t,]*{ETAG})*[ \t,]*")
-# Section 13.1.1 has no weak tag match, since it may stand for other bytes. Ours name versions, and proxies change them
-# when they compress an answer: nginx makes the tag weak, others append the coding. The version is the same.
+# In section 13.1.1 no weak tag matches, since the bytes may differ. Ours names a flag's version, which stays the same
+# when a proxy compresses the response and makes the tag weak (nginx) or appends the coding (others).
 VERSION = re.compile(
     rf'"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\.([0-9]{{1,18}})(?:-(?:{"|".join(CODINGS)}))?"'
 )
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 OPAQUE_TAG = {"type": "string", "pattern": r'^(W/)?"[^"]+"$'}
 SECONDS = {"type": "integer", "minimum": 0}
-# The headers of answers, by the names that the document's components have.
+# The headers of responses, by the names of the document's components.
 DESCRIBED: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
         "description": "The request's own X-Request-Id if that is a plain one, else a new one. It stands in the log "
@@ -84,13 +84,13 @@ IF_NONE_MATCH = {
 }
 
 
-def sent(*names: str) -> dict[str, str]:
-    """The headers of an answer, by reference to the document's components."""
+def response_headers(*names: str) -> dict[str, str]:
+    """The headers of a response, by reference to the document's components."""
     return {name: name for name in names}
 
 
 def etag(flag: EffectiveFlag) -> dict[str, str]:
-    """The ETag of a flag as it is: its id, which a key's next flag has not, and its version."""
+    """The ETag of a flag: its id, since a key can be used again, and its version."""
     return {"ETag": f'"{flag.flag.id}.{flag.state.version}"'}
 
 
@@ -106,7 +106,7 @@ class Versions(fields.String):
 
 
 class MatchHeaders(Schema):
-    """Which versions a change is made for."""
+    """The versions of the flag to which a change applies."""
 
     class Meta:
         unknown = EXCLUDE

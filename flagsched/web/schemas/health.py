@@ -1,4 +1,4 @@
-"""How a process is."""
+"""The state of the process."""
 
 from marshmallow import fields
 

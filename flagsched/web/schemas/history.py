@@ -1,4 +1,4 @@
-"""History entries as they are asked for and go out."""
+"""History entries in responses, and the queries for them."""
 
 from typing import Any
 
@@ -7,29 +7,33 @@ from marshmallow import fields, post_load, validate
 from flagsched.domain.flags import FLAG_KEY
 from flagsched.domain.history import Action
 from flagsched.ports.history import HistoryQuery
-from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, OneOf, Text, read_place
-from flagsched.web.schemas.flags import KEY_EXPECTED, EnvironmentQuery
+from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, OneOf, Text, read_position
+from flagsched.web.schemas.flags import KEY_MESSAGE, EnvironmentQuery
 from flagsched.web.schemas.strict import View
 from flagsched.web.schemas.windows import Window
 
 
 class FlagHistoryQuery(EnvironmentQuery):
-    """Which entries of a flag."""
+    """A page of a flag's entries."""
 
-    before = Cursor(read_place, data_key="cursor")
-    limit = Limit(default=50, most=500)
+    before = Cursor(read_position, data_key="cursor")
+    limit = Limit(default=50, maximum=500)
+
+    @post_load
+    def _query(self, data: dict[str, Any], **options: object) -> Any:
+        return {"environment": data["environment"], "query": HistoryQuery(**data)}
+
+
+class HistoryListQuery(FlagHistoryQuery, Window):
+    """A page of an environment's entries; `from` and `to` bound `effectiveAt`."""
+
+    flag_key = Name(FLAG_KEY, KEY_MESSAGE, data_key="flagKey")
+    actor = Text(max_length=200)
+    action = fields.Enum(Action, by_value=True, validate=validate.OneOf(list(Action)), metadata={"type": "string"})
 
     @post_load
     def _query(self, data: dict[str, Any], **options: object) -> HistoryQuery:
         return HistoryQuery(**data)
-
-
-class HistoryListQuery(FlagHistoryQuery, Window):
-    """Which entries of an environment; `from` and `to` are of `effectiveAt`."""
-
-    flag_key = Name(FLAG_KEY, KEY_EXPECTED, data_key="flagKey")
-    actor = Text(longest=200)
-    action = fields.Enum(Action, by_value=True, validate=validate.OneOf(list(Action)), metadata={"type": "string"})
 
 
 STATE = {

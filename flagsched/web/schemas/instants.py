@@ -1,4 +1,4 @@
-"""RFC 3339 date-times as callers write them, and what is wrong with a text that is none."""
+"""RFC 3339 date-times, and the first fault of a text that is none."""
 
 import re
 from calendar import monthrange
@@ -20,7 +20,7 @@ JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an a
 NO_TIME = "must have a time of day and an offset after the date, like '2027-01-31T09:00:00+09:00'"
 OFFSET_RANGE = "must have an offset from -23:59 to +23:59, with minutes from 00 to 59"
 
-# For each part of a text, in its order: the first pattern that matches the part says what is wrong with it, or None.
+# For each part of a text, in order: the fault that belongs to the first pattern that matches the part, or None.
 FAULTS: dict[str, list[tuple[str, str | None]]] = {
     "date": [
         (r"", NOT_AN_INSTANT),
@@ -43,7 +43,7 @@ FAULTS: dict[str, list[tuple[str, str | None]]] = {
         (r"[0-9]{4}|[0-9]{6}", "must have colons in its time, like '09:00:00'"),
         (r"(?:2[4-9]|[3-9][0-9]):[0-9]{2}:[0-9]{2}", "must have an hour from 00 to 23"),
         (r"[0-9]{2}:[6-9][0-9]:[0-9]{2}", "must have a minute from 00 to 59"),
-        (r"[0-9]{2}:[0-9]{2}:60", "must have a second from 00 to 59: leap seconds (60) are not taken"),
+        (r"[0-9]{2}:[0-9]{2}:60", "must have a second from 00 to 59: leap seconds (60) are not accepted"),
         (r"[0-9]{2}:[0-9]{2}:[6-9][0-9]", "must have a second from 00 to 59"),
         (r"[0-9]{2}:[0-9]{2}:[0-9]{2}", None),
         (r"[0-9]{1,2}(?::[0-9]{1,2}){2}", "must have two digits each for hour, minute and second, like '09:00:00'"),
@@ -82,8 +82,8 @@ def read_instant(text: str) -> datetime:
 def read_json_instant(value: Any) -> datetime:
     """`read_instant` of a JSON value; ValueError also for one of another type."""
     if not isinstance(value, str):
-        found = JSON_TYPES.get(type(value), "null")
-        raise ValueError(f"must be a string like '2027-01-31T09:00:00+09:00', not {found}")  # noqa: TRY004 - of the caller's value
+        kind = JSON_TYPES.get(type(value), "null")
+        raise ValueError(f"must be a string like '2027-01-31T09:00:00+09:00', not {kind}")  # noqa: TRY004 - of the caller's value
     return read_instant(value)
 
 
@@ -95,8 +95,8 @@ def _fault(text: str) -> str:
     if not text.isascii():
         return f"{NOT_AN_INSTANT}, in ASCII characters"
     parts = PARTS.fullmatch(text)
-    found = (_fault_of(part, parts[part]) for part in COMPILED) if parts else ()
-    return next(filter(None, found), NOT_AN_INSTANT)
+    faults = (_fault_of(part, parts[part]) for part in COMPILED) if parts else ()
+    return next(filter(None, faults), NOT_AN_INSTANT)
 
 
 def _fault_of(part: str, text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Overrides as they come in and go out."""
+"""Overrides in requests and responses."""
 
 from typing import Any
 
@@ -6,47 +6,47 @@ from marshmallow import fields, post_load, validate
 
 from flagsched.domain.overrides import MAX_REASON, USER_ID, NewOverride, OverrideType
 from flagsched.ports.overrides import OverrideQuery
-from flagsched.web.schemas.fields import EXPECTED, Cursor, Instant, Limit, Name, OneOf, Text
+from flagsched.web.schemas.fields import ERROR_MESSAGES, Cursor, Instant, Limit, Name, OneOf, Text
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.strict import Body, View
 
-USER_EXPECTED = "must be 1 to 256 printable characters, not beginning with '/', and not '.' or '..'"
+USER_MESSAGE = "must be 1 to 256 printable characters, not beginning with '/', and not '.' or '..'"
 KINDS = [kind.value for kind in OverrideType]
 
 
 class SetOverrideRequest(Body):
     """A user, and whether the flag is to be on or off for this user, whatever its percentage."""
 
-    user_id = Name(USER_ID, USER_EXPECTED, data_key="userId", required=True)
+    user_id = Name(USER_ID, USER_MESSAGE, data_key="userId", required=True)
     kind = fields.String(
         data_key="override",
         required=True,
         validate=validate.OneOf(KINDS, error="must be one of: {choices}"),
-        error_messages=EXPECTED | {"invalid": "must be a string"},
+        error_messages=ERROR_MESSAGES | {"invalid": "must be a string"},
     )
-    reason = Text(longest=MAX_REASON, load_default="")
+    reason = Text(max_length=MAX_REASON, load_default="")
 
     @post_load
-    def _asked(self, data: dict[str, Any], **options: object) -> NewOverride:
+    def _override(self, data: dict[str, Any], **options: object) -> NewOverride:
         return NewOverride(data["user_id"], OverrideType(data["kind"]), data["reason"])
 
 
-def _user(place: list[Any]) -> str:
-    (user_id,) = place
+def _user(position: list[Any]) -> str:
+    (user_id,) = position
     if not USER_ID.fullmatch(user_id):
         raise ValueError(user_id)
     return str(user_id)
 
 
 class OverrideListQuery(EnvironmentQuery):
-    """Which overrides of a flag."""
+    """A page of a flag's overrides."""
 
     after = Cursor(_user, data_key="cursor")
-    limit = Limit(default=50, most=500)
+    limit = Limit(default=50, maximum=500)
 
     @post_load
-    def _query(self, data: dict[str, Any], **options: object) -> tuple[str, OverrideQuery]:
-        return data.pop("environment"), OverrideQuery(**data)
+    def _query(self, data: dict[str, Any], **options: object) -> dict[str, Any]:
+        return {"environment": data.pop("environment"), "query": OverrideQuery(**data)}
 
 
 class OverrideView(View):

@@ -1,4 +1,4 @@
-"""Schedules as they come in and go out."""
+"""Schedules in requests and responses."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from flagsched.domain.schedules import MAX_BATCH, PlannedChange, ScheduleEdit, S
 from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.web.schemas.fields import (
-    EXPECTED,
+    ERROR_MESSAGES,
     PERCENTAGE,
     Boolean,
     Cursor,
@@ -21,7 +21,7 @@ from flagsched.web.schemas.fields import (
     Limit,
     OneOf,
     Percentage,
-    read_place,
+    read_position,
 )
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.instants import read_instant
@@ -40,7 +40,7 @@ class UpdatesBody(Body):
     rollout_percentage = Percentage(data_key="rolloutPercentage")
 
     @validates_schema
-    def _something(self, data: dict[str, Any], **options: object) -> None:
+    def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
             raise ValidationError("must set enabled, rolloutPercentage or both")
 
@@ -53,7 +53,7 @@ class CreateScheduleRequest(Body):
     """At `scheduledAt`, set these updates."""
 
     scheduled_at = Instant(data_key="scheduledAt", required=True)
-    updates = fields.Nested(UpdatesBody, required=True, error_messages=EXPECTED)
+    updates = fields.Nested(UpdatesBody, required=True, error_messages=ERROR_MESSAGES)
 
     @post_load
     def _change(self, data: dict[str, Any], **options: object) -> PlannedChange:
@@ -61,26 +61,26 @@ class CreateScheduleRequest(Body):
 
 
 class Batch(fields.List[Any]):
-    """Up to 50 changes; a longer list is refused unread."""
+    """A list of up to 50 changes; the items of a longer one are not read."""
 
-    def __init__(self, *, fewest: int) -> None:
-        one = fields.Nested(CreateScheduleRequest, error_messages=EXPECTED)
-        size = {"minItems": fewest, "maxItems": MAX_BATCH}
-        super().__init__(one, required=True, error_messages=EXPECTED, metadata=size)
-        self._fewest = fewest
+    def __init__(self, *, min_items: int) -> None:
+        one = fields.Nested(CreateScheduleRequest, error_messages=ERROR_MESSAGES)
+        size = {"minItems": min_items, "maxItems": MAX_BATCH}
+        super().__init__(one, required=True, error_messages=ERROR_MESSAGES, metadata=size)
+        self._min_items = min_items
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
         if not isinstance(value, list):
             raise ValidationError("must be an array")
-        if not self._fewest <= len(value) <= MAX_BATCH:
-            raise ValidationError(f"must have {self._fewest} to {MAX_BATCH} items, not {len(value)}")
-        changes = [_well_formed(item) for item in value]
-        # What is wrong, and why, is for the schema to say.
+        if not self._min_items <= len(value) <= MAX_BATCH:
+            raise ValidationError(f"must have {self._min_items} to {MAX_BATCH} items, not {len(value)}")
+        changes = [_load_fast(item) for item in value]
+        # The schema finds the reasons.
         return super()._deserialize(value, attr, data, **options) if None in changes else changes
 
 
-def _well_formed(item: Any) -> PlannedChange | None:
-    """What CreateScheduleRequest makes of an item in which nothing is wrong, at a tenth of the time."""
+def _load_fast(item: Any) -> PlannedChange | None:
+    """Load a well-formed item as CreateScheduleRequest does, in a tenth of the time; None for all others."""
     if not (isinstance(item, dict) and item.keys() == {"scheduledAt", "updates"}):
         return None
     at, updates = item["scheduledAt"], read_updates(item["updates"])
@@ -97,7 +97,7 @@ class BulkCreateScheduleRequest(Body):
 
     refusal = BULK_REFUSED
 
-    schedules = Batch(fewest=1)
+    schedules = Batch(min_items=1)
 
 
 class EditScheduleRequest(Body):
@@ -106,10 +106,10 @@ class EditScheduleRequest(Body):
     described = {"minProperties": 1}
 
     scheduled_at = Instant(data_key="scheduledAt")
-    updates = fields.Nested(UpdatesBody, error_messages=EXPECTED)
+    updates = fields.Nested(UpdatesBody, error_messages=ERROR_MESSAGES)
 
     @validates_schema
-    def _something(self, data: dict[str, Any], **options: object) -> None:
+    def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
             raise ValidationError("must set scheduledAt, updates or both")
 
@@ -119,42 +119,41 @@ class EditScheduleRequest(Body):
 
 
 class ScheduleListQuery(EnvironmentQuery):
-    """Which schedules of a flag."""
+    """A page of a flag's schedules."""
 
     status = fields.String(
         validate=validate.OneOf([s.value for s in Status], error="must be one of: {choices}"),
     )
-    after = Cursor(read_place, data_key="cursor")
-    limit = Limit(default=1000, most=1000)
+    after = Cursor(read_position, data_key="cursor")
+    limit = Limit(default=1000, maximum=1000)
 
     @post_load
-    def _query(self, data: dict[str, Any], **options: object) -> tuple[str, ScheduleQuery]:
-        status = data.pop("status", None)
-        environment = data.pop("environment")
-        return environment, ScheduleQuery(statuses=[Status(status)] if status else [], **data)
+    def _query(self, data: dict[str, Any], **options: object) -> dict[str, Any]:
+        environment, status = data.pop("environment"), data.pop("status", None)
+        return {"environment": environment, "query": ScheduleQuery(statuses=[Status(status)] if status else [], **data)}
 
 
-def _place_of_all(place: list[Any]) -> tuple[datetime, UUID, int]:
-    instant, flag_id, seq = place
+def _read_position(position: list[Any]) -> tuple[datetime, UUID, int]:
+    instant, flag_id, seq = position
     if not isinstance(flag_id, str):
         raise ValueError(flag_id)  # noqa: TRY004 - of the caller's value, like all that is wrong with a cursor
-    at, number = read_place([instant, seq])
+    at, number = read_position([instant, seq])
     return at, UUID(flag_id), number
 
 
 class EnvironmentScheduleListQuery(EnvironmentQuery, Window):
-    """Which schedules of all flags; `from` and `to` are of `scheduledAt`. Those that are pending, unless it is said."""
+    """A page of an environment's schedules, `pending` by default; `from` and `to` bound `scheduledAt`."""
 
     status = fields.String(
         validate=validate.OneOf([*(s.value for s in Status), ANY], error="must be one of: {choices}"),
     )
     batch_id = Id(data_key="batchId")
-    after = Cursor(_place_of_all, data_key="cursor")
-    limit = Limit(default=50, most=500)
+    after = Cursor(_read_position, data_key="cursor")
+    limit = Limit(default=50, maximum=500)
 
     @post_load
     def _query(self, data: dict[str, Any], **options: object) -> EnvironmentScheduleQuery:
-        # Whoever asks for a batch wants to see all of it.
+        # A query for a batch means all of it.
         status = data.pop("status", ANY if "batch_id" in data else Status.PENDING)
         return EnvironmentScheduleQuery(statuses=[] if status == ANY else [Status(status)], **data)
 

@@ -1,4 +1,4 @@
-"""What all bodies and queries have in common."""
+"""The schemas that all bodies, queries and views derive from."""
 
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from flagsched.domain.errors import NOT_VALID
 
 
 class Strict(Schema):
-    """Something that is refused with the message `refusal` if it is not well formed."""
+    """A part of a request; if it is not valid, `refusal` is the message of the error."""
 
     refusal: ClassVar[str] = NOT_VALID
 
@@ -21,7 +21,7 @@ class Body(Strict):
     """A JSON object without unknown fields."""
 
     described: ClassVar[dict[str, Any]] = {}
-    """What the document says of it beside its fields, in the words of JSON Schema."""
+    """Keywords of JSON Schema for the OpenAPI document, beside those of the fields."""
 
     error_messages: dict[str, str] = {
         "unknown": "is not a field of this object",
@@ -36,29 +36,29 @@ class Query(Strict):
 
 
 class View(Schema):
-    """An answer: it has all its fields, and no others."""
+    """The body of a response: it has all its fields, and no others."""
 
     class Meta:
         unknown = RAISE
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._told = [
+        self._dumped = [
             (field.data_key or name, name, attrgetter(field.attribute or name), field)
             for name, field in self.dump_fields.items()
         ]
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """What marshmallow makes of it, in a fifth of the time: no field of ours is left out, computed or renamed."""
+        """Dump as marshmallow does, in a fifth of the time: no field of ours is optional or computed."""
         if self.many if many is None else many:
-            return [self._tell(one) for one in obj]
-        return self._tell(obj)
+            return [self._dump_one(one) for one in obj]
+        return self._dump_one(obj)
 
-    def _tell(self, obj: Any) -> dict[str, Any]:
+    def _dump_one(self, obj: Any) -> dict[str, Any]:
         if isinstance(obj, dict):
-            return {key: field._serialize(obj[name], name, obj) for key, name, _, field in self._told}
-        return {key: field._serialize(get(obj), name, obj) for key, name, get, field in self._told}
+            return {key: field._serialize(obj[name], name, obj) for key, name, _, field in self._dumped}
+        return {key: field._serialize(get(obj), name, obj) for key, name, get, field in self._dumped}
 
     def on_bind_field(self, field_name: str, field_obj: "fields.Field[Any]") -> None:
-        """Say so in the document."""
+        """Make the field required in the document."""
         field_obj.required = True

@@ -1,4 +1,4 @@
-"""Timelines and previews as they come in and go out."""
+"""Timelines and previews in requests and responses."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from flagsched.web.schemas.windows import Window
 
 
 class TimelineQuery(EnvironmentQuery, Window):
-    """Which part of a flag's time."""
+    """The part of a flag's timeline to return."""
 
 
 class PreviewScheduleRequest(Body):
     """Changes to preview."""
 
-    schedules = Batch(fewest=0)
+    schedules = Batch(min_items=0)
 
     @post_load
     def _drafts(self, data: dict[str, Any], **options: object) -> Any:

@@ -1,4 +1,4 @@
-"""Windows of time, as queries name them."""
+"""Windows of time in queries."""
 
 from datetime import datetime
 from typing import Any
