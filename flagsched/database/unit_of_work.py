@@ -9,10 +9,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
-from flagsched.database.connections.deadlines import WATCH, Deadline
+from flagsched.database.connections.deadlines import DEADLINES, Deadline
 from flagsched.database.connections.deadlines import Connection as DriverConnection
-from flagsched.database.connections.engine import READING, set_for_transaction
-from flagsched.database.connections.fork_safety import SQLITE, isolate_forks
+from flagsched.database.connections.fork_safety import SQLITE_FORK_LOCK, make_fork_safe
+from flagsched.database.connections.pooler import set_for_transaction
+from flagsched.database.connections.sqlite import READING
 from flagsched.database.doctor import Doctor
 from flagsched.database.errors import AWAY, translated
 from flagsched.database.flags import Flags, FlagStatements
@@ -94,11 +95,11 @@ class SqlStore:
 
         `timeouts` are PostgreSQL's own, to be set for each transaction where the connections have others.
         """
-        isolate_forks(engine)
+        make_fork_safe(engine)
         self._seconds = seconds
         self._timeouts = timeouts
         on_sqlite = engine.dialect.name == "sqlite"
-        self._gate = SQLITE.passed if on_sqlite else nullcontext
+        self._gate = SQLITE_FORK_LOCK.shared if on_sqlite else nullcontext
         self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
         self._flags = FlagStatements(engine.dialect.name, self._clock)
         self._writing = engine.execution_options(**WRITE_OPTIONS[engine.dialect.name])
@@ -145,7 +146,7 @@ class SqlStore:
 
     @contextmanager
     def _connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
-        with translated(), self._gate(), WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
+        with translated(), self._gate(), DEADLINES.within(self._seconds) as deadline, _connect(engine) as connection:
             if engine.dialect.name == "postgresql":
                 _watch(deadline, connection)
             try:

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 
-from flagsched.database.connections.engine import make_file
+from flagsched.database.connections.sqlite import make_file
 from flagsched.database.schema.revision import VERSION_TABLE
 from flagsched.database.schema.tables import metadata
 from flagsched.database.schema.types import StoredUpdates, UTCDateTime
