@@ -1,4 +1,4 @@
-"""Databases to measure on: a PostgreSQL of this run's own that really writes to the disk, and SQLite files."""
+"""Databases to measure on: a PostgreSQL of this run's own that writes to the disk, and SQLite files."""
 
 import tempfile
 import uuid
@@ -16,7 +16,7 @@ from flagsched.database.schema import migrations
 
 @contextmanager
 def postgresql() -> Iterator[sa.URL]:
-    """A server with the settings that it comes with."""
+    """A server with PostgreSQL's default settings."""
     with tempfile.TemporaryDirectory() as folder, get_server(Path(folder) / "pg", cleanup_mode="stop") as server:
         yield database_url(server.get_uri())
 

@@ -1,4 +1,4 @@
-"""Where Alembic runs the revisions: on the connection that it is given, or on the Flask app's engine."""
+"""Alembic's environment: runs the revisions on a given connection, or on the Flask app's engine."""
 
 import sqlalchemy as sa
 from alembic import context

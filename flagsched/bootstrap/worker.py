@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.settings_warnings import log_unknown_settings
-from flagsched.config import BadSettings, WorkerSettings, read_worker_settings
+from flagsched.config.environment import BadSettings
+from flagsched.config.settings import WorkerSettings, read_worker_settings
 from flagsched.database.connections.engine import open_engine
 from flagsched.database.connections.listen import Notification, listen
 from flagsched.database.unit_of_work import SqlStore

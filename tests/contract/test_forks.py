@@ -42,7 +42,7 @@ def test_forked_processes_start_with_an_empty_cache_and_refresh_by_themselves(
 
 
 def in_a_fork(succeeds: Callable[[], bool]) -> int:
-    """Have a child of this process do something, and end with 0 if it succeeds; gives its id."""
+    """Have a child of this process do something, and end with 0 if it succeeds; returns its id."""
     if child := os.fork():
         return child
     try:

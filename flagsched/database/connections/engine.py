@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from flagsched.database.connections.postgresql import prepare_postgresql
 from flagsched.database.connections.sqlite import prepare_sqlite
-from flagsched.database.connections.url import server_settings
+from flagsched.database.connections.url import url_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def prepare(engine: sa.Engine, limits: Limits) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         prepare_sqlite(engine)
     else:
-        settings = server_settings(engine.url) | timeouts(limits)
+        settings = url_settings(engine.url) | timeouts(limits)
         prepare_postgresql(engine, ping_seconds=limits.ping_seconds, settings=settings)
     return engine
 
