@@ -3,20 +3,17 @@
 import gc
 import sys
 from functools import partial
-from threading import Event
-
-import sqlalchemy as sa
 
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.settings_warnings import log_unknown_settings
 from flagsched.config.environment import BadSettings
 from flagsched.config.settings import WorkerSettings, read_worker_settings
 from flagsched.database.connections.engine import open_engine
-from flagsched.database.connections.listen import Notification, listen
+from flagsched.database.connections.listen import listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagschedError
 from flagsched.worker.drain import Drain
-from flagsched.worker.process import OnPlanned, Worker
+from flagsched.worker.process import Worker
 from flagsched.worker.tick import Tick
 
 MAX_TRANSACTION_SECONDS = 8.0
@@ -33,19 +30,9 @@ def main() -> None:
     Worker(
         Tick(store, drain, poll_seconds=settings.poll_seconds),
         drain,
-        listen=partial(_listen_for_plans, engine) if engine.dialect.name == "postgresql" else None,
+        listen=partial(listen, engine) if engine.dialect.name == "postgresql" else None,
         watchdog_seconds=settings.watchdog_seconds,
     ).run()
-
-
-def _listen_for_plans(engine: sa.Engine, on_planned: OnPlanned, stopped: Event) -> None:
-    def on_notification(notification: Notification | None) -> None:
-        if notification is None:
-            on_planned(None)
-        elif notification.wake_at is not None:
-            on_planned(notification.wake_at)
-
-    listen(engine, on_notification, stopped)
 
 
 def record_once() -> None:

@@ -17,9 +17,6 @@ class Clock(Protocol):
     """A clock for writers, for readers, and for use inside a statement."""
 
     def now(self, connection: sa.Connection) -> datetime:
-        """The time now, to the millisecond."""
-
-    def exactly(self, connection: sa.Connection) -> datetime:
         """The time now, in full precision."""
 
     def at_begin(self, connection: sa.Connection) -> datetime:
@@ -36,9 +33,6 @@ class DatabaseClock:
     """PostgreSQL's clock, the same for every process."""
 
     def now(self, connection: sa.Connection) -> datetime:
-        return to_milliseconds(self.exactly(connection))
-
-    def exactly(self, connection: sa.Connection) -> datetime:
         now: datetime = connection.execute(CLOCK_NOW).scalar_one()
         return now
 
@@ -61,9 +55,6 @@ class HostClock:
         self._read = read
 
     def now(self, connection: sa.Connection) -> datetime:
-        return to_milliseconds(self.exactly(connection))
-
-    def exactly(self, connection: sa.Connection) -> datetime:
         del connection
         return self._read()
 

@@ -25,6 +25,7 @@ from flagsched.database.schedules import Schedules
 from flagsched.database.schema.revision import check_schema
 from flagsched.database.snapshots import Snapshots
 from flagsched.domain.errors import DatabaseReadOnly, DatabaseUnavailable
+from flagsched.domain.instants import to_milliseconds
 
 MAX_TRANSACTION_SECONDS = 4.5
 NO_TIMEOUTS: Mapping[str, str] = {}
@@ -52,7 +53,7 @@ class SqlReading:
 
     def now(self) -> datetime:
         """See `ports.Reading`."""
-        return self.clock.exactly(self.connection)
+        return self.clock.now(self.connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class SqlWriting:
 
     def now(self) -> datetime:
         """See `ports.Writing`."""
-        return self.clock.now(self.connection)
+        return to_milliseconds(self.clock.now(self.connection))
 
     def publish(self, environment: str, wake_at: datetime | None = None, *, at_least: int = 1) -> int:
         """See `ports.Writing`."""

@@ -24,10 +24,9 @@ JOB = "tick"
 STUCK_EXIT_CODE = 70
 CHECK_SECONDS = 1.0
 
-OnPlanned = Callable[[datetime | None], None]
-"""Called with the instant of a new schedule, by the database's clock; with None if some may have been missed."""
-Listen = Callable[[OnPlanned, Event], None]
-"""Calls `OnPlanned` until the event is set."""
+Listen = Callable[[Callable[[datetime | None], None], Event], None]
+"""Calls a function at each change until the event is set: with the earliest newly planned instant, by the database's
+clock, with None if nothing was planned, and with `datetime.min` if changes may have been missed."""
 
 log = structlog.get_logger("flagsched.worker")
 
@@ -73,7 +72,7 @@ class Worker:
         self._drain.heartbeat()
         threads = [self._exit_when_stuck, self._wake_when_overdue]
         if self._listen is not None:
-            threads.append(partial(self._listen, self._on_planned, self._stopped))
+            threads.append(partial(self._listen, self._on_change, self._stopped))
         for target in threads:
             Thread(target=target, daemon=True).start()
         log.info("worker started", pid=os.getpid())
@@ -96,8 +95,8 @@ class Worker:
         if self._stopped.is_set():
             self.stop()
 
-    def _on_planned(self, instant: datetime | None) -> None:
-        if instant is None or not self._tick.comes_before(instant):
+    def _on_change(self, planned_at: datetime | None) -> None:
+        if planned_at is not None and not self._tick.comes_before(planned_at):
             self._wake()
 
     def _wake(self) -> None:

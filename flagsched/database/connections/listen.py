@@ -3,8 +3,7 @@
 import json
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -17,23 +16,18 @@ from flagsched.database.connections.pooler import is_pooled
 CHANNEL = "flagsched"
 MAX_BACKOFF_SECONDS = 4.0
 POLL_SECONDS = 1.0
+MISSED = datetime.min.replace(tzinfo=UTC)
+OnChange = Callable[[datetime | None], None]
+"""Called with the earliest newly planned instant, None if nothing was planned.
+
+MISSED, which is earlier than any, if notifications may have been missed: at the start, and after a lost connection.
+"""
 
 log = structlog.get_logger("flagsched.listen")
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """Something has changed; `wake_at` is the earliest newly planned instant, if any."""
-
-    wake_at: datetime | None
-
-
-OnNotification = Callable[[Notification | None], None]
-"""Called with None when notifications may have been missed: at the start, and after a lost connection."""
-
-
-def listen(engine: sa.Engine, on_notification: OnNotification, stopped: Event) -> None:
-    """Call `on_notification` until `stopped`; return at once behind a pooler, which passes on no notifications."""
+def listen(engine: sa.Engine, on_change: OnChange, stopped: Event) -> None:
+    """Call `on_change` until `stopped`; return at once behind a pooler, which passes on no notifications."""
     failures = 0
     while not stopped.is_set():
         try:
@@ -43,8 +37,8 @@ def listen(engine: sa.Engine, on_notification: OnNotification, stopped: Event) -
             connection = _connect(engine)
             try:
                 failures = 0
-                on_notification(None)
-                _receive(connection, on_notification, stopped)
+                on_change(MISSED)
+                _receive(connection, on_change, stopped)
             finally:
                 connection.close()
         except (psycopg2.Error, sa.exc.SQLAlchemyError, OSError) as error:
@@ -64,7 +58,7 @@ def _connect(engine: sa.Engine) -> Any:
     return connection
 
 
-def _receive(connection: Any, on_notification: OnNotification, stopped: Event) -> None:
+def _receive(connection: Any, on_change: OnChange, stopped: Event) -> None:
     poll = select.poll()  # It takes any number of a socket, which select.select does not.
     poll.register(connection, select.POLLIN)
     while not stopped.is_set():
@@ -73,7 +67,7 @@ def _receive(connection: Any, on_notification: OnNotification, stopped: Event) -
         notifications, connection.notifies[:] = list(connection.notifies), []
         if notifications:
             instants = [at for one in notifications if (at := _wake_at(one.payload))]
-            on_notification(Notification(min(instants, default=None)))
+            on_change(min(instants, default=None))
 
 
 def _wake_at(payload: str) -> datetime | None:

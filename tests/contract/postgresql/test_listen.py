@@ -8,7 +8,7 @@ from time import monotonic
 import sqlalchemy as sa
 
 from flagsched.bootstrap.extension import open_refresher
-from flagsched.database.connections.listen import CHANNEL, Notification, listen
+from flagsched.database.connections.listen import CHANNEL, MISSED, listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.updates import Updates
@@ -43,33 +43,33 @@ def test_a_notified_change_is_published_long_before_the_next_poll(store: SqlStor
 
 
 def test_after_a_lost_connection_a_change_may_have_been_missed(postgresql_url: sa.URL, engine: sa.Engine) -> None:
-    notifications: list[Notification | None] = []
+    changes: list[datetime | None] = []
     stopped = Event()
-    Thread(target=listen, args=(engine, notifications.append, stopped), daemon=True).start()
-    until(lambda: notifications == [None], what="it listens")
+    Thread(target=listen, args=(engine, changes.append, stopped), daemon=True).start()
+    until(lambda: changes == [MISSED], what="it listens")
 
     administer(postgresql_url, f"SELECT pg_terminate_backend(pid) {LISTENING}")
-    until(lambda: len(notifications) > 1, what="it listens again")
+    until(lambda: len(changes) > 1, what="it listens again")
     stopped.set()
 
-    assert notifications == [None, None]
+    assert changes == [MISSED, MISSED]
 
 
 NONSENSE = ["''", "repeat('[', 7999)", """'{"wakeAt": "2096-06-01T12:00:00"}'""", """'{"wakeAt": 7}'""", "'[]'"]
 PLANNED = datetime(2096, 6, 1, 12, tzinfo=UTC)
 
 
-def test_notifications_that_are_not_ours_do_not_end_the_listener(engine: sa.Engine) -> None:
-    notifications: list[Notification | None] = []
+def test_changes_that_are_not_ours_do_not_end_the_listener(engine: sa.Engine) -> None:
+    changes: list[datetime | None] = []
     stopped = Event()
-    Thread(target=listen, args=(engine, notifications.append, stopped), daemon=True).start()
-    until(lambda: notifications == [None], what="it listens")
+    Thread(target=listen, args=(engine, changes.append, stopped), daemon=True).start()
+    until(lambda: changes == [MISSED], what="it listens")
 
     with engine.begin() as connection:
         # In one transaction, so that they come together.
         for payload in [*NONSENSE, f"""'{{"wakeAt": "{PLANNED.isoformat()}"}}'"""]:
             connection.exec_driver_sql(f"SELECT pg_notify('{CHANNEL}', {payload})")
-    until(lambda: len(notifications) > 1, what="notified")
+    until(lambda: len(changes) > 1, what="notified")
     stopped.set()
 
-    assert notifications == [None, Notification(PLANNED)]
+    assert changes == [MISSED, PLANNED]
