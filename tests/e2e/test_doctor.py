@@ -82,7 +82,7 @@ def test_the_doctor_names_what_no_process_reads_and_what_gunicorn_cannot_use(url
 
     assert told.returncode == 1
     assert "WRONG settings: FLAGSCHED_POL_SECONDS is not a setting: is FLAGSCHED_POLL_SECONDS meant?" in told.stdout
-    assert 'WRONG settings: gunicorn: Environment variable "PORT" invalid: stands in quotes' in told.stdout
+    assert 'WRONG settings: gunicorn: Environment variable "PORT" invalid: is in quotes' in told.stdout
 
 
 def test_the_doctor_refuses_a_url_by_name_before_anything_connects(url: sa.URL) -> None:
