@@ -202,9 +202,9 @@ def test_no_secret_stands_in_the_repr_of_any_settings(monkeypatch: pytest.Monkey
 
         found = [part for read in (read_web_settings, read_worker_settings) for part in parts(read())]
 
-        shown = "".join(f"{part!r}{part}" for part in found)
+        output = "".join(f"{part!r}{part}" for part in found)
         assert {type(part).__name__ for part in found} >= {"Settings", "RateSettings", "EvaluationRules", "Limits"}
-        assert [name for name, secret in secrets.items() if secret in shown] == []
+        assert [name for name, secret in secrets.items() if secret in output] == []
 
 
 def test_a_misspelt_setting_is_named_with_the_one_that_was_meant(
@@ -259,15 +259,15 @@ def test_gunicorns_settings_are_taken_as_they_are_meant_or_refused_by_name(
             read_server_settings()
 
 
-@pytest.mark.parametrize(("port", "status", "printed"), [(" 8123\n", 0, "0.0.0.0:8123"), ('"8123"', 1, "is in quotes")])
-def test_gunicorn_reads_its_port_so(port: str, status: int, printed: str) -> None:
+@pytest.mark.parametrize(("port", "status", "output"), [(" 8123\n", 0, "0.0.0.0:8123"), ('"8123"', 1, "is in quotes")])
+def test_gunicorn_reads_its_port_so(port: str, status: int, output: str) -> None:
     command = [sys.executable, "-m", "gunicorn", "--check-config", "--print-config", "wsgi:app"]
     env = environment(sa.make_url("sqlite:////none/x.db"), PORT=port)
 
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == status, done.stderr
-    assert printed in done.stdout + done.stderr
+    assert output in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
