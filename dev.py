@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All that a developer does, on a machine with python3 and git alone: `python3 dev.py run`, `python3 dev.py test`."""
+"""A developer's commands, for a machine with only python3 and git: `python3 dev.py run`, `python3 dev.py test`."""
 
 import hashlib
 import os
@@ -35,20 +35,20 @@ def make_environment() -> None:
 def installer() -> list[str]:
     """Uv where there is one (20 times as fast), else pip."""
     uv = shutil.which("uv")
-    os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # uv ignores a company's certificates otherwise.
+    os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # Otherwise uv ignores a company's certificates.
     return [uv, "pip", "install", "-q", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "-q"]
 
 
 def install(lock: Path) -> None:
     """Install what `lock` names, by hash; nothing if that was done before."""
-    wanted = hashlib.sha256(lock.read_bytes() + (ROOT / "setup.cfg").read_bytes()).hexdigest()
+    digest = hashlib.sha256(lock.read_bytes() + (ROOT / "setup.cfg").read_bytes()).hexdigest()
     stamp = VENV / f".{lock.stem}"
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text() == digest:
         return
     make_environment()
     print(f"installing {lock.name} into .venv, once", file=sys.stderr)
     call(*installer(), "--require-hashes", "-r", str(lock))
-    stamp.write_text(wanted)
+    stamp.write_text(digest)
 
 
 def setup(*arguments: str) -> None:
@@ -67,19 +67,19 @@ def run(*arguments: str) -> None:
 
 
 def test(*arguments: str) -> None:
-    """Run the tests; `--all` adds those that need what PyPI does not bring."""
+    """Run the tests; `--all` adds those that need programs from outside PyPI."""
     setup()
     call(PYTHON, "-m", "pytest", *arguments)
 
 
 def mutations(*arguments: str) -> None:
-    """Mutation tests: take each lock, condition and constraint out of a copy, and see that tests turn red."""
+    """Mutation tests: remove each lock, condition and constraint from a copy, and expect tests to fail."""
     setup()
     call(PYTHON, "-m", "tests.mutations", *arguments)
 
 
 def check(*arguments: str) -> None:
-    """Lint, types, layers, whether the migrations make what the code expects, and the docs name what there is."""
+    """Check lint, types, layers, that the migrations match the code, and that the docs match the product."""
     del arguments
     setup()
     call(str(BIN / "ruff"), "check")
@@ -107,7 +107,7 @@ def lock(*arguments: str) -> None:
 
 
 def audit(*arguments: str) -> None:
-    """Ask for known vulnerabilities of what is locked."""
+    """List known vulnerabilities of the locked packages."""
     install(DEV_LOCK)
     call(PYTHON, "-m", "pip_audit", "--require-hashes", "--disable-pip", "-r", str(RUN_LOCK), *arguments)
 

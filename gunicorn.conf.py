@@ -1,14 +1,14 @@
 """gunicorn's settings, from the variables that hosts set."""
 
-import os
 import sys
 
 from flagsched.bootstrap.gunicorn_conf import *  # noqa: F403 - all of them
-from flagsched.variables import server_settings
+from flagsched.config.environment import BadSettings
+from flagsched.config.settings import read_server_settings
 
 try:
-    server = server_settings(os.environ)
-except ValueError as error:
+    server = read_server_settings()
+except BadSettings as error:
     sys.exit(str(error))
 
 bind = server.bind

@@ -1,4 +1,4 @@
-"""Clients that keep connections and know their requests before they send them, so that they cost little themselves."""
+"""Clients that keep connections and prepare their requests before they send them, so that they cost little."""
 
 import random
 import socket
@@ -24,10 +24,10 @@ class Clients:
     def requests_per_second(
         self, port: int, requests: list[bytes], seconds: float, *, expected: bytes = CREATED
     ) -> float:
-        """Have all connections post requests for so long, each one after the other; RuntimeError for other answers."""
+        """Send requests on all connections for so long, one after the other on each; RuntimeError for other answers."""
         begin_at = monotonic() + HEAD_START_SECONDS  # The same clock for all processes.
         running = [
-            self._pool.submit(_ask, port, self.connections, requests, expected, begin_at, seconds)
+            self._pool.submit(_load, port, self.connections, requests, expected, begin_at, seconds)
             for _ in range(self.number)
         ]
         return sum(client.result() for client in running)
@@ -46,7 +46,7 @@ def post(path: str, headers: dict[str, str], body: bytes) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def ask(port: int, request: bytes, expected: bytes = OK) -> bytes:
+def fetch(port: int, request: bytes, expected: bytes = OK) -> bytes:
     """The whole answer to one request."""
     with _Connection(port, expected) as connection:
         connection.send(request)
@@ -56,7 +56,7 @@ def ask(port: int, request: bytes, expected: bytes = OK) -> bytes:
 
 
 class _Connection:
-    """A connection that is kept, with the answer that comes in on it."""
+    """A connection that is kept, with the answer that arrives on it."""
 
     def __init__(self, port: int, expected: bytes) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -68,7 +68,7 @@ class _Connection:
         self.socket.sendall(request)
 
     def receive(self) -> bytes | None:
-        """What comes next; the answer, once there is all of it."""
+        """Receive a part; returns the answer once it is whole."""
         if not (received := self.socket.recv(65536)):
             raise RuntimeError("the server closed the connection")
         answer = self._answer = self._answer + received
@@ -89,21 +89,23 @@ class _Connection:
 
 
 def _length(head: bytes) -> int:
-    """Of the body."""
+    """The length of the body."""
     _, named, rest = head.lower().partition(b"content-length:")
     return int(rest.partition(b"\r\n")[0]) if named else 0
 
 
-def _ask(port: int, connections: int, requests: list[bytes], expected: bytes, begin_at: float, seconds: float) -> float:
-    order = random.sample(requests, len(requests))  # So that clients seldom meet at one flag.
+def _load(
+    port: int, connections: int, requests: list[bytes], expected: bytes, begin_at: float, seconds: float
+) -> float:
+    order = random.sample(requests, len(requests))  # So that clients seldom write to one flag at once.
     kept = {connection.socket.fileno(): connection for connection in _open(port, connections, expected)}
     with epoll() as ready:
         for number in kept:
             ready.register(number, EPOLLIN)
         sleep(max(0.0, begin_at - monotonic()))
         answered, began = 0, monotonic()
-        for asked, connection in enumerate(kept.values()):
-            connection.send(order[asked % len(order)])
+        for number, connection in enumerate(kept.values()):
+            connection.send(order[number % len(order)])
         while (now := monotonic()) < began + seconds:
             for number, _ in ready.poll(1):
                 if kept[number].receive() is not None:

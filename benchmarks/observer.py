@@ -1,4 +1,4 @@
-"""Somebody else who looks when a schedule first shows as applied: told by a NOTIFY, so that looking costs no time."""
+"""When another session first sees a schedule as applied: a NOTIFY wakes it, so that observing costs no time."""
 
 import select
 import time
@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from benchmarks.driver import connect
 
-TELL = """
-    CREATE FUNCTION tell_applied() RETURNS trigger LANGUAGE plpgsql AS
+NOTIFY = """
+    CREATE FUNCTION notify_applied() RETURNS trigger LANGUAGE plpgsql AS
     $$BEGIN PERFORM pg_notify('applied', NEW.id::text); RETURN NULL; END$$;
-    CREATE TRIGGER tell_applied AFTER UPDATE ON feature_flag_schedules FOR EACH ROW
-    WHEN (OLD.status = 'pending' AND NEW.status = 'applied') EXECUTE FUNCTION tell_applied();
+    CREATE TRIGGER notify_applied AFTER UPDATE ON feature_flag_schedules FOR EACH ROW
+    WHEN (OLD.status = 'pending' AND NEW.status = 'applied') EXECUTE FUNCTION notify_applied();
 """
-# By the database's clock, and only what this connection sees.
-LOOK = """
+# By the database's clock, and only what this session sees.
+SEEN = """
     SELECT id, extract(epoch FROM clock_timestamp() - scheduled_at) * 1000 FROM feature_flag_schedules
     WHERE id = ANY(%s::uuid[]) AND status = 'applied'
 """
@@ -32,13 +32,13 @@ class Observer:
         self._connection = connect(engine.url)
         self._connection.autocommit = True
         with self._connection.cursor() as cursor:
-            cursor.execute(TELL)
+            cursor.execute(NOTIFY)
             cursor.execute("LISTEN applied")
         self._thread = Thread(target=self._observe, daemon=True)
         self._thread.start()
 
     def seen_by(self, deadline: float) -> list[float]:
-        """All of it in milliseconds, once it is all seen; RuntimeError if it is not by then, or if any was early."""
+        """All latenesses in milliseconds, sorted; RuntimeError if one is missing after the deadline, or early."""
         self._thread.join(max(0.0, deadline - time.time()) + PATIENCE_SECONDS)
         if len(self.lateness) != self._expected:
             raise RuntimeError(f"only {len(self.lateness)} of {self._expected} schedules were recorded")
@@ -51,8 +51,8 @@ class Observer:
             while len(self.lateness) < self._expected:
                 select.select([self._connection], [], [])
                 self._connection.poll()
-                told = [notice.payload for notice in self._connection.notifies]
+                ids = [notification.payload for notification in self._connection.notifies]
                 self._connection.notifies.clear()
-                if told:
-                    cursor.execute(LOOK, (told,))
+                if ids:
+                    cursor.execute(SEEN, (ids,))
                     self.lateness.update((row[0], float(row[1])) for row in cursor.fetchall())

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from benchmarks import databases, seeds
-from benchmarks.clients import NOT_MODIFIED, OK, Clients, ask, post
+from benchmarks.clients import NOT_MODIFIED, OK, Clients, fetch, post
 from benchmarks.figures import Figure, interleaved
 from benchmarks.plain_ofrep import FLAGS, PERCENTAGES
 from tests import processes
@@ -50,8 +50,8 @@ def _single(clients: Clients, server: str, ours: int, plain: int, path: str, wan
     return _beside(
         clients,
         f"OFREP, one flag, {server}",
-        (ours, [_asking(f"{OURS}/{_percentage(n)}", n) for n in range(USERS)]),
-        (plain, [_asking(f"{path}/{_percentage(n)}", n) for n in range(USERS)]),
+        (ours, [_request(f"{OURS}/{_percentage(n)}", n) for n in range(USERS)]),
+        (plain, [_request(f"{path}/{_percentage(n)}", n) for n in range(USERS)]),
         wanted,
     )
 
@@ -60,8 +60,8 @@ def _bulk(clients: Clients, server: str, ours: int, plain: int, path: str, wante
     return _beside(
         clients,
         f"OFREP, all of {FLAGS} flags, {server}",
-        (ours, [_asking(OURS, n) for n in range(USERS)]),
-        (plain, [_asking(path, n) for n in range(USERS)]),
+        (ours, [_request(OURS, n) for n in range(USERS)]),
+        (plain, [_request(path, n) for n in range(USERS)]),
         wanted,
     )
 
@@ -79,19 +79,19 @@ def _beside(
 
 
 def _unchanged(clients: Clients, port: int) -> Figure:
-    """What the caller has already, beside the same question of one that has it not."""
-    asked = [_asking(OURS, n) for n in range(CONNECTIONS)]
-    known = [_asking(OURS, n, {"If-None-Match": _etag(ask(port, request))}) for n, request in enumerate(asked)]
+    """Requests whose answer the caller has cached, beside the same requests of one that has not."""
+    plain = [_request(OURS, n) for n in range(CONNECTIONS)]
+    conditional = [_request(OURS, n, {"If-None-Match": _etag(fetch(port, request))}) for n, request in enumerate(plain)]
     return interleaved(
         "OFREP, 304 beside 200, gunicorn",
         "requests/s",
-        lambda: clients.requests_per_second(port, known, ROUND_SECONDS, expected=NOT_MODIFIED),
-        lambda: clients.requests_per_second(port, asked, ROUND_SECONDS, expected=OK),
+        lambda: clients.requests_per_second(port, conditional, ROUND_SECONDS, expected=NOT_MODIFIED),
+        lambda: clients.requests_per_second(port, plain, ROUND_SECONDS, expected=OK),
         "at least 1.0",
     )
 
 
-def _asking(path: str, user: int, headers: dict[str, str] | None = None) -> bytes:
+def _request(path: str, user: int, headers: dict[str, str] | None = None) -> bytes:
     body = json.dumps({"context": {"targetingKey": f"user-{user}", "email": f"user-{user}@example.org"}})
     return post(path, HEADERS | (headers or {}), body.encode())
 

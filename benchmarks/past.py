@@ -10,7 +10,7 @@ FINISHED = """
            'applied', 'ada', at, at, at, n + 1
     FROM feature_flags flag, generate_series(1, :each) n, LATERAL (SELECT now() - n * interval '1 minute') past (at)
 """
-TOLD = """
+HISTORY = """
     INSERT INTO feature_flag_history (flag_id, flag_key, environment, action, schedule_id, flag_version,
                                       before, after, actor, effective_at, recorded_at)
     SELECT flag.id, flag.key, flag.environment, action, s.id, s.flag_version, s.updates, s.updates, 'ada',
@@ -39,7 +39,7 @@ def finish(engine: sa.Engine, *, each: int) -> None:
     """Give each flag so many finished schedules, with the history of their creation and of their effect."""
     with engine.begin() as connection:
         connection.execute(sa.text(FINISHED), {"each": each})
-        connection.execute(sa.text(TOLD))
+        connection.execute(sa.text(HISTORY))
         connection.execute(sa.text(COUNTED), {"each": each})
 
 

@@ -15,7 +15,7 @@ RECORD = """
         UPDATE feature_flag_schedules s SET status = 'applied', applied_at = now(), flag_version = f.version + 1
         FROM feature_flags f WHERE f.id = s.flag_id AND s.id = %s
         RETURNING s.id, s.flag_id, s.scheduled_at, s.updates, s.flag_version, f.key, f.environment
-    ), told AS (
+    ), entries AS (
         INSERT INTO feature_flag_history (flag_id, flag_key, environment, action, schedule_id, flag_version,
                                           after, actor, effective_at, recorded_at)
         SELECT flag_id, key, environment, 'schedule.applied', id, flag_version,

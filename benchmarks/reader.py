@@ -1,4 +1,4 @@
-"""What a reader sees of a plan while no worker lives: each answer beside the plan for the answer's own instant."""
+"""What a reader sees of a plan while no worker runs: each answer beside the plan for the answer's own instant."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Remembering(SqlStore):
 
     @contextmanager
     def reading(self) -> Iterator[SqlReading]:
-        """As it is, with its instant kept."""
+        """Keep its instant too."""
         with super().reading() as work:
             self.at = work.at
             yield work

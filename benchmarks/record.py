@@ -27,7 +27,7 @@ RECORD = """
     ), ended AS (
         UPDATE feature_flag_schedules s SET status = 'applied', applied_at = now(), flag_version = due.version
         FROM due WHERE s.id = due.id RETURNING s.id
-    ), told AS (
+    ), entries AS (
         INSERT INTO feature_flag_history (flag_id, flag_key, environment, action, schedule_id, flag_version,
                                           before, after, actor, effective_at, recorded_at)
         SELECT flag_id, key, environment, 'schedule.applied', id, version,
@@ -45,7 +45,7 @@ PLAIN_DUE = """
     WHERE flag_id = ? AND status = 'pending' AND scheduled_at <= ? ORDER BY scheduled_at, seq
 """
 PLAIN_END = "UPDATE feature_flag_schedules SET status = 'applied', applied_at = ?, flag_version = ? WHERE id = ?"
-PLAIN_TELL = """
+PLAIN_ENTRY = """
     INSERT INTO feature_flag_history (flag_id, flag_key, environment, action, schedule_id, flag_version, before, after,
                                       actor, effective_at, recorded_at)
     VALUES (?, ?, 'production', 'schedule.applied', ?, ?, ?, ?, 'flagsched', ?, ?)
@@ -107,11 +107,11 @@ def plainly_on_sqlite(engine: sa.Engine) -> float:
         versions = range(version + 1, version + 1 + len(due))
         before = [None, *(updates for _, updates, _ in due)]
         rows = [
-            (flag_id, key, one[0], n, told, one[1], one[2], now)
-            for n, told, one in zip(versions, before, due, strict=False)
+            (flag_id, key, one[0], n, previous, one[1], one[2], now)
+            for n, previous, one in zip(versions, before, due, strict=False)
         ]
         connection.executemany(PLAIN_END, [(now, n, row[0]) for n, row in zip(versions, due, strict=True)])
-        connection.executemany(PLAIN_TELL, rows)
+        connection.executemany(PLAIN_ENTRY, rows)
         last = json.loads(due[-1][1])
         connection.execute(PLAIN_FLAG, (last["enabled"], last["rolloutPercentage"], versions[-1], due[-1][2], flag_id))
         connection.execute("COMMIT")

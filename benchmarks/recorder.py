@@ -1,4 +1,4 @@
-"""A process that records whatever is due, each time that it is told so by a line of its input."""
+"""A process that records whatever is due, once for each line of its input."""
 
 import gc
 import os
@@ -14,7 +14,7 @@ from flagsched.usecases.materialise import materialise_due
 
 
 def main() -> None:
-    """Say when it is ready, and each time that nothing is left to be claimed."""
+    """Print `ready` once it is, and `done` each time that nothing is left to be claimed."""
     store = SqlStore(open_engine(sa.make_url(os.environ["DATABASE_URL"]), Limits()))
     materialise_due(store, Backoff(monotonic))
     gc.freeze()  # As flagsched's worker does.

@@ -1,4 +1,4 @@
-"""Workers in processes of their own, told all at once to record what is due."""
+"""Workers in processes of their own, which all record what is due at once."""
 
 import subprocess
 import sys
@@ -16,13 +16,13 @@ Recorder = subprocess.Popen[str]
 
 
 def together(engine: sa.Engine, workers: Sequence[Recorder]) -> float:
-    """Schedules a second, from the word to begin until the last says that it is done."""
+    """Schedules a second, from the start signal until the last worker is done."""
     seeds.due(engine, flags=FLAGS, each=EACH)
     began = perf_counter()
     for worker in workers:
-        _tell(worker)
+        _start(worker)
     for worker in workers:
-        _hear(worker, "done")
+        _wait_for(worker, "done")
     return speed(engine, began)
 
 
@@ -36,11 +36,11 @@ def speed(engine: sa.Engine, began: float) -> float:
 
 @contextmanager
 def recorders(url: sa.URL, number: int) -> Iterator[list[Recorder]]:
-    """So many processes that record when they are told to, started and ready."""
+    """So many processes that wait for the start signal."""
     with ExitStack() as stack:
         workers = [stack.enter_context(_recorder(url)) for _ in range(number)]
         for worker in workers:
-            _hear(worker, "ready")
+            _wait_for(worker, "ready")
         yield workers
 
 
@@ -54,13 +54,13 @@ def _recorder(url: sa.URL) -> Iterator[Recorder]:
         yield process
 
 
-def _tell(worker: Recorder) -> None:
+def _start(worker: Recorder) -> None:
     assert worker.stdin is not None
     worker.stdin.write("record\n")
     worker.stdin.flush()
 
 
-def _hear(worker: Recorder, expected: str) -> None:
+def _wait_for(worker: Recorder, expected: str) -> None:
     assert worker.stdout is not None
-    if (said := worker.stdout.readline().strip()) != expected:
-        raise RuntimeError(f"a worker said {said!r} instead of {expected!r}")
+    if (line := worker.stdout.readline().strip()) != expected:
+        raise RuntimeError(f"a worker printed {line!r} instead of {expected!r}")

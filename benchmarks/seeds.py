@@ -117,7 +117,7 @@ def _seed(engine: sa.Engine, *, flags: int, each: int, due: str) -> None:
 
 
 def vacuum(engine: sa.Engine) -> None:
-    """Leave PostgreSQL nothing to tidy up while it is measured."""
+    """Leave PostgreSQL nothing to clean up while it is measured."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
         connection.exec_driver_sql("CHECKPOINT")

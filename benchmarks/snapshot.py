@@ -35,22 +35,22 @@ ROWS = """
 PLANNED_ROWS = "SELECT flag_id, seq, scheduled_at, updates FROM feature_flag_schedules"
 
 
-class Looked:
-    """What is known of an environment, after looks in the thread that asks for them."""
+class Refreshed:
+    """A snapshot cache that is refreshed in the calling thread."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._known = SnapshotCache(SqlStore(engine), monotonic)
+        self._cache = SnapshotCache(SqlStore(engine), monotonic)
 
     def refresh(self) -> None:
-        """Take in what has changed."""
-        self._known.refresh()
-        if self._known.problem:
-            raise self._known.problem
+        """Refresh the cache; raises what was wrong."""
+        self._cache.refresh()
+        if self._cache.problem:
+            raise self._cache.problem
 
     @property
     def revision(self) -> int:
-        """Of what is known."""
-        return self._known.snapshots[ENVIRONMENT].effective.snapshot.revision
+        """The revision of the cached snapshot."""
+        return self._cache.snapshots[ENVIRONMENT].effective.snapshot.revision
 
 
 def measure() -> list[Figure]:
@@ -67,16 +67,16 @@ def measure() -> list[Figure]:
 
 
 def _reload(engine: sa.Engine, driver: Any) -> Figure:
-    looked = _looked(engine)
+    cache = _refreshed(engine)
     flags = count(1)
 
     def refresh() -> None:
-        before = looked.revision
-        looked.refresh()
-        assert looked.revision == before + 1
+        before = cache.revision
+        cache.refresh()
+        assert cache.revision == before + 1
 
     def ours() -> float:
-        looked.refresh()  # What was changed for the ceiling.
+        cache.refresh()  # What was changed for the ceiling.
         return _milliseconds(driver, flags, refresh)
 
     return interleaved(
@@ -90,7 +90,7 @@ def _reload(engine: sa.Engine, driver: Any) -> Figure:
 
 
 def _milliseconds(driver: Any, flags: "count[int]", refresh: Callable[[], None]) -> float:
-    """Of one look, each after an edit of another flag."""
+    """Of one refresh, each after an edit of another flag."""
     spent = 0.0
     for _ in range(CHANGES):
         with driver.cursor() as cursor:
@@ -102,7 +102,7 @@ def _milliseconds(driver: Any, flags: "count[int]", refresh: Callable[[], None])
 
 
 def _read_changed(driver: Any) -> None:
-    """What the edit has changed, and nothing made of it."""
+    """Read what the edit has changed, and build nothing from it."""
     with driver.cursor() as cursor:
         cursor.execute("SELECT name, revision FROM feature_flag_environments")
         cursor.execute(CHANGED, {"revision": cursor.fetchone()[1] - 1})
@@ -111,14 +111,14 @@ def _read_changed(driver: Any) -> None:
 
 
 def _memory(engine: sa.Engine, driver: Any) -> Figure:
-    ours = _megabytes(lambda: _looked(engine))
+    ours = _megabytes(lambda: _refreshed(engine))
     rows = _megabytes(lambda: _rows(driver))
     name = f"memory of a snapshot, {FLAGS:,} flags with {FLAGS * EACH:,} schedules"
     return Figure(name, "MB", ours, rows, ours / rows, "at most 60 MB")
 
 
 def _megabytes(make: Callable[[], object]) -> float:
-    """What is left of a call as long as its value is kept; the first call is for what only a first one needs."""
+    """What a call's value occupies; a call before it allocates what only a first one needs."""
     make()
     gc.collect()
     tracemalloc.start()
@@ -132,10 +132,10 @@ def _megabytes(make: Callable[[], object]) -> float:
     return size / MEGABYTE
 
 
-def _looked(engine: sa.Engine) -> Looked:
-    looked = Looked(engine)
-    looked.refresh()
-    return looked
+def _refreshed(engine: sa.Engine) -> Refreshed:
+    cache = Refreshed(engine)
+    cache.refresh()
+    return cache
 
 
 def _rows(driver: Any) -> list[list[tuple[Any, ...]]]:

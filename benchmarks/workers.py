@@ -1,4 +1,4 @@
-"""Recording what is due by several workers at once, beside one: whether they help or hinder each other."""
+"""Recording what is due by several workers at once, beside one: do they help or hinder each other?"""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from benchmarks.figures import Figure, interleaved
 from benchmarks.recorders import recorders, together
 
 ROUNDS = 9
-"""More than elsewhere: with all cores at work, whatever else runs is in the way."""
+"""More than elsewhere: with all cores busy, anything else that runs disturbs the measurement."""
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 

@@ -1,6 +1,6 @@
 """Feature-flag changes planned ahead: on time, in order, exactly once, and all of it recorded.
 
-`FlagSched` brings it into a Flask app, with `EvaluationRules` for who may ask through OFREP; `create_app` makes the
+`FlagSched` brings it into a Flask app, with `EvaluationRules` for who may use OFREP; `create_app` makes the
 standalone web app; `__version__` is this release.
 """
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluationRules", "FlagSched", "__version__", "create_app"]
 
-# Looked up when first asked for, so that the worker, which needs none of it, imports no Flask.
-OFFERED = {
+# Imported at the first use, so that the worker, which needs none of them, imports no Flask.
+EXPORTS = {
     "EvaluationRules": "flagsched.web.access",
     "FlagSched": "flagsched.bootstrap.extension",
     "create_app": "flagsched.bootstrap.web",
@@ -25,6 +25,6 @@ OFFERED = {
 
 
 def __getattr__(name: str) -> object:
-    if name in OFFERED:
-        return getattr(import_module(OFFERED[name]), name)
+    if name in EXPORTS:
+        return getattr(import_module(EXPORTS[name]), name)
     raise AttributeError(f"module 'flagsched' has no attribute {name!r}")

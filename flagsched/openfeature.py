@@ -1,4 +1,4 @@
-"""An OpenFeature provider that answers from flagsched in the same process. Needs the extra `openfeature`."""
+"""An OpenFeature provider that evaluates with flagsched in the same process. Needs the extra `openfeature`."""
 
 from typing import Any, NoReturn, Protocol
 
@@ -12,8 +12,8 @@ from flagsched.domain.flags import DEFAULT_ENVIRONMENT
 from flagsched.snapshots.evaluation import Evaluated
 
 
-class Evaluating(Protocol):
-    """`flagsched.FlagSched`, or whatever else evaluates like it."""
+class Evaluator(Protocol):
+    """`flagsched.FlagSched`, or anything that evaluates like it."""
 
     def evaluate(self, flag_key: str, user_id: str | None = None, environment: str = ...) -> Evaluated:
         """The flag, and its value for a user; FlagMissing."""
@@ -22,7 +22,7 @@ class Evaluating(Protocol):
 class FlagSchedProvider(AbstractProvider):
     """Boolean flags of one environment; the context's targeting key is the user."""
 
-    def __init__(self, flags: Evaluating, environment: str = DEFAULT_ENVIRONMENT) -> None:
+    def __init__(self, flags: Evaluator, environment: str = DEFAULT_ENVIRONMENT) -> None:
         super().__init__()
         self._flags = flags
         self._environment = environment
@@ -34,31 +34,34 @@ class FlagSchedProvider(AbstractProvider):
     def resolve_boolean_details(
         self,
         flag_key: str,
-        default_value: bool,  # noqa: ARG002 - the SDK answers it when we raise
+        default_value: bool,  # noqa: ARG002 - the SDK returns it when we raise
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[bool]:
         """The value with its reason; FlagNotFoundError, TargetingKeyMissingError."""
-        evaluated = self._evaluated(flag_key, evaluation_context)
-        told = evaluated.evaluation
-        if told.reason is None:
+        evaluated = self._evaluate(flag_key, evaluation_context)
+        evaluation = evaluated.evaluation
+        if evaluation.reason is None:
             raise TargetingKeyMissingError(f"flag {flag_key!r} is on for a percentage of users")
         return FlagResolutionDetails(
-            value=told.value, variant=told.variant, reason=told.reason.value, flag_metadata=evaluated.flag.metadata
+            value=evaluation.value,
+            variant=evaluation.variant,
+            reason=evaluation.reason.value,
+            flag_metadata=evaluated.flag.metadata,
         )
 
     def resolve_string_details(
         self,
         flag_key: str,
-        default_value: Any,  # noqa: ARG002 - the SDK answers it when we raise
+        default_value: Any,  # noqa: ARG002 - the SDK returns it when we raise
         evaluation_context: EvaluationContext | None = None,
     ) -> NoReturn:
         """TypeMismatchError: a flag is on or off; FlagNotFoundError."""
-        self._evaluated(flag_key, evaluation_context)
+        self._evaluate(flag_key, evaluation_context)
         raise TypeMismatchError(f"flag {flag_key!r} is a boolean")
 
     resolve_integer_details = resolve_float_details = resolve_object_details = resolve_string_details
 
-    def _evaluated(self, flag_key: str, context: EvaluationContext | None) -> Evaluated:
+    def _evaluate(self, flag_key: str, context: EvaluationContext | None) -> Evaluated:
         user = context.targeting_key if context else None
         try:
             return self._flags.evaluate(flag_key, user, environment=self._environment)

@@ -1,6 +1,6 @@
-"""The schemas of the scheduling API, for Python clients: load a request, or check an answer.
+"""The schemas of the scheduling API, for Python clients: load a request, or check a response.
 
-They are the very ones that the server uses, under the names that its OpenAPI document gives.
+They are those of the server, under the names in its OpenAPI document.
 """
 
 from flagsched.web.schemas.schedules import BulkCreateScheduleRequest, BulkScheduleResponse, CreateScheduleRequest

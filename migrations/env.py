@@ -1,10 +1,10 @@
-"""Where Alembic runs the revisions: on the connection that it is given, or on the Flask app's engine."""
+"""Alembic's environment: runs the revisions on a given connection, or on the Flask app's engine."""
 
 import sqlalchemy as sa
 from alembic import context
 from flask import current_app, has_app_context
 
-from flagsched.database.connections.engine import make_file
+from flagsched.database.connections.sqlite import make_file
 from flagsched.database.schema.migrations import configure_arguments
 
 

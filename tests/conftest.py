@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, settings
 
 from flagsched.bootstrap.logs import configure_logs, json_formatter
 from flagsched.bootstrap.web import create_app
-from flagsched.config import RateSettings, Settings, WebSettings
+from flagsched.config.settings import RateSettings, Settings, WebSettings
 from flagsched.database.clock import HostClock
-from flagsched.database.connections.engine import Limits, database_url, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.auth import make_token

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flagsched.config import read_settings
+from flagsched.config.settings import read_settings
 from flagsched.database.connections.engine import Limits, engine_options, timeouts
-from flagsched.database.connections.url import OWN_SETTINGS, database_url, server_settings
+from flagsched.database.connections.url import OWN_SETTINGS, database_url, url_settings
 
 PG = "postgresql://app:s3cret@db.example"
 
@@ -97,7 +97,7 @@ def test_options_stand_before_ours(options: str, settings: dict[str, str]) -> No
 
     told = str(connect_arguments(url)["options"])
 
-    assert server_settings(url) == settings
+    assert url_settings(url) == settings
     assert told.endswith("-c idle_in_transaction_session_timeout=10s")
     assert told.startswith(str(url.query["options"]))
 
@@ -133,16 +133,16 @@ REFUSED = {
     f"{PG}:port/x": "is not a database URL",
     f"{PG}:70000/x": "has a port that is not one of 1 to 65535",
     f"{PG}/x?port=0": "has a port that is not one of 1 to 65535",
-    f"{PG}/x?host=other": "gives 'host' both before the question mark and behind it",
-    f"{PG}/x?password=other": "gives 'password' both",
-    f"{PG}/x?dbname=y": "gives 'dbname' both",
+    f"{PG}/x?host=other": "has 'host' both before the question mark and behind it",
+    f"{PG}/x?password=other": "has 'password' both",
+    f"{PG}/x?dbname=y": "has 'dbname' both",
     "postgresql://a:x,b/y": "names several hosts, and one of them is not host or host:port",
     "postgresql:///x?host=a,b&port=1,2,3": "has another number of ports than of hosts",
     "postgresql:///x?host=a,b&port=1": "has another number of ports than of hosts",
-    "postgresql:///x?host=a:1&host=b:2": "gives the parameter 'host' twice",
-    f"{PG}/x?sslmode=require&sslmode=disable": "gives the parameter 'sslmode' twice",
-    f"{PG}/x?sslmode=": "gives the parameter 'sslmode' no value",
-    f"{PG}/x?sslmode": "gives the parameter 'sslmode' no value",
+    "postgresql:///x?host=a:1&host=b:2": "has the parameter 'host' twice",
+    f"{PG}/x?sslmode=require&sslmode=disable": "has the parameter 'sslmode' twice",
+    f"{PG}/x?sslmode=": "has the parameter 'sslmode' without a value",
+    f"{PG}/x?sslmode": "has the parameter 'sslmode' without a value",
     f"{PG}/x?sslmode=required": "has sslmode=required; it must be one of",
     f"{PG}/x?ssl=true": "has the parameter 'ssl', which PostgreSQL does not know",
     f"{PG}/x?pool_size=5": "has the parameter 'pool_size', which PostgreSQL does not know",

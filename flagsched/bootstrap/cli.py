@@ -13,15 +13,17 @@ from flagsched.bootstrap import doctor as examination
 from flagsched.bootstrap import worker as worker_process
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.web import create_app
-from flagsched.config import BadSettings, read_settings, read_web_settings, use_kept_secret
+from flagsched.config.environment import BadSettings
+from flagsched.config.instance import use_saved_secret
+from flagsched.config.settings import read_settings, read_web_settings
 from flagsched.database.connections.engine import open_engine
 from flagsched.database.connections.primary import NotPrimary
 from flagsched.database.schema import migrations
 from flagsched.version import __version__
 from flagsched.web.auth import SUBJECT, make_token
-from flagsched.web.tokens.claims import HS256
+from flagsched.web.tokens.claims import HS256, MAX_LIFE
 
-MAX_TOKEN_HOURS = 24
+TOKEN_HOURS = click.IntRange(1, MAX_LIFE // timedelta(hours=1))
 
 
 @click.group()
@@ -31,39 +33,33 @@ def flagsched() -> None:
 
 
 @flagsched.command()
-@click.option("--subject", required=True, help="Who the token is for; stands in the history.")
+@click.option("--subject", required=True, help="The token's subject: the actor in the history.")
 @click.option("--role", default="admin", show_default=True, help="The claim 'role'; only 'admin' may change anything.")
-@click.option(
-    "--hours", default=1, show_default=True, type=click.IntRange(1, MAX_TOKEN_HOURS), help="How long it is valid."
-)
+@click.option("--hours", default=1, show_default=True, type=TOKEN_HOURS, help="How long it is valid.")
 def token(subject: str, role: str, hours: int) -> None:
-    """Print a JWT, signed with JWT_SECRET_KEY; without it, with the key that 'flagsched run' keeps in this folder."""
+    """Print a JWT, signed with JWT_SECRET_KEY or, without it, with the key that 'flagsched run' made in this folder."""
     click.echo(_make_token(subject, role, timedelta(hours=hours)))
 
 
 @flagsched.command()
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 def run(port: int) -> None:
-    """Run web and worker together on this machine, and print what to paste: to a terminal with a token."""
+    """Run web and worker together on this machine, and print example requests, on a terminal with a token."""
     demo.run(port, make_token=_make_token, upgrade=lambda: _change_schema(migrations.upgrade))
 
 
 @flagsched.command()
-@click.option("--once", is_flag=True, help="Record what is due now, and end.")
+@click.option("--once", is_flag=True, help="Record what is due now, and exit.")
 def worker(*, once: bool) -> None:
-    """Run a worker: it writes down what is in effect."""
+    """Run a worker: it records the schedules that have taken effect."""
     (worker_process.record_once if once else worker_process.main)()
 
 
 @flagsched.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--repair",
-    is_flag=True,
-    help="First recompute what follows from the schedules (after a restore, or by hand).",
-)
+@click.option("--repair", is_flag=True, help="First recompute what follows from the schedules, as after a restore.")
 def doctor(*, as_json: bool, repair: bool) -> None:
-    """Look whether all is well: settings, schema, clock, record, and everything stored. Exit code 0 or 1."""
+    """Check the settings, the schema, the clocks, the record, and everything stored. Exit code 1 for any problem."""
     examination.run(as_json=as_json, repair_first=repair)
 
 
@@ -93,21 +89,18 @@ def check() -> None:
 
 
 def main() -> None:
-    """Run the command that the arguments name; exit code 2 for bad settings, 1 if the database refuses."""
+    """Run the command that the arguments name; exit code 2 for bad settings, 1 for errors of the database."""
     try:
         flagsched()
-    except BadSettings as error:
+    except (BadSettings, sa.exc.SQLAlchemyError, NotPrimary, CommandError) as error:
         print(f"flagsched: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (sa.exc.SQLAlchemyError, NotPrimary, CommandError) as error:
-        print(f"flagsched: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, BadSettings) else 1)
 
 
 def _make_token(subject: str, role: str, life: timedelta) -> str:
     if not SUBJECT.fullmatch(subject):
         sys.exit("flagsched token: --subject must be 1 to 200 printable characters")
-    use_kept_secret()
+    use_saved_secret()
     settings = read_web_settings()
     if settings.tokens.algorithm != HS256:
         sys.exit("flagsched token: with JWT_ALGORITHM=RS256, tokens come from the identity provider")

@@ -1,4 +1,4 @@
-"""Readable log lines: what `flagsched run` prints on a terminal instead of the JSON of its processes."""
+"""Readable log lines: `flagsched run` prints them on a terminal instead of the JSON of its processes."""
 
 import json
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from honcho.printer import Message, Printer
 from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 
-BARE = ("method", "route", "status")
+UNNAMED = ("method", "route", "status")
 """Fields that are printed without their name."""
-LEFT_OUT = {"logger", "timestamp"}
+OMITTED = {"logger", "timestamp"}
 """The prefix of each line has the process and the time."""
 TRACEBACK = "exception"
 
@@ -21,7 +21,7 @@ class ConsolePrinter(Printer):  # type: ignore[misc]
         self._render = _renderer()
 
     def write(self, message: Message) -> None:
-        """Print a line; one that is no log line is printed as it is."""
+        """Print a log line readably, and any other line as it is."""
         match _read(message.data):
             case {"event": str(), "level": str()} as logged:
                 message = message._replace(data=self._render(None, "", _fields(logged)))
@@ -38,23 +38,23 @@ def _read(line: bytes | str) -> Any:
 def _renderer() -> ConsoleRenderer:
     renderer = ConsoleRenderer(colors=True, sort_keys=False, pad_event_to=0)
     styles = ConsoleRenderer.get_default_column_styles(colors=True)
-    bare = KeyValueColumnFormatter(None, styles.kv_value, styles.reset, value_repr=str)
-    renderer.columns = [*renderer.columns, *(Column(name, bare) for name in BARE)]
+    unnamed = KeyValueColumnFormatter(None, styles.kv_value, styles.reset, value_repr=str)
+    renderer.columns = [*renderer.columns, *(Column(name, unnamed) for name in UNNAMED)]
     return renderer
 
 
 def _fields(logged: dict[str, Any]) -> dict[str, Any]:
-    # Its id would make the line of a request too long. Lines about refusals and failures keep it.
-    left_out = LEFT_OUT | ({"request_id"} if logged.get("event") == "request" else set())
+    # Its id would make the line of a request too long; lines about refusals and failures have it.
+    omitted = OMITTED | ({"request_id"} if logged.get("event") == "request" else set())
     return {
-        name: _visible(value, but="\n" if name == TRACEBACK else "")
+        name: _visible(value, allowed="\n" if name == TRACEBACK else "")
         for name, value in logged.items()
-        if name not in left_out and value is not None
+        if name not in omitted and value is not None
     }
 
 
-def _visible(value: Any, *, but: str) -> Any:
+def _visible(value: Any, *, allowed: str) -> Any:
     """Escape control characters again, as in the JSON, so that a caller can't send commands to the terminal."""
     if not isinstance(value, str):
         return value
-    return "".join(c if c.isprintable() or c in but else c.encode("unicode_escape").decode() for c in value)
+    return "".join(c if c.isprintable() or c in allowed else c.encode("unicode_escape").decode() for c in value)

@@ -1,4 +1,4 @@
-"""`flagsched run`: web and worker together on one machine, with something to paste."""
+"""`flagsched run`: web and worker together on one machine, with example requests to paste."""
 
 import shlex
 import socket
@@ -14,19 +14,19 @@ from threading import Thread
 from honcho.manager import Manager
 
 from flagsched.bootstrap.console_log import ConsolePrinter
-from flagsched.config import add_default_secret
+from flagsched.config.instance import use_or_make_secret
 
 HOST = "127.0.0.1"
 CONFIG = "python:flagsched.bootstrap.gunicorn_conf"
 TOKEN_LIFE = timedelta(hours=12)
-READY_LOOK_SECONDS = 0.2
-# Whatever proxy is set, it does not lead to this machine.
-DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+READY_CHECK_SECONDS = 0.2
+# A configured proxy does not lead to this machine.
+WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 COMMAND = f"{shlex.quote(sys.executable)} -m flagsched token --subject you"
 BANNER = """
 flagsched is at {url}; stop it with Ctrl-C.
 
-Paste these into another terminal: a flag, a plan of three steps, and how it comes about.
+Paste these into another terminal: they create a flag, plan three changes of it, and watch these take effect.
 
 export TOKEN={token}
 at() {{ python3 -c "import datetime as d; print((d.datetime.now(d.UTC) + d.timedelta(seconds=$1)).isoformat())"; }}
@@ -45,9 +45,9 @@ for i in 1 2 3 4 5 6; do curl -sS {url}/api/config/flags/new-checkout; sleep 2; 
 
 
 def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade: Callable[[], None]) -> None:
-    """Migrate, start web and worker, tell what to paste, and go on until Ctrl-C or until one of them ends."""
-    _refuse_taken(port)
-    add_default_secret()
+    """Migrate, start web and worker, print example requests, and go on until Ctrl-C or until one of them ends."""
+    _refuse_taken_port(port)
+    use_or_make_secret()
     upgrade()
     url = f"http://{HOST}:{port}"
     token = make_token("you", "admin", TOKEN_LIFE)
@@ -55,12 +55,12 @@ def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade:
     for name, command in _commands(port).items():
         # Without exec, honcho reports that its shell was killed by SIGTERM, and not how the command ended.
         manager.add_process(name, f"exec {shlex.join(command)}")
-    Thread(target=_tell_when_ready, args=(url, token), daemon=True).start()
+    Thread(target=_print_when_ready, args=(url, token), daemon=True).start()
     manager.loop()
     sys.exit(manager.returncode)
 
 
-def _refuse_taken(port: int) -> None:
+def _refuse_taken_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -77,17 +77,17 @@ def _commands(port: int) -> dict[str, list[str]]:
     }
 
 
-def _tell_when_ready(url: str, token: str) -> None:
+def _print_when_ready(url: str, token: str) -> None:
     while not _is_ready(url):
-        time.sleep(READY_LOOK_SECONDS)
-    # A token is for the person at the terminal, not for a log that others read.
-    shown = token if sys.stdout.isatty() else f'"$({COMMAND})"  # in this folder: {Path.cwd()}'
-    print(BANNER.format(url=url, token=shown), flush=True)
+        time.sleep(READY_CHECK_SECONDS)
+    # A token is for the person at the terminal: others may read a log.
+    argument = token if sys.stdout.isatty() else f'"$({COMMAND})"  # in this folder: {Path.cwd()}'
+    print(BANNER.format(url=url, token=argument), flush=True)
 
 
 def _is_ready(url: str) -> bool:
     try:
-        with DIRECTLY.open(f"{url}/readyz", timeout=5) as answer:
-            return bool(answer.status == HTTPStatus.OK)
+        with WITHOUT_PROXY.open(f"{url}/readyz", timeout=5) as response:
+            return bool(response.status == HTTPStatus.OK)
     except OSError:
         return False

@@ -11,10 +11,11 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
 from flagsched.bootstrap.logs import use_host_logging
-from flagsched.config import RateSettings
+from flagsched.config.settings import RateSettings
 from flagsched.database.announcements import announcements_of
-from flagsched.database.connections.engine import Limits, database_url, open_engine, timeouts
+from flagsched.database.connections.engine import Limits, open_engine, timeouts
 from flagsched.database.connections.listen import listen
+from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT
@@ -49,16 +50,17 @@ class FlagSched:
 
     Flags are kept in the database at `url`, or in that of `engine` (whose pool is shared on PostgreSQL); `flagsched db
     upgrade` makes the tables there, beside the app's own. Tokens are verified by the app's JWTManager, or by `claims`,
-    which gives the claims of the request's token, or raises `flagsched.domain.errors.Unauthenticated`.
+    which returns the claims of the request's token, or raises `flagsched.domain.errors.Unauthenticated`.
 
-    `limits` says how far ahead and how much may be planned, `rates` how often somebody may ask, `evaluation` who may
-    ask for evaluations, under `/ofrep` and `/api/config`.
+    `limits` bounds how far ahead and how much may be planned, `rates` how often a caller may write, `evaluation` who
+    may evaluate flags, under `/ofrep` and `/api/config`.
 
-    The app keeps its extensions, error handlers and settings; errors are answered for flagsched's own routes alone.
+    The app keeps its extensions, error handlers and settings; flagsched handles the errors of its own routes alone.
 
     On PostgreSQL, an `engine` whose server takes no writes gets a new pool: see "Failover" in docs/operations.md.
 
-    The first question in a process begins a thread (on PostgreSQL two, and a connection for LISTEN); `close` ends them.
+    The first evaluation in a process starts a thread (on PostgreSQL two, and a connection for LISTEN); `close` ends
+    them.
     """
 
     def __init__(
@@ -74,9 +76,9 @@ class FlagSched:
         url_prefix: str = "",
     ) -> None:
         use_host_logging()
-        self._store, used = _open(url, engine)
-        self._own = None if used is engine else used
-        self._looking = open_refresher(self._store, used)
+        self._store, used_engine = _open_store(url, engine)
+        self._own_engine = None if used_engine is engine else used_engine
+        self._refresher = open_refresher(self._store, used_engine)
         self._evaluation = evaluation
         self._claims = claims
         self._limits = limits
@@ -89,7 +91,7 @@ class FlagSched:
 
     def init_app(self, app: Flask) -> None:
         """Register the routes on `app`."""
-        serve(app, Service(self._store, self._claims, self._looking, self._limits, self._rates, self._evaluation))
+        serve(app, Service(self._store, self._claims, self._refresher, self._limits, self._rates, self._evaluation))
         app.after_request(self._answer_unrouted)
         for blueprint, prefix in self._prefixes.items():
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"flagsched_{blueprint.name}")
@@ -103,11 +105,11 @@ class FlagSched:
     ) -> bool:
         """Is the flag on for this user, now? `default` if there is no such flag.
 
-        Answers from memory, in any thread. Raises DatabaseUnavailable if nothing was ever heard of the database.
+        Answers from memory, in any thread. Raises DatabaseUnavailable if the database was never read.
         """
         if type(user_id) is not str:
-            refuse_odd(user_id)
-        flags = self._looking.effective(environment).flags
+            refuse_bad_user_id(user_id)
+        flags = self._refresher.effective(environment).flags
         try:
             flag = flags[flag_key]
         except KeyError:
@@ -116,68 +118,68 @@ class FlagSched:
 
     def evaluate(self, flag_key: str, user_id: str | None = None, environment: str = DEFAULT_ENVIRONMENT) -> Evaluated:
         """The flag as it is now, and its value for this user with the reason; FlagMissing, DatabaseUnavailable."""
-        refuse_odd(user_id)
-        return evaluate_flag(environment, flag_key, user_id, refresher=self._looking)
+        refuse_bad_user_id(user_id)
+        return evaluate_flag(environment, flag_key, user_id, refresher=self._refresher)
 
     def close(self) -> None:
-        """End its threads and its own connections, that of LISTEN within a second: for whoever makes many in a process.
+        """End its threads and its own connections, that of LISTEN within a second: for a process that makes many.
 
-        `is_enabled` and `evaluate` go on with what was known then.
+        `is_enabled` and `evaluate` go on with the last snapshots.
         """
-        self._looking.close()
-        if self._own is not None:
-            self._own.dispose()
+        self._refresher.close()
+        if self._own_engine is not None:
+            self._own_engine.dispose()
 
-    def _answer_unrouted(self, answer: Response) -> Response:
-        # What no route matches belongs to no blueprint; under our prefixes it is answered as all of ours.
+    def _answer_unrouted(self, response: Response) -> Response:
+        # A request that no route matches belongs to no blueprint; under our prefixes its error is like all of ours.
         if request.routing_exception is None:
-            return answer
+            return response
         path = SLASHES.sub("/", f"{request.path}/")
         ours = any(path.startswith(f"{prefix}/") for prefix in self._prefixes.values())
-        # The host may merge slashes: it says of methods and of other addresses what is true of another path.
+        # The host may merge slashes: then its routing error is about another path.
         exact = "//" not in request.environ["PATH_INFO"]
-        return answer_unrouted(request.routing_exception if exact else NotFound()) if ours else answer
+        return answer_unrouted(request.routing_exception if exact else NotFound()) if ours else response
 
 
-def refuse_odd(user_id: object) -> None:
-    """TypeError for a user's id that is no str, whatever the flag's percentage is."""
+def refuse_bad_user_id(user_id: object) -> None:
+    """TypeError for a user's id that is not a str, whatever the flag's percentage is."""
     if not (user_id is None or isinstance(user_id, str)):
-        raise TypeError(f"user_id must be a str, or None for nobody in particular, not {type(user_id).__name__}")
+        raise TypeError(f"user_id must be a str, or None for no particular user, not {type(user_id).__name__}")
 
 
 def open_rate_limits(settings: RateSettings) -> RateLimits:
-    """Rates as the settings say."""
+    """The rate limits that the settings name."""
     return RateLimits(settings.storage, writes=settings.writes, failed_sign_ins=settings.failed_sign_ins)
 
 
 def open_refresher(store: Store, engine: sa.Engine) -> SnapshotRefresher:
-    """Snapshots of what is stored, hastened by what PostgreSQL tells."""
-    hears = partial(listen, engine) if engine.dialect.name == "postgresql" else None
+    """Snapshots of the store, refreshed at once when PostgreSQL notifies of a change."""
     return SnapshotRefresher(
-        store, listen=hears, on_problem=log_refreshes, announcements=partial(announcements_of, engine.url)
+        store,
+        listen=partial(listen, engine) if engine.dialect.name == "postgresql" else None,
+        on_problem=log_problem,
+        announcements=partial(announcements_of, engine.url),
     )
 
 
-def log_refreshes(trouble: Exception | None) -> None:
-    """Say that looks at the database begin to fail, or succeed again."""
-    if trouble is None:
+def log_problem(problem: Exception | None) -> None:
+    """Log that refreshes begin to fail, or succeed again."""
+    if problem is None:
         log.info("database looked at again")
-    elif isinstance(trouble, Unavailable):
-        log.warning("database away, answering from memory", error=trouble.code, cause=trouble.cause)
+    elif isinstance(problem, Unavailable):
+        log.warning("database away, answering from memory", error=problem.code, cause=problem.cause)
     else:
-        log.error("database unreadable, answering from memory", exc_info=trouble)
+        log.error("database unreadable, answering from memory", exc_info=problem)
 
 
-def _open(url: str | None, given: sa.Engine | None) -> tuple[Store, sa.Engine]:
-    if url is not None and given is None:
-        own = open_engine(database_url(url), Limits())
-        return SqlStore(own), own
-    if given is None or url is not None:
+def _open_store(url: str | None, engine: sa.Engine | None) -> tuple[Store, sa.Engine]:
+    """With an engine of our own, or with the app's."""
+    if (url is None) == (engine is None):
         raise ValueError("FlagSched needs either url= or engine=")
-    if given.dialect.driver not in DRIVERS:
-        raise ValueError(f"FlagSched works with {' and '.join(DRIVERS)}, not with {given.dialect.driver}")
-    if given.dialect.name == "sqlite":
-        # Its transactions must begin as we say, which the app's own engine need not do.
-        own = open_engine(given.url, Limits())
-        return SqlStore(own), own
-    return SqlStore(given, timeouts=timeouts(Limits())), given
+    if engine is not None and engine.dialect.driver not in DRIVERS:
+        raise ValueError(f"FlagSched works with {' and '.join(DRIVERS)}, not with {engine.dialect.driver}")
+    if engine is not None and engine.dialect.name != "sqlite":
+        return SqlStore(engine, timeouts=timeouts(Limits())), engine
+    # On SQLite, transactions must begin as we say, and the app's engine may begin them otherwise.
+    own = open_engine(engine.url if engine is not None else database_url(url or ""), Limits())
+    return SqlStore(own), own

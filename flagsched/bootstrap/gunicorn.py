@@ -1,4 +1,4 @@
-"""gunicorn's own log lines, as JSON like all others, and without a word of what clients sent."""
+"""gunicorn's own log lines, as JSON like all others, and without anything that clients sent."""
 
 import logging
 import sys
@@ -18,22 +18,22 @@ class JsonLogger(Logger):
         super().setup(cfg)
         configure_logs(self.error_log.getEffectiveLevel())
         self.error_log.handlers.clear()
-        self.error_log.filters = [keep_unquoted]
+        self.error_log.filters = [remove_quotes]
         self.error_log.propagate = True
 
     def exception(self, msg: object, *args: object, **options: Any) -> None:
-        """Log a fault with its traceback; a client that stopped reading or sending is none of ours."""
+        """Log a fault with its traceback, unless the client stopped reading or sending."""
         if isinstance(sys.exc_info()[1], (BlockingIOError, TimeoutError)):
             self.info("client gave up within its request")
         else:
             super().exception(msg, *args, **options)
 
 
-def keep_unquoted(record: logging.LogRecord) -> bool:
-    """Name errors of gunicorn's parser by their kind alone: their text quotes what the client sent."""
+def remove_quotes(record: logging.LogRecord) -> bool:
+    """Name an error of gunicorn's parser by its class alone: its text quotes what the client sent."""
     if isinstance(record.args, tuple):
         record.args = tuple(
-            type(given).__name__ if isinstance(given, (ParseException, NoMoreData)) else given for given in record.args
+            type(value).__name__ if isinstance(value, (ParseException, NoMoreData)) else value for value in record.args
         )
     # gunicorn's dump of its settings shows the values of raw_env.
     return not str(record.msg).startswith("Current configuration")

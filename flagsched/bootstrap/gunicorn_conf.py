@@ -1,8 +1,8 @@
-"""gunicorn's settings that hosts do not choose: gunicorn.conf.py and `flagsched run` add the others."""
+"""gunicorn's fixed settings; gunicorn.conf.py and `flagsched run` add those that operators choose."""
 
 from typing import Any
 
-# In the master: so all its workers run the same code, also after a HUP, and start quickly.
+# Imported in the master, so that all workers run the same code, also after a HUP, and start quickly.
 import flagsched.bootstrap.web  # noqa: F401
 from flagsched.bootstrap.arbiter import GaplessArbiter
 
@@ -14,7 +14,7 @@ graceful_timeout = 10
 keepalive = 5
 limit_request_line = 8190
 control_socket_disable = True
-forwarder_headers = ""  # Nobody rewrites a path by a header.
+forwarder_headers = ""  # No header rewrites a path.
 accesslog = None  # The app logs each request, with its id.
 
 

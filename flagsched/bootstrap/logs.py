@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, on standard error, from our own code, from libraries and from gunicorn alike."""
+"""Log lines: one JSON object each, on standard error, from flagsched, from libraries and from gunicorn alike."""
 
 import logging
 import re
@@ -16,8 +16,8 @@ FIRST_LINES, LAST_LINES = 20, 60
 # Tokens, and passwords in URLs and DSNs, also where their end was cut off. Possessive quantifiers (*+) never go back,
 # so the time grows with the length of the text alone.
 SECRETS = re.compile(rf'eyJ[\w.-]++|://[^/\s:@"]*+:(?:[^/\s"@{CUT}]*+[@{CUT}])++|password=[^\s&"\'{CUT}]++')
-HIDDEN = {"e": "[secret]", ":": "://[secret]@", "p": "password=[secret]"}
-"""What stands in the log instead, by how a secret begins."""
+REPLACEMENTS = {"e": "[secret]", ":": "://[secret]@", "p": "password=[secret]"}
+"""The log's text for a secret, by the secret's first character."""
 
 SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -29,36 +29,31 @@ SHARED: list[Processor] = [
 
 
 def render(logger: WrappedLogger, name: str, event: EventDict) -> str:
-    """One line of JSON, control characters escaped, bounded, without secrets."""
-    line: Any = structlog.processors.JSONRenderer()(logger, name, bound(logger, name, event))
+    """One line of JSON: control characters escaped, values cut, secrets removed."""
+    line: Any = structlog.processors.JSONRenderer()(logger, name, {key: _cut_value(key, event[key]) for key in event})
     return str(line)
 
 
-def bound(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Cut each value before anything else looks at it, and take the secrets out of what is left."""
-    del logger, name
-    return {key: _bound_value(key, value) for key, value in event.items()}
-
-
-def _bound_value(key: str, value: object) -> object:
+def _cut_value(key: str, value: object) -> object:
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return _bound_lines(str(value)) if key in {"event", "exception", "stack"} else _bound_text(str(value))
+    return _cut_lines(str(value)) if key in {"event", "exception", "stack"} else _cut_text(str(value))
 
 
-def _bound_lines(text: str) -> str:
+def _cut_lines(text: str) -> str:
     lines = text.split("\n")
     if len(lines) > FIRST_LINES + LAST_LINES:
         lines = [*lines[:FIRST_LINES], CUT, *lines[-LAST_LINES:]]
-    return "\n".join(map(_bound_text, lines))
+    return "\n".join(map(_cut_text, lines))
 
 
-def _bound_text(text: str) -> str:
-    return SECRETS.sub(lambda found: HIDDEN[found[0][0]], cut(text))
+def _cut_text(text: str) -> str:
+    # Cut first, so that the search for secrets has little text.
+    return SECRETS.sub(lambda match: REPLACEMENTS[match[0][0]], cut(text))
 
 
 def use_host_logging() -> None:
-    """In a host that has not configured structlog: give our lines, as JSON without secrets, to its logging."""
+    """Pass our lines, as JSON without secrets, to the logging of a host that has not configured structlog."""
     if not structlog.is_configured():
         structlog.configure(
             processors=[

@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from flagsched.bootstrap.extension import BLUEPRINTS, open_rate_limits, open_refresher
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.settings_warnings import log_unknown_settings
-from flagsched.config import WebSettings, read_web_settings
+from flagsched.config.settings import WebSettings, read_web_settings
 from flagsched.database.connections.engine import engine_options, prepare
 from flagsched.database.schema.migrations import configure_arguments, migrations_folder
 from flagsched.database.schema.tables import metadata
@@ -33,7 +33,7 @@ def create_app(
 ) -> Flask:
     """Make the web app, from the environment's settings unless others are given.
 
-    `store` and `looking` replace those that the settings name. Raises BadSettings.
+    `store` and `refresher` replace those that the settings name. Raises BadSettings.
     """
     if settings is None:
         settings = read_web_settings()
@@ -41,7 +41,7 @@ def create_app(
         log_unknown_settings()
     app = Flask(__name__, static_folder=None)
     claims = verify_strictly(app, settings.tokens)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Answers read as the views are written.
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Fields stand in the order of the views.
     limits = ScheduleLimits(horizon=timedelta(days=settings.horizon_days))
     rates = open_rate_limits(settings.rates)
     if store is None:
@@ -50,7 +50,7 @@ def create_app(
     refresher = refresher or SnapshotRefresher(store)
     serve(app, Service(store, claims, refresher, limits, rates, settings.evaluation, settings.tokens.roles_claim))
     if settings.rates.proxies:
-        # The address of who asks, where so many proxies stand before us.
+        # The caller's address, behind so many proxies.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.rates.proxies, x_proto=settings.rates.proxies)  # type: ignore[method-assign]
     _register(app)
     return app

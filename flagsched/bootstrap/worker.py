@@ -3,46 +3,36 @@
 import gc
 import sys
 from functools import partial
-from threading import Event
-
-import sqlalchemy as sa
 
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.settings_warnings import log_unknown_settings
-from flagsched.config import BadSettings, WorkerSettings, read_worker_settings
+from flagsched.config.environment import BadSettings
+from flagsched.config.settings import WorkerSettings, read_worker_settings
 from flagsched.database.connections.engine import open_engine
-from flagsched.database.connections.listen import Notification, listen
+from flagsched.database.connections.listen import listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagschedError
 from flagsched.worker.drain import Drain
-from flagsched.worker.process import Hear, Worker
+from flagsched.worker.process import Worker
 from flagsched.worker.tick import Tick
 
 MAX_TRANSACTION_SECONDS = 8.0
-"""What a worker waits for a transaction: longer than a request, and still in time for SIGTERM."""
+"""How long a worker waits for a transaction: longer than a request, and still in time for SIGTERM."""
 
 
 def main() -> None:
-    """Work until told to stop; exit code 2 for bad settings."""
+    """Work until a signal comes; exit code 2 for bad settings."""
     settings = _settings()
     engine = open_engine(settings.common.database_url, settings.common.limits)
     store = SqlStore(engine, seconds=MAX_TRANSACTION_SECONDS)
     drain = Drain(store)
-    gc.freeze()  # What was imported stays: no need to look through it again and again.
+    gc.freeze()  # What was imported stays: the garbage collector need not go through it.
     Worker(
         Tick(store, drain, poll_seconds=settings.poll_seconds),
         drain,
-        listen=partial(_listen_for_plans, engine) if engine.dialect.name == "postgresql" else None,
+        listen=partial(listen, engine) if engine.dialect.name == "postgresql" else None,
         watchdog_seconds=settings.watchdog_seconds,
     ).run()
-
-
-def _listen_for_plans(engine: sa.Engine, hear: Hear, stopped: Event) -> None:
-    def pass_on(heard: Notification | None) -> None:
-        if heard is None or heard.wake_at is not None:
-            hear(None if heard is None else heard.wake_at)
-
-    listen(engine, pass_on, stopped)
 
 
 def record_once() -> None:
@@ -50,11 +40,11 @@ def record_once() -> None:
     settings = _settings()
     engine = open_engine(settings.common.database_url, settings.common.limits)
     try:
-        backoff = Drain(SqlStore(engine))()
+        failed = Drain(SqlStore(engine))()
     except FlagschedError as error:
         sys.exit(f"flagsched worker: {error.message}")
-    if backoff:
-        sys.exit(f"flagsched worker: {len(backoff)} flags could not be recorded; the log says why")
+    if failed:
+        sys.exit(f"flagsched worker: {len(failed)} flags could not be recorded; the log says why")
 
 
 def _settings() -> WorkerSettings:

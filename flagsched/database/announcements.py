@@ -24,26 +24,26 @@ Result = TypeVar("Result")
 RECORD = struct.Struct("<qddqd")
 CHECKSUM = struct.Struct("<q")
 SETTLED, PENDING = b"\0" * 8, b"\1" * 8
-"""How the file begins; the record and its checksum follow. While it is pending, only the lock says what holds."""
+"""How the file begins; the record and its checksum follow. A pending file may be read only under the lock."""
 FILE_SIZE = len(SETTLED) + RECORD.size + CHECKSUM.size
 CHECK_SECONDS = 0.1
-"""How long the memory is read without a look whether the file still stands in its folder."""
+"""How long the mapped memory is read without checking that the file is still in its folder."""
 LOCK_SECONDS = 0.05
-"""How long the lock is waited for: it is held for some microseconds."""
+"""How long to wait for the lock, which is held for some microseconds."""
 LOCK_WAIT_SECONDS = 0.001
 RETRY_SECONDS = 1.0
-"""How soon a lock that somebody keeps, or a file that fails, is tried again."""
+"""How soon to retry a lock that another process keeps, or a file that fails."""
 TOUCH_SECONDS = 3600
-"""How old the file's date may become: programs that clean temporary folders go by it."""
+"""How old the file's date may become: programs that clean temporary folders delete old files."""
 
 log = structlog.get_logger("flagsched.snapshot")
 
 
 class HostAnnouncements:
-    """Implements `usecases.announcements.Announcements`. Opens the file when it is first used, anew in each process."""
+    """Implements `snapshots.announcements.Announcements`. Opens the file at its first use in each process."""
 
     def __init__(self, name: str, folder: Path | None = None) -> None:
-        """In `folder`, else in one of this user's own under the temporary folder."""
+        """The file is in `folder`, or in this user's own folder under the temporary folder."""
         self._name = name
         self._folder = folder
         self._lock = Lock()
@@ -55,31 +55,30 @@ class HostAnnouncements:
         self._has_warned = False
 
     def latest(self) -> Latest:
-        """The latest one of this boot of the host."""
+        """The latest announcement since the host was booted."""
         return self._latest_in_memory() or self._latest_in_file()
 
     def _latest_in_memory(self) -> Latest | None:
-        """As the file is mapped: each system call lets go of the interpreter, which threads in a hurry wait for."""
+        """Read the mapped file without a system call, since each one releases the GIL."""
         memory, read_at = self._memory, monotonic()
         if memory is None or read_at - self._checked_at > CHECK_SECONDS:
             return None
         content = memory[:FILE_SIZE]
-        # Its writer looks at the clock while it is pending: no lease begins between that and the writing.
+        # Its writer reads the clock while the file is pending: no lease begins between that and the writing.
         return Latest(_parse(content, read_at), read_at) if _is_settled(content) else None
 
     def _latest_in_file(self) -> Latest:
         with self._lock:
-            # The same holds of the lock.
-            found = self._with_file(fcntl.LOCK_SH, lambda file: Latest(*_read(file)))
-            return found or Latest(None, monotonic())
+            # Its writer reads the clock under the lock, too.
+            return self._with_file(fcntl.LOCK_SH, lambda file: Latest(*_read(file))) or Latest(None, monotonic())
 
     def announce(self, read: DatabaseRead) -> Announcement | None:
-        """Announce a read if it is news; gives what is the latest then."""
+        """Announce a read if it has a new change; returns the latest announcement then."""
         with self._lock:
             return self._with_file(fcntl.LOCK_EX, lambda file: _announce(file, read))
 
     def close(self) -> None:
-        """Close the file; it is opened again when it is needed."""
+        """Close the file; the next use opens it again."""
         file, self._file = self._file, None
         self._memory = None
         if file is not None:
@@ -89,7 +88,7 @@ class HostAnnouncements:
         self.close()
 
     def _with_file(self, operation: int, work: Callable[[int], Result]) -> Result | None:
-        """None if the file can't be used now; that is tried again a second later."""
+        """None if the file can't be used now; the next try is RETRY_SECONDS later."""
         if monotonic() - self._failed_at < RETRY_SECONDS:
             return None
         try:
@@ -106,13 +105,13 @@ class HostAnnouncements:
 
     def _open(self) -> int:
         if self._file is not None:
-            found = os.fstat(self._file)
-            if found.st_nlink:
-                if time() - found.st_mtime > TOUCH_SECONDS:
+            status = os.fstat(self._file)
+            if status.st_nlink:
+                if time() - status.st_mtime > TOUCH_SECONDS:
                     os.utime(self._file)
                 self._checked_at = monotonic()
                 return self._file
-            self.close()  # Somebody has cleaned the folder: the others make the file anew, too.
+            self.close()  # The folder was cleaned: all processes go on with a new file.
         folder = self._folder or Path(tempfile.gettempdir()) / f"flagsched-{os.getuid()}"
         _make_private(folder)
         self._file = file = os.open(folder / self._name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -125,12 +124,12 @@ class HostAnnouncements:
 
     @contextmanager
     def _locked(self, file: int, operation: int) -> Iterator[None]:
-        # A process may be stopped amid its microseconds of work: nobody waits for it again and again.
-        patience = LOCK_SECONDS if monotonic() - self._lock_failed_at > RETRY_SECONDS else 0.0
-        give_up_at = monotonic() + patience
+        # A process may be suspended while it holds the lock: don't wait for it again and again.
+        wait_seconds = LOCK_SECONDS if monotonic() - self._lock_failed_at > RETRY_SECONDS else 0.0
+        give_up_at = monotonic() + wait_seconds
         while not _try_lock(file, operation):
             if monotonic() >= give_up_at:
-                self._lock_failed_at = monotonic() if patience else self._lock_failed_at
+                self._lock_failed_at = monotonic() if wait_seconds else self._lock_failed_at
                 break
             sleep(LOCK_WAIT_SECONDS)
         try:
@@ -140,19 +139,19 @@ class HostAnnouncements:
 
 
 def announcements_of(url: sa.URL) -> HostAnnouncements:
-    """Those of all processes of this user that name the same database."""
+    """Shared by all processes of this user with the same database."""
     is_file = url.get_backend_name() == "sqlite"
     database = str(Path(str(url.database)).resolve()) if is_file else url.database
-    named = repr((url.host, url.port, database, sorted(url.query.items())))
-    return HostAnnouncements(blake2b(named.encode(), digest_size=16).hexdigest())
+    name = repr((url.host, url.port, database, sorted(url.query.items())))
+    return HostAnnouncements(blake2b(name.encode(), digest_size=16).hexdigest())
 
 
 def _make_private(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    # In a folder that others may write to, the name could have been taken by somebody else.
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    status = folder.lstat()
+    # Other users may write to the temporary folder, and could have made this one.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a folder that this user alone may use")
 
 
@@ -173,7 +172,7 @@ def _announce(file: int, read: DatabaseRead) -> Announcement:
         read_at = monotonic()
         announced = after_read(latest, read, read_at)
         record = RECORD.pack(*announced.change, announced.effective_at, *announced.before)
-        # A process that was stopped in between has been passed over: another announcement may stand there now.
+        # If this process was suspended in between, another may have taken the lock and announced meanwhile.
         if monotonic() - read_at < LOCK_SECONDS / 2:
             os.pwrite(file, record + CHECKSUM.pack(crc32(record)), len(PENDING))
             os.pwrite(file, SETTLED, 0)
@@ -185,7 +184,7 @@ def _is_settled(content: bytes) -> bool:
 
 
 def _record(content: bytes) -> bytes | None:
-    """None if there is none yet, or one that is written just now."""
+    """None if there is none yet, or if it is being written."""
     record, checksum = content[len(SETTLED) : -CHECKSUM.size], content[-CHECKSUM.size :]
     return record if len(content) == FILE_SIZE and checksum == CHECKSUM.pack(crc32(record)) else None
 
@@ -200,6 +199,6 @@ def _parse(content: bytes, now: float) -> Announcement | None:
     if record is None:
         return None
     total, read_at, effective_at, *before = RECORD.unpack(record)
-    # The host's clock begins anew when it boots, and the file may stay.
+    # The monotonic clock restarts when the host boots, and the file may be older.
     is_of_this_boot = read_at <= now and effective_at <= now + LEASE_SECONDS
     return Announcement(Change(total, read_at), effective_at, Change(*before)) if is_of_this_boot else None

@@ -1,4 +1,4 @@
-"""How much is stored: rows, bytes, and of SQLite's files who may read them and what room they have."""
+"""How much is stored: rows and bytes; of SQLite's files also who may read them, and the disk's free space."""
 
 import os
 from datetime import datetime
@@ -12,7 +12,7 @@ from flagsched.database.schema.tables import flags, history, idempotency, metada
 from flagsched.ports.doctor import Stored
 
 OTHERS = 0o077
-COUNTED = {
+COUNTS = {
     "entries of history": sa.select(sa.func.count()).select_from(history),
     "schedules": sa.select(sa.func.count()).select_from(schedules),
     "flags": sa.select(sa.func.count()).select_from(flags).where(flags.c.archived_at.is_(None)),
@@ -23,10 +23,10 @@ COUNTED = {
 
 
 def measure(connection: sa.Connection, forgotten_before: datetime) -> Stored:
-    """What `ports.Examiner.stored` gives."""
-    rows = {name: int(connection.execute(counted).scalar_one()) for name, counted in COUNTED.items()}
-    late = sa.select(sa.func.count()).select_from(idempotency).where(idempotency.c.created_at < forgotten_before)
-    kept_too_long = int(connection.execute(late).scalar_one())
+    """Count and measure everything stored."""
+    rows = {name: int(connection.execute(count).scalar_one()) for name, count in COUNTS.items()}
+    expired = sa.select(sa.func.count()).select_from(idempotency).where(idempotency.c.created_at < forgotten_before)
+    kept_too_long = int(connection.execute(expired).scalar_one())
     if connection.dialect.name == "sqlite":
         return _of_file(Path(str(connection.engine.url.database)), rows, kept_too_long)
     sizes = [sa.func.pg_total_relation_size(sa.cast(name, REGCLASS)) for name in metadata.tables]

@@ -9,10 +9,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from flagsched.database.clock import Clock, DatabaseClock, HostClock
-from flagsched.database.connections.deadlines import WATCH, Deadline
+from flagsched.database.connections.deadlines import DEADLINES, Deadline
 from flagsched.database.connections.deadlines import Connection as DriverConnection
-from flagsched.database.connections.engine import READING, set_for_transaction
-from flagsched.database.connections.fork_safety import SQLITE, isolate_forks
+from flagsched.database.connections.fork_safety import SQLITE_FORK_LOCK, make_fork_safe
+from flagsched.database.connections.pooler import set_for_transaction
+from flagsched.database.connections.sqlite import READING
 from flagsched.database.doctor import Doctor
 from flagsched.database.errors import AWAY, translated
 from flagsched.database.flags import Flags, FlagStatements
@@ -24,6 +25,7 @@ from flagsched.database.schedules import Schedules
 from flagsched.database.schema.revision import check_schema
 from flagsched.database.snapshots import Snapshots
 from flagsched.domain.errors import DatabaseReadOnly, DatabaseUnavailable
+from flagsched.domain.instants import to_milliseconds
 
 MAX_TRANSACTION_SECONDS = 4.5
 NO_TIMEOUTS: Mapping[str, str] = {}
@@ -50,7 +52,7 @@ class SqlReading:
     clock: Clock
 
     def now(self) -> datetime:
-        return self.clock.exactly(self.connection)
+        return self.clock.now(self.connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class SqlWriting:
     idempotency: Idempotency
 
     def now(self) -> datetime:
-        return self.clock.now(self.connection)
+        return to_milliseconds(self.clock.now(self.connection))
 
     def publish(self, wake_at: Mapping[str, datetime | None], *, at_least: int = 1) -> Mapping[str, int]:
         return raise_revisions(self.connection, wake_at, at_least)
@@ -90,11 +92,11 @@ class SqlStore:
 
         `timeouts` are PostgreSQL's own, to be set for each transaction where the connections have others.
         """
-        isolate_forks(engine)
+        make_fork_safe(engine)
         self._seconds = seconds
         self._timeouts = timeouts
         on_sqlite = engine.dialect.name == "sqlite"
-        self._gate = SQLITE.passed if on_sqlite else nullcontext
+        self._gate = SQLITE_FORK_LOCK.shared if on_sqlite else nullcontext
         self._clock = clock or (HostClock() if on_sqlite else DatabaseClock())
         self._flags = FlagStatements(engine.dialect.name, self._clock)
         self._writing = engine.execution_options(**WRITE_OPTIONS[engine.dialect.name])
@@ -138,7 +140,7 @@ class SqlStore:
 
     @contextmanager
     def _connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
-        with translated(), self._gate(), WATCH.within(self._seconds) as deadline, _connect(engine) as connection:
+        with translated(), self._gate(), DEADLINES.within(self._seconds) as deadline, _connect(engine) as connection:
             if engine.dialect.name == "postgresql":
                 _watch(deadline, connection)
             try:

@@ -1,1 +1,1 @@
-"""APScheduler around `usecases.materialise`: when to look, and how to live on."""
+"""APScheduler around `usecases.materialise`: when to tick, and how to survive failures."""

@@ -1,4 +1,4 @@
-"""Write down what is in effect until nothing is left."""
+"""Record what is in effect until nothing is left."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,32 +15,31 @@ from flagsched.usecases.materialise import materialise_alone, materialise_due
 
 FORGET_SECONDS = 60.0
 
-
 log = structlog.get_logger("flagsched.worker")
 
 
 class Drain:
-    """Writes down what is in effect, one transaction after the other, and feels its own pulse for the watchdog."""
+    """Records what is in effect, one transaction after the other, each with a heartbeat for the watchdog."""
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = monotonic) -> None:
         self.backoff = Backoff(clock)
         self.stopping = False
-        self.beat_at = clock()
+        self.heartbeat_at = clock()
         self.recorded = 0
-        """How many flags it recorded together with others when it was last called."""
+        """How many flags the last call recorded, without those that were tried alone."""
         self._store = store
         self._clock = clock
         self._checked = False
         self._forget_at = clock() + FORGET_SECONDS
 
     def __call__(self) -> list[Postponement]:
-        """Go on until nothing is due or the worker is to stop; give the flags that could not be recorded."""
+        """Go on until nothing is due or the worker is to stop; returns the flags that could not be recorded."""
         checked, self._checked = self._checked, False
         if not checked:
             self._store.check()
         failed = self._drain()
         self._forget()
-        self._checked = True  # Unless something was raised: then the schema is looked at again.
+        self._checked = True  # Not after an exception: then the schema is checked again.
         return failed
 
     def _drain(self) -> list[Postponement]:
@@ -50,7 +49,7 @@ class Drain:
             for flag_id in self.backoff.ready():
                 failed += self._alone(flag_id)
             recorded = materialise_due(self._store, self.backoff)
-            self.beat()
+            self.heartbeat()
             self.recorded += recorded.flags
             if recorded.flags:
                 log.info("recorded what is in effect", flags=recorded.flags)
@@ -62,7 +61,7 @@ class Drain:
         if self._clock() < self._forget_at or self.stopping:
             return
         full = False
-        with suppress(Unavailable):  # It can wait.
+        with suppress(Unavailable):  # The next try is soon enough.
             full = forget_responses(self._store) >= MAX_FORGOTTEN
         self._forget_at = self._clock() + (0 if full else FORGET_SECONDS)
 
@@ -70,7 +69,7 @@ class Drain:
         if self.stopping:
             return []
         postponement = materialise_alone(self._store, flag_id, self.backoff)
-        self.beat()
+        self.heartbeat()
         if postponement is None:
             return []
         log.error(
@@ -81,6 +80,6 @@ class Drain:
         )
         return [postponement]
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """A transaction was finished or tried."""
-        self.beat_at = self._clock()
+        self.heartbeat_at = self._clock()

@@ -1,4 +1,4 @@
-"""One tick: write down what is in effect until nothing is left, and say when to look again."""
+"""One tick: record what is in effect until nothing is left, and find out when the next tick is needed."""
 
 import random
 from collections.abc import Callable
@@ -12,18 +12,17 @@ from flagsched.usecases.materialise import look_ahead
 from flagsched.worker.drain import Drain
 
 MAX_BACKOFF_SECONDS = 4.0
-# When something is due that could not be claimed: soon, but not at once, or a locked flag would make it spin. As long
-# as nothing else is recorded either, up to eight times as late: or a flag that is locked for hours would keep it busy.
+# How soon to retry what is due but locked: not at once, or the worker would spin. As long as nothing else is recorded
+# either, up to eight times as late: or a flag that is locked for hours would keep it busy.
 HELD_SECONDS = (0.02, 0.05)
 MAX_DOUBLINGS = 3
 JITTER = (0.8, 1.0)
-
 
 log = structlog.get_logger("flagsched.worker")
 
 
 class Tick:
-    """Called by the scheduler; never raises. `wait_seconds` says when to call it again."""
+    """Called by the scheduler; never raises. The next tick is `wait_seconds` later."""
 
     def __init__(
         self,
@@ -40,25 +39,25 @@ class Tick:
         self._spread = spread
         self._failures = 0
         self._doublings = 0
-        self._next_look_at: datetime | None = None
+        self._next_tick_at: datetime | None = None
 
     def __call__(self) -> None:
-        """Do what is to be done, and find out when to look again."""
-        # A plan that is heard of from here on may be too late for this look: it deserves another.
-        self._next_look_at = None
+        """Record what is in effect, and set `wait_seconds`."""
+        # This tick may miss schedules that are created from here on: they wake the worker again.
+        self._next_tick_at = None
         try:
             self._drain()
-            self.wait_seconds = self._until_next_look()
+            self.wait_seconds = self._until_next_tick()
             self._failures = 0
-        except Exception as error:  # noqa: BLE001 - whatever it is, the worker lives on and tries again
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on and tries again
             self._back_off(error)
-        self._drain.beat()
+        self._drain.heartbeat()
 
-    def looks_before(self, instant: datetime) -> bool:
-        """Will it look by itself before `instant`, a time by the database's clock?"""
-        return self._next_look_at is not None and self._next_look_at <= instant
+    def comes_before(self, instant: datetime) -> bool:
+        """Does the next tick come before `instant`, a time by the database's clock?"""
+        return self._next_tick_at is not None and self._next_tick_at <= instant
 
-    def _until_next_look(self) -> float:
+    def _until_next_tick(self) -> float:
         ahead = look_ahead(self._store, self._drain.backoff)
         wait = self._poll_seconds * self._spread(*JITTER)
         if ahead.due_at is not None:
@@ -67,7 +66,7 @@ class Tick:
             self._doublings = 0
         if ahead.held:
             wait = min(wait, self._until_released())
-        self._next_look_at = ahead.now + timedelta(seconds=wait)
+        self._next_tick_at = ahead.now + timedelta(seconds=wait)
         return wait
 
     def _until_released(self) -> float:

@@ -1,4 +1,4 @@
-"""What timelines, lists over all flags and repeated requests stand on."""
+"""Indexes for timelines and lists over all flags, and a table of idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Order the history by what was in effect when, list plans over all flags, and keep answers."""
+    """Index the history by effective instant, and pending schedules over all flags; store responses."""
     on_postgresql = op.get_bind().dialect.name == "postgresql"
     op.create_table(
         "feature_flag_idempotency",
@@ -44,7 +44,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget the kept answers, and order the history as before."""
+    """Drop the stored responses, and index the history as before."""
     op.create_index("ix_feature_flag_history_flag_id_id", "feature_flag_history", ["flag_id", "id"])
     op.drop_index("ix_feature_flag_history_environment_effective_at", "feature_flag_history")
     op.drop_index("ix_feature_flag_history_flag_id_effective_at", "feature_flag_history")

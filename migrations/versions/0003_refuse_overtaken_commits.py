@@ -1,4 +1,4 @@
-"""Refuse to commit what its own instant has overtaken; have SQLite take the index over what is pending."""
+"""Refuse to commit a schedule whose instant has passed; have SQLite use the index of pending schedules."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# Only an admin's change raises a flag's revision, recording does not. On SQLite nothing is held up on its way.
+# Only an admin's change raises a flag's revision; recording does not. SQLite's commits are not delayed.
 FUNCTION = """
     CREATE FUNCTION feature_flags_refuse_overtaken() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -33,12 +33,12 @@ SCHEDULES = "feature_flag_schedules"
 
 
 def upgrade() -> None:
-    """Look at the clock once more, in the COMMIT itself."""
+    """Check the clock once more, in the COMMIT itself."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute(FUNCTION)
         op.execute(TRIGGER)
     else:
-        # Of two that serve alike SQLite takes the newest, and the other one is over all schedules that ever were.
+        # Of two equally good indexes SQLite uses the newest, and the other one has all schedules that ever were.
         op.drop_index(PENDING, SCHEDULES)
         op.create_index(
             PENDING, SCHEDULES, ["flag_id", "scheduled_at", "seq"], sqlite_where=sa.text("status = 'pending'")
@@ -46,7 +46,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Look at it in the last statement only."""
+    """Check the clock in the last statement only."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP TRIGGER feature_flags_not_overtaken ON feature_flags")
         op.execute("DROP FUNCTION feature_flags_refuse_overtaken()")

@@ -1,4 +1,4 @@
-"""Users who are set apart: a flag is on or off for them, whatever its percentage."""
+"""Overrides: for some users a flag is on or off, whatever its percentage."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,5 +29,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Set nobody apart."""
+    """Drop the table."""
     op.drop_table("feature_flag_overrides")

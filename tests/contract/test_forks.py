@@ -1,4 +1,4 @@
-"""Processes that are forked from one that has asked already, as servers do that load the app first."""
+"""Processes forked from one that has used its database already, as servers do that load the app first."""
 
 import os
 import threading
@@ -17,21 +17,21 @@ from tests.contract.refreshes import OFF, enabled
 
 
 @pytest.mark.usefixtures("_flag")
-def test_forked_processes_know_nothing_of_their_parent_and_look_by_themselves(
+def test_forked_processes_start_with_an_empty_cache_and_refresh_by_themselves(
     store: SqlStore, refresher: SnapshotRefresher, clock: ManualClock
 ) -> None:
     assert enabled(refresher)
     edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
 
-    def looks_by_itself() -> bool:
+    def refreshes_by_itself() -> bool:
         answers = set()
         for _ in range(20):
             answers.add(enabled(refresher))
             clock.advance(seconds=2)
         return answers == {False} and [one.name for one in threading.enumerate()].count("refresher") == 1
 
-    # All at once, beside their parent: whoever shared a connection with another would read his answers.
-    children = [in_a_fork(looks_by_itself) for _ in range(6)]
+    # All at once, beside their parent: processes that shared a connection would read each other's answers.
+    children = [in_a_fork(refreshes_by_itself) for _ in range(6)]
     for _ in range(20):
         clock.advance(seconds=2)
         refresher.effective("production")
@@ -42,7 +42,7 @@ def test_forked_processes_know_nothing_of_their_parent_and_look_by_themselves(
 
 
 def in_a_fork(succeeds: Callable[[], bool]) -> int:
-    """Have a child of this process do something, and end with 0 if it succeeds; gives its id."""
+    """Have a child of this process do something, and end with 0 if it succeeds; returns its id."""
     if child := os.fork():
         return child
     try:
@@ -52,40 +52,40 @@ def in_a_fork(succeeds: Callable[[], bool]) -> int:
 
 
 @pytest.mark.usefixtures("_flag")
-def test_what_a_child_writes_stays_whatever_becomes_of_its_parent(
+def test_what_a_child_writes_stays_when_its_parent_closes_its_engine(
     url: sa.URL, engine: sa.Engine, store: SqlStore, refresher: SnapshotRefresher
 ) -> None:
     assert enabled(refresher)
-    child_knows, known = os.pipe()
+    child_has_read, read = os.pipe()
     parent_has_gone, gone = os.pipe()
 
     def write() -> bool:
         assert enabled(refresher)
-        os.write(known, b"x")
+        os.write(read, b"x")
         os.read(parent_has_gone, 1)
         edit_flag(CHECKOUT, OFF, by=ADMIN, store=store)
         return True
 
     child = in_a_fork(write)
-    os.read(child_knows, 1)
+    os.read(child_has_read, 1)
     refresher.close()
     engine.dispose()
     os.write(gone, b"x")
     ended = psutil.Process(child).wait(timeout=20)
     afterwards = open_engine(url, Limits())
-    told = read_flag(CHECKOUT, store=SqlStore(afterwards))
+    flag = read_flag(CHECKOUT, store=SqlStore(afterwards))
     afterwards.dispose()
 
     assert ended == 0
-    assert (told.state.enabled, told.state.version) == (False, 2)
+    assert (flag.state.enabled, flag.state.version) == (False, 2)
 
 
 @pytest.mark.usefixtures("_flag")
-def test_a_child_of_one_that_was_closed_looks_no_more(refresher: SnapshotRefresher) -> None:
+def test_a_child_of_a_process_whose_refresher_is_closed_starts_none(refresher: SnapshotRefresher) -> None:
     assert enabled(refresher)
     refresher.close()
 
-    def knows_what_was_known() -> bool:
+    def answers_from_the_cache() -> bool:
         return enabled(refresher) and "refresher" not in [one.name for one in threading.enumerate()]
 
-    assert psutil.Process(in_a_fork(knows_what_was_known)).wait(timeout=20) == 0
+    assert psutil.Process(in_a_fork(answers_from_the_cache)).wait(timeout=20) == 0

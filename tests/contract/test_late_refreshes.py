@@ -42,10 +42,10 @@ class Hindered(HostClock):
         connection.execute(sa.text("SELECT count(*) FROM feature_flags"))
         return at
 
-    def exactly(self, connection: sa.Connection) -> datetime:
+    def now(self, connection: sa.Connection) -> datetime:
         while self.meanwhile:
             self.meanwhile.pop(0)()
-        return super().exactly(connection)
+        return super().now(connection)
 
 
 @pytest.fixture

@@ -151,12 +151,12 @@ class SlowClock(HostClock):
         connection.execute(sa.text("SELECT count(*) FROM feature_flags"))
         return at
 
-    def exactly(self, connection: sa.Connection) -> datetime:
+    def now(self, connection: sa.Connection) -> datetime:
         for meanwhile in self._ahead:
             meanwhile()
             self._clock.advance(seconds=0.2)
         self._ahead.clear()
-        return super().exactly(connection)
+        return super().now(connection)
 
 
 @pytest.mark.usefixtures("_flag")

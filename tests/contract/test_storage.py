@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.bootstrap.web import create_app
-from flagsched.database.connections.engine import MAX_WAL_BYTES, Limits, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.connections.sqlite import MAX_WAL_BYTES
 from flagsched.database.schema import migrations
 from flagsched.database.schema.tables import idempotency
 from flagsched.database.unit_of_work import SqlStore

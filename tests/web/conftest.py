@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flagsched.bootstrap.web import create_app
-from flagsched.config import RateSettings
+from flagsched.config.settings import RateSettings
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.access import DEFAULT_RULES, EvaluationRules

@@ -20,7 +20,7 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from flagsched.bootstrap.web import create_app
-from flagsched.config import read_web_settings
+from flagsched.config.settings import read_web_settings
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.schema import migrations
 from flagsched.database.unit_of_work import SqlStore

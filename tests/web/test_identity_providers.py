@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flagsched.bootstrap.web import create_app
-from flagsched.config import read_web_settings
+from flagsched.config.settings import read_web_settings
 from tests.docs import text
 from tests.processes import environment
 from tests.provider import Provider, provider

@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flagsched.config import read_web_settings
+from flagsched.config.settings import read_web_settings
 from flagsched.web.access import Access, EvaluationRules
 from tests.builders import SECRET
 from tests.ofrep import breach

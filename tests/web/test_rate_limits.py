@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from flagsched.bootstrap.web import create_app
-from flagsched.config import RateSettings
+from flagsched.config.settings import RateSettings
 from flagsched.database.unit_of_work import SqlStore
 from tests.conftest import web_settings
 from tests.processes import free_port, started

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flagsched.bootstrap.web import create_app
-from flagsched.config import RateSettings
+from flagsched.config.settings import RateSettings
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.access import Access, EvaluationRules

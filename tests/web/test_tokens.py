@@ -14,7 +14,7 @@ from flask import Flask
 
 from flagsched.bootstrap.cli import flagsched
 from flagsched.bootstrap.web import create_app
-from flagsched.config import read_web_settings
+from flagsched.config.settings import read_web_settings
 from flagsched.web.tokens.claims import TokenRules
 from tests.builders import SECRET
 from tests.tokens import (

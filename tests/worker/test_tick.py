@@ -1,4 +1,4 @@
-"""When the worker looks again: after a tick, after a failure, and when something is planned sooner."""
+"""When the next tick comes: after a tick, after a failure, and when something is planned sooner."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -38,7 +38,7 @@ def test_with_nothing_planned_it_polls(tick: Tick) -> None:
     assert tick.wait_seconds == 1.0
 
 
-def test_it_looks_at_the_instant_of_what_is_planned_next(store: SqlStore, tick: Tick, clock: ManualClock) -> None:
+def test_it_ticks_at_the_instant_of_what_is_planned_next(store: SqlStore, tick: Tick, clock: ManualClock) -> None:
     create_flag(a_new_flag(), by=ADMIN, store=store)
     plan(store, 0.25)
     plan(store, 30)
@@ -51,7 +51,7 @@ def test_it_looks_at_the_instant_of_what_is_planned_next(store: SqlStore, tick: 
     assert tick.wait_seconds == 1.0
 
 
-def test_what_is_due_but_cannot_be_claimed_is_looked_at_soon_but_not_at_once(
+def test_what_is_due_but_cannot_be_claimed_is_retried_soon_but_not_at_once(
     store: SqlStore, drain: Drain, tick: Tick, clock: ManualClock
 ) -> None:
     create_flag(a_new_flag(), by=ADMIN, store=store)
@@ -85,7 +85,7 @@ def test_what_stays_held_is_looked_at_less_often_but_what_is_due_next_on_time(
     assert tick.wait_seconds == 0.1
 
 
-def test_what_is_held_is_looked_at_soon_again_once_something_was_recorded(
+def test_what_is_held_is_retried_soon_again_once_something_was_recorded(
     store: SqlStore, drain: Drain, tick: Tick, clock: ManualClock
 ) -> None:
     create_flag(a_new_flag(), by=ADMIN, store=store)
@@ -120,22 +120,20 @@ def test_it_backs_off_while_the_database_cannot_be_used_and_recovers(tick: Tick,
     assert tick.wait_seconds == 1.0
 
 
-def test_it_knows_whether_it_looks_before_an_instant(tick: Tick) -> None:
-    assert not tick.looks_before(NOON + timedelta(days=1))
+def test_it_knows_whether_the_next_tick_comes_before_an_instant(tick: Tick) -> None:
+    assert not tick.comes_before(NOON + timedelta(days=1))
 
     tick()
 
-    assert not tick.looks_before(after(0.5))
-    assert tick.looks_before(after(1))
+    assert not tick.comes_before(after(0.5))
+    assert tick.comes_before(after(1))
 
 
-def test_a_plan_that_is_heard_of_during_a_tick_gets_another_look(
-    store: SqlStore, drain: Drain, clock: ManualClock
-) -> None:
-    heard: list[bool] = []
+def test_a_schedule_created_during_a_tick_gets_another_tick(store: SqlStore, drain: Drain, clock: ManualClock) -> None:
+    comes_before: list[bool] = []
 
     def spread(_: float, high: float) -> float:
-        heard.append(one.looks_before(after(9)))
+        comes_before.append(one.comes_before(after(9)))
         return high
 
     one = Tick(store, drain, poll_seconds=1.0, spread=spread)
@@ -144,10 +142,10 @@ def test_a_plan_that_is_heard_of_during_a_tick_gets_another_look(
 
     one()
 
-    assert heard == [False, False]
+    assert comes_before == [False, False]
 
 
-def test_a_drain_that_is_told_to_stop_begins_no_transaction(
+def test_a_drain_that_is_stopping_begins_no_transaction(
     store: SqlStore, drain: Drain, clock: ManualClock, engine: sa.Engine
 ) -> None:
     create_flag(a_new_flag(), by=ADMIN, store=store)
@@ -160,12 +158,12 @@ def test_a_drain_that_is_told_to_stop_begins_no_transaction(
     assert [s.status for s in all_schedules(engine)] == ["pending"]
 
 
-def test_the_scheduler_is_told_a_time_from_now(tick: Tick) -> None:
+def test_the_trigger_counts_from_now_and_not_from_the_scheduler_s_now(tick: Tick) -> None:
     tick.wait_seconds = 30
 
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     began = datetime.now(UTC)
 
-    asked = TickTrigger(tick).get_next_fire_time(None, long_ago)
+    fire_time = TickTrigger(tick).get_next_fire_time(None, long_ago)
 
-    assert asked - began >= timedelta(seconds=30)
+    assert fire_time - began >= timedelta(seconds=30)

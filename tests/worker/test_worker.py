@@ -29,7 +29,7 @@ from tests.rows import all_history, all_schedules
 
 @pytest.fixture
 def store(engine: sa.Engine) -> SqlStore:
-    """A store that looks at the real clock, as the worker does."""
+    """A store with the real clock, as the worker has."""
     return SqlStore(engine)
 
 
@@ -39,7 +39,7 @@ def now(store: SqlStore) -> datetime:
 
 
 def plan(store: SqlStore, seconds: Sequence[float], name: FlagName = CHECKOUT) -> datetime:
-    """Plan percentages, each so many seconds ahead; gives the instant from which they are counted."""
+    """Plan percentages, each so many seconds ahead; returns the instant from which they are counted."""
     begin = now(store)
     changes = [
         PlannedChange(begin + timedelta(seconds=s), Updates(rollout_percentage=n)) for n, s in enumerate(seconds)
@@ -103,7 +103,7 @@ def test_two_workers_at_once_record_each_schedule_once_and_in_order(postgresql_u
     engine.dispose()
 
 
-def test_a_sleeping_worker_hears_of_what_is_planned_sooner(postgresql_url: sa.URL, tmp_path: Path) -> None:
+def test_a_sleeping_worker_wakes_for_what_is_planned_sooner(postgresql_url: sa.URL, tmp_path: Path) -> None:
     engine = open_engine(postgresql_url, Limits())
     store = SqlStore(engine)
     create_flag(a_new_flag(), by=ADMIN, store=store)
@@ -117,7 +117,7 @@ def test_a_sleeping_worker_hears_of_what_is_planned_sooner(postgresql_url: sa.UR
     engine.dispose()
 
 
-def test_what_others_notify_does_not_deafen_a_worker(postgresql_url: sa.URL, tmp_path: Path) -> None:
+def test_a_worker_ignores_what_others_notify(postgresql_url: sa.URL, tmp_path: Path) -> None:
     engine = open_engine(postgresql_url, Limits())
     store = SqlStore(engine)
     create_flag(a_new_flag(), by=ADMIN, store=store)
@@ -139,7 +139,7 @@ def test_an_idle_worker_is_not_taken_for_a_stuck_one(sqlite_url: sa.URL, tmp_pat
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_worker_stops_at_once_when_told(engine: sa.Engine, tmp_path: Path, signum: signal.Signals) -> None:
+def test_an_idle_worker_stops_at_once(engine: sa.Engine, tmp_path: Path, signum: signal.Signals) -> None:
     with worker(engine.url, tmp_path / "worker.log", FLAGSCHED_POLL_SECONDS="60") as running:
         sleep(0.5)
         began = monotonic()

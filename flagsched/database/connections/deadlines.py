@@ -1,4 +1,4 @@
-"""How long a server may be waited for: one that is frozen, or gone without a word, keeps nobody waiting."""
+"""Deadlines of transactions: a server that is frozen, or gone without closing its connections, holds up no thread."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from threading import Event, Lock, Thread
 from time import monotonic, sleep
 from typing import Protocol
 
-LOOK_SECONDS = 0.1
+CHECK_SECONDS = 0.1
 
 
 class Connection(Protocol):
@@ -20,7 +20,7 @@ class Connection(Protocol):
 
 
 class Deadline:
-    """The time that a piece of work has, and the connections that are cut off when it is over."""
+    """When a piece of work must be done, and the connections that are cut off then."""
 
     def __init__(self, seconds: float) -> None:
         self.at = monotonic() + seconds
@@ -28,17 +28,17 @@ class Deadline:
         self._lock = Lock()
 
     def watch(self, connection: Connection) -> None:
-        """Cut `connection` off too when the time is over."""
-        # A copy: the number cannot be given to another socket while we hold it.
+        """Cut `connection` off too at the deadline."""
+        # A duplicate: its number is not given to another socket before we close it.
         with self._lock:
             self._sockets.append(os.dup(connection.fileno()))
 
     def cut_off(self) -> None:
-        """Whoever waits for an answer is told that none will come."""
+        """Shut the connections down: a thread that waits for one gets an error."""
         with self._lock:
             for number in self._sockets:
-                with suppress(OSError), socket.socket(fileno=os.dup(number)) as cut:
-                    cut.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError), socket.socket(fileno=os.dup(number)) as duplicate:
+                    duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """The work is done."""
@@ -47,19 +47,19 @@ class Deadline:
                 os.close(self._sockets.pop())
 
 
-class Watch:
-    """One thread that looks after all deadlines of a process; it begins with the first, also after a fork."""
+class Deadlines:
+    """One thread enforces all deadlines of a process; the first deadline starts it, also after a fork."""
 
     def __init__(self) -> None:
         self._running: dict[int, Deadline] = {}
-        self._some = Event()
+        self._any = Event()
         self._process: int | None = None
         self._current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
         self._lock = Lock()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[Deadline]:
-        """Give the work of this block so many seconds."""
+        """Give this block so many seconds."""
         deadline = Deadline(seconds)
         self._begin(deadline)
         outer = self._current.set(deadline)
@@ -71,7 +71,7 @@ class Watch:
             deadline.close()
 
     def watch(self, connection: Connection) -> None:
-        """Cut `connection` off too when the time of the block that this thread is in is over."""
+        """Cut `connection` off too at the deadline of the block that this thread is in."""
         if deadline := self._current.get():
             deadline.watch(connection)
 
@@ -79,25 +79,25 @@ class Watch:
         if self._process != os.getpid():
             self._start()
         self._running[id(deadline)] = deadline
-        if not self._some.is_set():
-            self._some.set()
+        if not self._any.is_set():
+            self._any.set()
 
     def _start(self) -> None:
         with self._lock:
             if self._process != os.getpid():
-                self._running, self._some = {}, Event()
-                Thread(target=self._look, args=(self._running, self._some), daemon=True, name="deadlines").start()
+                self._running, self._any = {}, Event()
+                Thread(target=self._enforce, args=(self._running, self._any), daemon=True, name="deadlines").start()
                 self._process = os.getpid()
 
     @staticmethod
-    def _look(running: dict[int, Deadline], some: Event) -> None:
-        while some.wait():
-            sleep(LOOK_SECONDS)
-            some.clear()
+    def _enforce(running: dict[int, Deadline], any_running: Event) -> None:
+        while any_running.wait():
+            sleep(CHECK_SECONDS)
+            any_running.clear()
             for deadline in list(running.values()):
-                some.set()
+                any_running.set()
                 if deadline.at < monotonic():
                     deadline.cut_off()
 
 
-WATCH = Watch()
+DEADLINES = Deadlines()

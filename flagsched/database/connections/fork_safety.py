@@ -1,4 +1,4 @@
-"""Forked processes: they have nothing of their parent's connections, on SQLite not even what it knows of its locks."""
+"""Forked processes use none of their parent's connections, and on SQLite none of its locks."""
 
 import os
 import weakref
@@ -11,67 +11,66 @@ import sqlalchemy as sa
 MAX_WAIT_SECONDS = 5.0
 
 
-class Gate:
-    """Lets many through at a time, and nobody while it is closed."""
+class ForkLock:
+    """Many transactions share it, and a fork holds it alone."""
 
     def __init__(self) -> None:
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
-        """Be open, and nobody inside."""
+    def reset(self) -> None:
+        """As if nothing had ever held it: so in a child, which has only the thread that forked."""
         self._changed = Condition()
-        self._inside = 0
-        self._closed = False
+        self._shared = 0
+        self._forking = False
 
     @contextmanager
-    def passed(self) -> Iterator[None]:
-        """Be inside for a block."""
+    def shared(self) -> Iterator[None]:
+        """Hold it for a block, beside others."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._closed, MAX_WAIT_SECONDS)
-            self._inside += 1
+            self._changed.wait_for(lambda: not self._forking, MAX_WAIT_SECONDS)
+            self._shared += 1
         try:
             yield
         finally:
             with self._changed:
-                self._inside -= 1
+                self._shared -= 1
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """Wait until nobody is inside, but not without end: whoever forks may be inside himself."""
+    def acquire(self) -> None:
+        """Wait until no transaction holds it, but not without end: the thread that forks may be in one itself."""
         with self._changed:
-            self._closed = True
-            self._changed.wait_for(lambda: not self._inside, MAX_WAIT_SECONDS)
+            self._forking = True
+            self._changed.wait_for(lambda: not self._shared, MAX_WAIT_SECONDS)
 
-    def open(self) -> None:
-        """Let them through again."""
+    def release(self) -> None:
+        """The fork is done."""
         with self._changed:
-            self._closed = False
+            self._forking = False
             self._changed.notify_all()
 
 
-def isolate_forks(engine: sa.Engine) -> None:
+def make_fork_safe(engine: sa.Engine) -> None:
     """In each process that is forked from now on, `engine` opens connections of its own."""
-    ENGINES.add(engine)
+    FORK_SAFE_ENGINES.add(engine)
 
 
-def _before() -> None:
-    SQLITE.close()
-    for engine in ENGINES:
+def _before_fork() -> None:
+    SQLITE_FORK_LOCK.acquire()
+    for engine in FORK_SAFE_ENGINES:
         if engine.dialect.name == "sqlite":
-            # SQLite keeps the locks that it has in memory: a child that inherits them believes that it has them.
+            # SQLite keeps in memory which locks it holds: a child that inherits that believes that it holds them.
             engine.dispose()
 
 
 def _in_child() -> None:
-    SQLITE.begin()  # Whoever waited at it, or was inside, is not here.
-    for engine in ENGINES:
-        # Kept, since it is not ours to close what the parent goes on with.
-        LEFT.append(engine.pool)
+    SQLITE_FORK_LOCK.reset()
+    for engine in FORK_SAFE_ENGINES:
+        # Not freed, or its connections would be closed, which the parent still uses.
+        PARENT_POOLS.append(engine.pool)
         engine.dispose(close=False)
 
 
-ENGINES: "weakref.WeakSet[sa.Engine]" = weakref.WeakSet()
-LEFT: list[sa.Pool] = []
-SQLITE = Gate()
-"""Transactions on SQLite are inside; forks wait for them."""
-os.register_at_fork(before=_before, after_in_parent=SQLITE.open, after_in_child=_in_child)
+FORK_SAFE_ENGINES: "weakref.WeakSet[sa.Engine]" = weakref.WeakSet()
+PARENT_POOLS: list[sa.Pool] = []
+SQLITE_FORK_LOCK = ForkLock()
+os.register_at_fork(before=_before_fork, after_in_parent=SQLITE_FORK_LOCK.release, after_in_child=_in_child)

@@ -1,10 +1,9 @@
-"""Hearing of new plans at once: PostgreSQL's LISTEN, on a connection of its own."""
+"""Notifications of changes within milliseconds: PostgreSQL's LISTEN, on a connection of its own."""
 
 import json
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -12,27 +11,23 @@ import psycopg2
 import sqlalchemy as sa
 import structlog
 
-from flagsched.database.connections.engine import is_pooled
+from flagsched.database.connections.pooler import is_pooled
 
 CHANNEL = "flagsched"
 MAX_BACKOFF_SECONDS = 4.0
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
+MISSED = datetime.min.replace(tzinfo=UTC)
+OnChange = Callable[[datetime | None], None]
+"""Called with the earliest newly planned instant, None if nothing was planned.
 
-log = structlog.get_logger("flagsched.notices")
+MISSED, which is earlier than any, if notifications may have been missed: at the start, and after a lost connection.
+"""
+
+log = structlog.get_logger("flagsched.listen")
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """What was heard at once: that something has changed, and the earliest instant that is newly planned."""
-
-    wake_at: datetime | None
-
-
-def listen(engine: sa.Engine, hear: Callable[[Notification | None], None], stopped: Event) -> None:
-    """Tell `hear` of all that is heard, and None after each time of deafness, until `stopped`.
-
-    Behind a pooler nobody is told of anything: then it ends at once.
-    """
+def listen(engine: sa.Engine, on_change: OnChange, stopped: Event) -> None:
+    """Call `on_change` until `stopped`; return at once behind a pooler, which passes on no notifications."""
     failures = 0
     while not stopped.is_set():
         try:
@@ -42,8 +37,8 @@ def listen(engine: sa.Engine, hear: Callable[[Notification | None], None], stopp
             connection = _connect(engine)
             try:
                 failures = 0
-                hear(None)
-                _hear_from(connection, hear, stopped)
+                on_change(MISSED)
+                _receive(connection, on_change, stopped)
             finally:
                 connection.close()
         except (psycopg2.Error, sa.exc.SQLAlchemyError, OSError) as error:
@@ -63,20 +58,20 @@ def _connect(engine: sa.Engine) -> Any:
     return connection
 
 
-def _hear_from(connection: Any, hear: Callable[[Notification | None], None], stopped: Event) -> None:
-    heard = select.poll()  # It takes any number of a socket, which select.select does not.
-    heard.register(connection, select.POLLIN)
+def _receive(connection: Any, on_change: OnChange, stopped: Event) -> None:
+    poll = select.poll()  # It takes any number of a socket, which select.select does not.
+    poll.register(connection, select.POLLIN)
     while not stopped.is_set():
-        heard.poll(LOOK_SECONDS * 1000)
+        poll.poll(POLL_SECONDS * 1000)
         connection.poll()
-        notices, connection.notifies[:] = list(connection.notifies), []
-        if notices:
-            instants = [at for notice in notices if (at := _wake_at(notice.payload))]
-            hear(Notification(min(instants, default=None)))
+        notifications, connection.notifies[:] = list(connection.notifies), []
+        if notifications:
+            instants = [at for one in notifications if (at := _wake_at(one.payload))]
+            on_change(min(instants, default=None))
 
 
 def _wake_at(payload: str) -> datetime | None:
-    # Anybody may notify on our channel: what is not a plan of ours is passed over.
+    # Any program may notify on this channel: a payload that is not flagsched's is ignored.
     try:
         wake_at = datetime.fromisoformat(json.loads(payload)["wakeAt"])
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Connections to a primary alone: the server itself is asked whether it takes writes."""
+"""Connections to a primary alone: the server itself says whether it takes writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from random import shuffle
@@ -44,10 +44,10 @@ def each_host(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield {**arguments, **{name: values[place % len(values)] for name, values in lists.items()}}
 
 
-def summed_up(refusals: Sequence[psycopg2.OperationalError]) -> psycopg2.OperationalError:
-    """One error for all hosts: NotPrimary if one of them is there but takes no writes."""
-    if len(refusals) == 1:
-        return refusals[0]
-    cause = "\n".join(str(refusal).strip() for refusal in refusals)
-    reasons = [refusal.reason for refusal in refusals if isinstance(refusal, NotPrimary)]
+def combined(errors: Sequence[psycopg2.OperationalError]) -> psycopg2.OperationalError:
+    """One error for all hosts: NotPrimary if one of them answers but takes no writes."""
+    if len(errors) == 1:
+        return errors[0]
+    cause = "\n".join(str(error).strip() for error in errors)
+    reasons = [error.reason for error in errors if isinstance(error, NotPrimary)]
     return NotPrimary(reasons[0], cause) if reasons else psycopg2.OperationalError(cause)

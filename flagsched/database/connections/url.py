@@ -1,4 +1,4 @@
-"""Database URLs as operators write them: each part of one is honoured, or refused by its name, never dropped."""
+"""Database URLs: every part is used, or refused by its name; none is ignored."""
 
 import re
 from collections.abc import Mapping
@@ -10,24 +10,24 @@ import psycopg2
 import sqlalchemy as sa
 from psycopg2.extensions import make_dsn
 
-SERVER, FILE = "postgresql+psycopg2", "sqlite"
+POSTGRESQL, SQLITE = "postgresql+psycopg2", "sqlite"
 SCHEMES = {
-    "postgres": SERVER,
-    "postgresql": SERVER,
-    "postgresql+psycopg2": SERVER,
-    "sqlite": FILE,
-    "sqlite+pysqlite": FILE,
+    "postgres": POSTGRESQL,
+    "postgresql": POSTGRESQL,
+    "postgresql+psycopg2": POSTGRESQL,
+    "sqlite": SQLITE,
+    "sqlite+pysqlite": SQLITE,
 }
 SCHEME = re.compile(r"[A-Za-z0-9_+.-]{1,40}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# The password may hold all but an @: so SQLAlchemy reads it.
+# The password may have any character but an @, as SQLAlchemy reads it.
 HOSTS = re.compile(r"(?P<before>[^:/]*(?::[^@]*)?@)?+(?P<hosts>[^/?@]*,[^/?@]*)")
 HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
 HIGHEST_PORT = 65535
 DRIVER_ARGUMENTS = frozenset({"dsn", "database"})
-"""What psycopg2 would take for something other than a parameter of PostgreSQL's."""
-PLACES = {"user": "username", "password": "password", "dbname": "database"}
-"""What may stand before the question mark or behind it."""
+"""psycopg2 has its own meaning for these: they are no parameters of PostgreSQL's."""
+URL_PARTS = {"user": "username", "password": "password", "dbname": "database"}
+"""Parameters that are also parts of a URL, by SQLAlchemy's names of the parts."""
 CHOICES = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "channel_binding": ("disable", "prefer", "require"),
@@ -44,9 +44,9 @@ NUMBERS = (
 )  # fmt: skip
 MAX_CONNECT_SECONDS = 3
 OWN_SETTINGS = frozenset({"timezone", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"})
-"""What flagsched tells PostgreSQL for each connection."""
-FATAL_SETTINGS = frozenset({"client_encoding", "default_transaction_read_only", "session_replication_role"})
-"""With these it could not write, or not as it promises."""
+"""flagsched sets these for each connection."""
+FORBIDDEN_SETTINGS = frozenset({"client_encoding", "default_transaction_read_only", "session_replication_role"})
+"""With these flagsched could not write, or not as it promises."""
 OPTION = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
 SETTING = re.compile(r"(?:-c|--)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)=(?P<value>.*)", re.DOTALL)
 
@@ -60,14 +60,13 @@ def database_url(text: str) -> sa.URL:
         raise ValueError("has a line break or another control character in it")
     driver = SCHEMES.get(scheme.lower())
     if driver is None:
-        raise ValueError(_refusal(scheme))
-    return _file(driver, rest) if driver == FILE else _server(driver, rest)
+        raise ValueError(_unknown_scheme(scheme))
+    return _sqlite_url(rest) if driver == SQLITE else _postgresql_url(rest)
 
 
-def server_settings(url: sa.URL) -> dict[str, str]:
-    """What `?options=` of a URL sets for each connection, by name; ValueError for other options, and for ours."""
-    given = url.query.get("options", "")
-    words = [re.sub(r"\\(.)", r"\1", word) for word in OPTION.findall(str(given))]
+def url_settings(url: sa.URL) -> dict[str, str]:
+    """The settings in the URL's `?options=`, by name; ValueError for other options, and for flagsched's settings."""
+    words = [re.sub(r"\\(.)", r"\1", word) for word in OPTION.findall(str(url.query.get("options", "")))]
     # `-c name=value` may be one word or two.
     joined = re.sub(r"(^|\0)-c\0", r"\1-c", "\0".join(words)).split("\0") if words else []
     settings = {}
@@ -80,7 +79,7 @@ def server_settings(url: sa.URL) -> dict[str, str]:
     return settings
 
 
-def _refusal(scheme: str) -> str:
+def _unknown_scheme(scheme: str) -> str:
     database, _, driver = scheme.partition("+")
     if driver and database.lower() in SCHEMES:
         return f"names the driver {driver!r}; write {database}:// alone, flagsched has its own"
@@ -91,48 +90,48 @@ def _parse(driver: str, rest: str) -> sa.URL:
     try:
         url = sa.make_url(f"{driver}://{rest}")
     except (sa.exc.ArgumentError, ValueError):
-        # Without the reason: it may quote the password.
+        # Without SQLAlchemy's text: it may quote the password.
         raise ValueError("is not a database URL: write @ : / ? # and % in its password as %40 %3A …") from None
     if "@" in (url.host or ""):
         raise ValueError("has an '@' in its password, which must be written as %40")
-    # SQLAlchemy drops what has no value.
-    behind = rest.rpartition("@")[2].partition("?")[2]
-    if empty := [name for name, value in parse_qsl(behind, keep_blank_values=True) if not value]:
-        raise ValueError(f"gives the parameter {empty[0][:40]!r} no value")
+    # SQLAlchemy drops parameters without a value.
+    query = rest.rpartition("@")[2].partition("?")[2]
+    if empty := [name for name, value in parse_qsl(query, keep_blank_values=True) if not value]:
+        raise ValueError(f"has the parameter {empty[0][:40]!r} without a value")
     return url
 
 
-def _file(driver: str, rest: str) -> sa.URL:
-    url = _parse(driver, rest)
+def _sqlite_url(rest: str) -> sa.URL:
+    url = _parse(SQLITE, rest)
     if url.host or url.username or url.port:
         raise ValueError("names a host: a file's path begins behind three slashes, as in sqlite:///flagsched.db")
     if url.database in {None, "", ":memory:"} or str(url.database).startswith("file:"):
         raise ValueError("names no file: web and worker would not share one database")
     if url.query:
         raise ValueError(f"has the parameter {min(url.query)[:40]!r}; an SQLite URL may have none")
-    # A relative path means one file to every process and library started in this folder.
+    # SQLAlchemy and Flask-SQLAlchemy resolve a relative path differently: make it absolute.
     return url.set(database=str(Path(str(url.database)).resolve()))
 
 
-def _server(driver: str, rest: str) -> sa.URL:
+def _postgresql_url(rest: str) -> sa.URL:
     if "@" in rest.partition("?")[2]:
-        # What stands before it would be taken for user and password, parameters and hosts too.
+        # SQLAlchemy would take all before it for user and password, hosts and parameters too.
         raise ValueError(
             "has an '@' behind a question mark: write %40 in a parameter, and %3F for a '?' in the password"
         )
-    url = _parse(driver, _hosts_as_parameters(rest))
+    url = _parse(POSTGRESQL, _hosts_as_parameters(rest))
     if twice := [name for name, values in url.normalized_query.items() if len(values) > 1]:
-        raise ValueError(f"gives the parameter {twice[0][:40]!r} twice")
-    url = _one_place(url)
+        raise ValueError(f"has the parameter {twice[0][:40]!r} twice")
+    url = _without_url_parts(url)
     _refuse_ports(url)
     for name, (value,) in url.normalized_query.items():
         _refuse_parameter(name, value)
-    server_settings(url)
+    url_settings(url)
     return url
 
 
 def _hosts_as_parameters(rest: str) -> str:
-    """`h1:1,h2:2/name` as SQLAlchemy understands it: each port beside its own host, as in PostgreSQL's URLs."""
+    """`h1:1,h2:2/name` in the form that SQLAlchemy reads: `/name?host=h1,h2&port=1,2`."""
     match = HOSTS.match(rest)
     if match is None:
         return rest
@@ -146,13 +145,13 @@ def _hosts_as_parameters(rest: str) -> str:
     return f"{match['before'] or ''}{path or '/'}?{named}"
 
 
-def _one_place(url: sa.URL) -> sa.URL:
-    """With user, password and database where SQLAlchemy looks for them (and hides the password)."""
-    moved: dict[str, Any] = {PLACES[name]: value for name, value in url.query.items() if name in PLACES}
-    given = {"host": url.host, "port": url.port} | {name: getattr(url, place) for name, place in PLACES.items()}
-    if twice := [name for name, value in given.items() if value and name in url.query]:
-        raise ValueError(f"gives {twice[0]!r} both before the question mark and behind it")
-    return url.set(query={name: value for name, value in url.query.items() if name not in PLACES}, **moved)
+def _without_url_parts(url: sa.URL) -> sa.URL:
+    """Move user, password and database from the parameters to the URL, where SQLAlchemy hides the password."""
+    moved: dict[str, Any] = {URL_PARTS[name]: value for name, value in url.query.items() if name in URL_PARTS}
+    parts = {"host": url.host, "port": url.port} | {name: getattr(url, part) for name, part in URL_PARTS.items()}
+    if twice := [name for name, value in parts.items() if value and name in url.query]:
+        raise ValueError(f"has {twice[0]!r} both before the question mark and behind it")
+    return url.set(query={name: value for name, value in url.query.items() if name not in URL_PARTS}, **moved)
 
 
 def _refuse_ports(url: sa.URL) -> None:
@@ -192,5 +191,5 @@ def _is_known(name: str) -> bool:
 def _refuse_settings(settings: Mapping[str, str]) -> None:
     if own := OWN_SETTINGS & settings.keys():
         raise ValueError(f"has options that set {min(own)}, which flagsched sets itself")
-    if fatal := FATAL_SETTINGS & settings.keys():
-        raise ValueError(f"has options that set {min(fatal)}: flagsched could not work so")
+    if forbidden := FORBIDDEN_SETTINGS & settings.keys():
+        raise ValueError(f"has options that set {min(forbidden)}: flagsched can't work with it")

@@ -1,4 +1,4 @@
-"""Running the schema's revisions without a Flask app."""
+"""The schema's migrations, run without a Flask app."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +9,14 @@ from alembic import command
 from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 
-from flagsched.database.connections.engine import make_file
+from flagsched.database.connections.sqlite import make_file
 from flagsched.database.schema.revision import VERSION_TABLE
 from flagsched.database.schema.tables import metadata
 from flagsched.database.schema.types import StoredUpdates, UTCDateTime
 
 
 def configure_arguments() -> dict[str, Any]:
-    """What Alembic's context is configured with, whoever runs it."""
+    """The configuration of Alembic's context, for Flask-Migrate too."""
     return {
         "target_metadata": metadata,
         "version_table": VERSION_TABLE,
@@ -28,7 +28,7 @@ def configure_arguments() -> dict[str, Any]:
 
 
 def migrations_folder() -> Path:
-    """Where the revisions stand: in the installed package, or beside it in a checkout."""
+    """The folder of the revisions: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[2]
     return next(folder for folder in (package / "migrations", package.parent / "migrations") if folder.is_dir())
 
@@ -40,7 +40,7 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
-    """Take the schema back to `revision`; `base` drops all of it, data too."""
+    """Take the schema back to `revision`; `base` drops all of it, with its data."""
     _run(engine, lambda config: command.downgrade(config, revision))
 
 
@@ -59,7 +59,7 @@ def _run(engine: sa.Engine, step: Callable[[Config], object]) -> None:
 
 
 def _ours(name: str | None, kind: str, parents: object) -> bool:
-    # In somebody's own database there are other tables beside ours.
+    # A host app's database has other tables too.
     del parents
     return kind != "table" or name in metadata.tables
 

@@ -1,4 +1,4 @@
-"""The tables, with every rule that the database itself keeps. The migrations make them."""
+"""The tables with all of their constraints. The migrations make them."""
 
 import sqlalchemy as sa
 
@@ -101,7 +101,7 @@ sa.Index(
     "ix_feature_flag_schedules_flag_id_scheduled_at", *(schedules.c[c] for c in ("flag_id", "scheduled_at", "seq"))
 )
 
-# A log stands alone: it has no foreign keys, and a trigger refuses UPDATE, DELETE and TRUNCATE.
+# An append-only log: without foreign keys, and a trigger refuses UPDATE, DELETE and TRUNCATE.
 history = sa.Table(
     "feature_flag_history",
     metadata,
@@ -132,7 +132,7 @@ sa.Index(
     sqlite_where=is_application,
 )
 
-# The answers to requests that carried an Idempotency-Key; none yet while the request is being answered.
+# The responses to requests with an Idempotency-Key; status, headers and body are NULL until the request is answered.
 idempotency = sa.Table(
     "feature_flag_idempotency",
     metadata,
@@ -146,7 +146,7 @@ idempotency = sa.Table(
 )
 sa.Index("ix_feature_flag_idempotency_created_at", idempotency.c.created_at)
 
-# Users who are set apart. Ordered by code point on every database.
+# User ids are ordered by code point on every database, like keys.
 User = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
 overrides = sa.Table(
     "feature_flag_overrides",

@@ -14,7 +14,7 @@ Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgr
 
 
 class UTCDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware instant. SQLite forgets time zones, so what is stored is UTC."""
+    """An aware instant. SQLite stores no time zones, so instants are stored in UTC."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -29,7 +29,7 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Give back an aware value in UTC."""
+        """Return an aware value in UTC."""
         if value is None:
             return None
         if dialect.name == "sqlite":
@@ -38,7 +38,7 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
 
 
 class StoredUpdates(sa.types.TypeDecorator[Updates | UnreadableUpdates]):
-    """The updates of a schedule: jsonb or text, and always read as text, so that no row can spoil a query."""
+    """The updates of a schedule: jsonb or text, but always read as text, so that no row makes a query fail."""
 
     impl = sa.Text
     cache_ok = True
@@ -52,14 +52,14 @@ class StoredUpdates(sa.types.TypeDecorator[Updates | UnreadableUpdates]):
         return sa.type_coerce(sa.cast(column, sa.Text), self)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Updates | UnreadableUpdates:
-        """Read the text, whatever it is."""
+        """Parse the text, which may be unreadable."""
         del dialect
         return _read(value)
 
 
 @lru_cache(maxsize=1024)
 def _read(text: Any) -> Updates | UnreadableUpdates:
-    # Most plans say one of a few things.
+    # Most schedules have one of a few updates.
     try:
         return read_updates(json.loads(text))
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Connections of slow clients: none of them holds a thread for long, whether it sends or reads slowly or not at all."""
+"""Connections of slow clients: none holds a thread for long, whether it sends or reads slowly or not at all."""
 
 import socket
 import struct
@@ -16,20 +16,20 @@ from gunicorn.workers.gthread import ThreadWorker
 from flagsched.web.gunicorn.heads import receive_head
 
 DEADLINE_SECONDS = 30
-"""For a head, for a body, and for reading an answer, each as a whole."""
+"""For a head, for a body, and for reading a response, each as a whole."""
 STALL_SECONDS = 10
-"""How long a client may send nothing of a body, or read nothing of an answer."""
+"""How long a client may send nothing of a body, or read nothing of a response."""
 LINGER_SECONDS = 2
 ENFORCE_SECONDS = 0.25
 MAX_LINGER_BYTES = 1024 * 1024
-"""How much a client may still send after its answer. A connection that is closed while it sends is reset."""
+"""How much a client may still send after its response. A connection that is closed while it sends is reset."""
 
 
 class Deadlines:
-    """Until when each client that holds a thread must have sent its request, or read its answer."""
+    """When each client that holds a thread must have sent its request, or read its response."""
 
     def __init__(self) -> None:
-        # Each operation on it is atomic, and what is shut down a moment too late was past its deadline all the same.
+        # Each operation on it is atomic. A socket that was replaced or ended meanwhile was past its deadline too.
         self._running: dict[socket.socket, tuple[float, int]] = {}
 
     def begin(self, sock: socket.socket, how: int) -> None:
@@ -41,7 +41,7 @@ class Deadlines:
         self._running.pop(sock, None)
 
     def enforce(self, now: float) -> None:
-        """Shut down what is past its deadline: the thread that waits for it goes on."""
+        """Shut down sockets past their deadlines: the threads that wait for them go on."""
         for sock, (at, how) in list(self._running.items()):
             if at < now:
                 self.end(sock)
@@ -51,44 +51,44 @@ class Deadlines:
 
 def _cut_off(sock: socket.socket, how: int) -> None:
     if how == socket.SHUT_RDWR:
-        # What was not read is thrown away; the kernel would keep it for minutes.
+        # Discard what the client has not read; the kernel would keep it for minutes.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.shutdown(how)
 
 
 class BoundedWorker(ThreadWorker):
-    """A threaded worker in which heads that arrive slowly wait in the event loop, and all else has a deadline.
+    """A threaded worker in which slow heads wait in the event loop, and bodies and responses have deadlines.
 
-    Methods run in the main thread, but for `handle` and `handle_request`, which run in those of the pool.
+    Methods run in the main thread, except `handle` and `handle_request`, which run in the pool's threads.
     """
 
-    def __init__(self, *given: Any, **options: Any) -> None:
-        super().__init__(*given, **options)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.reads_heads = not (self.cfg.is_ssl or "h2" in self.cfg.http_protocols)
         self.deadlines = Deadlines()
         self.enforced_at = 0.0
         self.waiting: dict[Any, None] = {}
-        """Connections whose next head has not arrived, the oldest first."""
+        """Connections whose next head is not complete, the oldest first."""
         self.lingering: dict[Any, int] = {}
-        """Answered connections that the client has not closed yet, and how much was drained of each."""
+        """Finished connections that the client has not closed yet, and how many bytes were drained of each."""
 
     def load_wsgi(self) -> None:
-        """Give each answer its deadline."""
+        """Give each response its deadline."""
         super().load_wsgi()
         app: Any = self.wsgi
         deadlines = self.deadlines
 
-        def answer_in_time(environ: dict[str, Any], start_response: Any) -> Any:
-            def start(*given: Any) -> Any:
+        def with_deadline(environ: dict[str, Any], start_response: Any) -> Any:
+            def start(*args: Any) -> Any:
                 deadlines.begin(environ["gunicorn.socket"], socket.SHUT_RDWR)
-                return start_response(*given)
+                return start_response(*args)
 
             return app(environ, start)
 
-        self.wsgi: Any = answer_in_time
+        self.wsgi: Any = with_deadline
 
     def enqueue_req(self, conn: Any) -> None:
-        """Begin with a request: now if its head is here, else once it is."""
+        """Hand a request to the pool once its head is complete."""
         if not self.reads_heads:
             super().enqueue_req(conn)
             return
@@ -105,32 +105,32 @@ class BoundedWorker(ThreadWorker):
         super().enqueue_req(conn)
 
     def _receive_more(self, conn: Any, _: Any) -> None:
-        # It may have been dropped for another in this very turn of the loop.
+        # It may have been dropped for another connection in the same turn of the loop.
         if conn in self.waiting and receive_head(conn):
             self._leave_loop(conn)
             super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
-        """Answer one request."""
+        """Serve one request."""
         try:
             return super().handle(conn)
         finally:
             self.deadlines.end(conn.sock)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """From the end of the head on: the body has a time of its own."""
+        """Give the body its deadline, then serve the request."""
         self.deadlines.begin(conn.sock, socket.SHUT_RD)
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: Any, fs: "Future[Any]") -> None:
-        """Close a connection without waiting for the client: gunicorn waits up to two seconds in this very thread."""
+        """Close a connection without waiting for the client: gunicorn would block this thread for up to 2 s."""
         if fs.cancelled() or fs.exception() is not None or fs.result():
             super().finish_request(conn, fs)
         else:
             self._linger(conn)
 
     def _linger(self, conn: Any) -> None:
-        """Let the client read its answer: closed while it sends, a connection is reset."""
+        """Let the client read its response: a connection that is closed while the client sends is reset."""
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
@@ -145,13 +145,13 @@ class BoundedWorker(ThreadWorker):
         if conn not in self.lingering:
             return
         try:
-            more = len(sock.recv(MAX_LINGER_BYTES))
+            received = len(sock.recv(MAX_LINGER_BYTES))
         except BlockingIOError:
             return
         except OSError:
-            more = 0
-        self.lingering[conn] += more
-        if not more or self.lingering[conn] > MAX_LINGER_BYTES:
+            received = 0
+        self.lingering[conn] += received
+        if not received or self.lingering[conn] > MAX_LINGER_BYTES:
             self._drop(conn)
 
     def murder_pending(self) -> None:
@@ -168,7 +168,7 @@ class BoundedWorker(ThreadWorker):
             self._drop(conn)
 
     def _refuse(self, conn: Any) -> None:
-        """408, if the client has begun at all."""
+        """Answer 408, but nothing to a client that has sent nothing."""
         began = conn.parser.unreader.buf.tell() > 0
         self._leave_loop(conn)
         if began:
@@ -177,7 +177,7 @@ class BoundedWorker(ThreadWorker):
         self._linger(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Once told to stop, wait no longer for heads than for the next request of a connection that is kept alive."""
+        """When the worker stops, wait no longer for heads than for the next request of an idle connection."""
         super()._cap_keepalive(deadline)  # type: ignore[misc]
         for conn in self.waiting:
             conn.timeout = min(conn.timeout, deadline)
@@ -195,7 +195,7 @@ class BoundedWorker(ThreadWorker):
 
 
 def _expired(connections: dict[Any, Any], now: float) -> list[Any]:
-    """Those past their time; the oldest stand first."""
+    """Those past their timeout; the oldest stand first."""
     expired = []
     for conn in connections:
         if conn.timeout > now:
@@ -205,8 +205,8 @@ def _expired(connections: dict[Any, Any], now: float) -> list[Any]:
 
 
 def _set_timeouts(sock: socket.socket) -> None:
-    """Of the kernel, since gunicorn sets sockets to blocking without end."""
+    """Set the kernel's timeouts, since gunicorn sets none on its blocking sockets."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALL_SECONDS, 0))
     if hasattr(socket, "TCP_USER_TIMEOUT") and sock.family != socket.AF_UNIX:
-        # Unlike SO_SNDTIMEO, this also ends a sendfile, and what the kernel still has to send after a close.
+        # Unlike SO_SNDTIMEO, this also bounds sendfile, and what the kernel still sends after a close.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)

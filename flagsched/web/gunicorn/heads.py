@@ -1,4 +1,4 @@
-"""The head of a request: bounded as a whole, and refused as soon as it can no longer become a good one."""
+"""The head of a request: bounded as a whole, and refused as soon as it can no longer become valid."""
 
 import os
 import socket
@@ -9,12 +9,12 @@ from gunicorn.http.message import Request
 
 MAX_HEAD = 64 * 1024
 MAX_LINE = 8190
-"""As gunicorn limits lines; a longer one without an end goes to the parser, which refuses it."""
+"""gunicorn's limit; a longer line without an end goes to the parser, which refuses it."""
 SLACK = 8
 
 
 class BoundedRequest(Request):
-    """A request whose head gunicorn's parser, which is quadratic in its size, refuses early."""
+    """A request with a limited head: gunicorn's parser takes time quadratic in its size."""
 
     def parse(self, unreader: Any) -> Any:
         """Parse no more than MAX_HEAD."""
@@ -22,7 +22,7 @@ class BoundedRequest(Request):
         return super().parse(unreader)
 
     def read_into(self, unreader: Any, buf: bytearray, stop: bool | None = False) -> None:
-        """Read on, unless the header line that is being read is too long already."""
+        """Read more, unless the current header line is too long already."""
         # The parser itself bounds the request line, which is read while there is no method.
         if self.method is not None:
             line = buf[buf.rfind(b"\n") + 1 :]
@@ -32,7 +32,7 @@ class BoundedRequest(Request):
 
 
 def receive_head(connection: Any) -> bool:
-    """Take in what has arrived of the next head; can the parser go on without waiting for more?"""
+    """Read what has arrived of the next head; can the parser go on without waiting for more?"""
     buffer = connection.parser.unreader.buf
     buffer.seek(0, os.SEEK_END)
     try:
@@ -42,12 +42,12 @@ def receive_head(connection: Any) -> bool:
         arrived = None
     except OSError:
         return True
-    # After the client's last byte, the parser says what is missing.
+    # After the client's last byte, the parser reports what is missing.
     return arrived == b"" or is_whole(buffer.getvalue())
 
 
 def is_whole(head: bytes) -> bool:
-    """Can the parser accept or refuse it without waiting for more?"""
+    """Can the parser accept or refuse this head without waiting for more?"""
     return (
         b"\r\n\r\n" in head
         or head.count(b"\n") != head.count(b"\r\n")  # A bare LF is refused.

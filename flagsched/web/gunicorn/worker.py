@@ -1,4 +1,4 @@
-"""What gunicorn answers by itself, in our words: JSON errors, and no word of who serves."""
+"""gunicorn's own responses: errors in JSON like all others, and without the server's version."""
 
 import gc
 from contextlib import suppress
@@ -31,8 +31,8 @@ from flagsched.web.service import EXTENSION, Service
 
 log = structlog.get_logger("flagsched.web")
 SERVER = "flagsched"
-COMMON = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
-OURS = (InvalidResponseHeader, InvalidResponseHeaderName)
+COMMON_HEADERS = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
+APP_FAULTS = (InvalidResponseHeader, InvalidResponseHeaderName)
 STATUS: dict[type[ParseException], HTTPStatus] = {
     # The path is not one below SCRIPT_NAME.
     ConfigurationProblem: HTTPStatus.NOT_FOUND,
@@ -41,7 +41,7 @@ STATUS: dict[type[ParseException], HTTPStatus] = {
     LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
 }
-"""What is not 400."""
+"""All other errors are 400."""
 
 
 class JsonWorker(BoundedWorker):
@@ -56,19 +56,19 @@ class JsonWorker(BoundedWorker):
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """In the process that serves: know the flags before the first request, if the database answers."""
+        """Load the snapshot before the first request, if the database answers."""
         super().load_wsgi()
-        found: Service | None = getattr(self.app.wsgi(), "extensions", {}).get(EXTENSION)
-        if found is not None:
+        service: Service | None = getattr(self.app.wsgi(), "extensions", {}).get(EXTENSION)
+        if service is not None:
             with suppress(Unavailable):
-                found.refresher.effective(DEFAULT_ENVIRONMENT)
-        # What is loaded lives as long as the process: no garbage collection need stop all threads to go through it.
+                service.refresher.effective(DEFAULT_ENVIRONMENT)
+        # What is loaded now lives as long as the process: garbage collections need not go through it.
         gc.collect()
         gc.freeze()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what is no request. Its text, which quotes what was sent, is not logged."""
-        if not isinstance(exc, ParseException) or isinstance(exc, OURS):
+        """Refuse bytes that are not a valid request. The error's text quotes them, so it is not logged."""
+        if not isinstance(exc, ParseException) or isinstance(exc, APP_FAULTS):
             super().handle_error(req, client, addr, exc)
             return
         status, request_id = STATUS.get(type(exc), HTTPStatus.BAD_REQUEST), uuid4().hex
@@ -81,8 +81,8 @@ class JsonWorker(BoundedWorker):
 
 
 def write_error(client: Any, status: int, reason: str, message: str) -> None:
-    """Answer a request that could not be read, and close the connection."""
-    del reason, message  # The second quotes what was sent.
+    """Answer a request that can't be read; gunicorn closes the connection."""
+    del reason, message  # The message quotes what was sent.
     _answer(client, HTTPStatus(status), uuid4().hex)
 
 
@@ -90,6 +90,6 @@ def _answer(client: Any, status: HTTPStatus, request_id: str) -> None:
     body = error_body(code_of(status), status.phrase, None, request_id)
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"X-Request-Id: {request_id}\r\n{COMMON}Content-Length: {len(body)}\r\n\r\n"
+        f"X-Request-Id: {request_id}\r\n{COMMON_HEADERS}Content-Length: {len(body)}\r\n\r\n"
     )
     util.write_nonblock(client, (head + body).encode("latin1"))

@@ -1,4 +1,4 @@
-"""What a token must be to be accepted, and which roles it gives. Without Flask, for the settings."""
+"""Which tokens are accepted, and which roles they grant. Without Flask, since settings use it."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ DEFAULT_ROLES_CLAIM = "role"
 AUDIENCE_CLAIMS = ("aud", "client_id")
 MAX_LIFE = timedelta(hours=24)
 MAX_LEEWAY_SECONDS = 300
-# How an access token says what it is: ours and flask-jwt-extended's, Cognito's, Keycloak's. An id token says otherwise.
+# The claims that mark an access token: ours (flask-jwt-extended's), Cognito's, Keycloak's. Id tokens differ in them.
 ACCESS_TOKEN = {"type": {"access"}, "token_use": {"access"}, "typ": {"Bearer", "JWT", "at+jwt"}}
 # Likewise in the token's header. Source: RFC 8725, section 3.11; RFC 9068, section 4.
 HEADER_TYPES = {"jwt", "at+jwt", "application/at+jwt"}
-# Hashes of what an id token was issued beside. Source: OpenID Connect Core 1.0, sections 3.1.3.6 and 3.3.2.11.
+# Hashes of what was issued with an id token. Source: OpenID Connect Core 1.0, sections 3.1.3.6 and 3.3.2.11.
 ID_TOKEN_CLAIMS = {"at_hash", "c_hash"}
 
 
@@ -26,11 +26,11 @@ ID_TOKEN_CLAIMS = {"at_hash", "c_hash"}
 class TokenRules:
     """How tokens are verified: with `secrets` (HS256; the first signs), or with `public_keys` or a `jwks` (RS256).
 
-    `secrets` and `public_keys` hold more than one while a key is replaced. `jwks` is a file or a URL. `audiences` are
-    those that a token may be meant for, `audience_claim` says where it names them. `roles_claim` is the name of the
-    claim that holds the roles or, if it begins with "/", a JSON pointer to it (RFC 6901).
+    `secrets` and `public_keys` hold more than one while a key is replaced. `jwks` is a file or a URL. A token must name
+    one of `audiences` in `audience_claim`. `roles_claim` is the name of the claim that holds the roles or, if it begins
+    with "/", a JSON pointer to it (RFC 6901).
 
-    Raises ValueError for rules that would accept the tokens of others.
+    Raises ValueError for rules that would accept other applications' tokens.
     """
 
     algorithm: str = HS256
@@ -58,11 +58,11 @@ class TokenRules:
 
     @property
     def required_claims(self) -> tuple[str, ...]:
-        """What a token must have: without `jti` and `type`, which providers leave out, if issuer and audience count."""
+        """Providers leave out `jti` and `type`: these are not needed where issuer and audience are verified."""
         return ("exp", "sub") if self.issuer and self.audiences else ("exp", "sub", "jti", "type")
 
     def problem(self, header: Claims, claims: Claims) -> str | None:
-        """What is wrong with a token whose signature, times, issuer and `aud` were verified, if anything."""
+        """What is wrong with a token whose signature, times, issuer and `aud` have been verified, if anything."""
         if missing := [name for name in self.required_claims if not claims.get(name)]:
             return f"no {missing[0]}"
         if not all(type(claims.get(name, 0)) in {int, float} for name in ("exp", "iat", "nbf")):
@@ -76,17 +76,17 @@ class TokenRules:
     def _is_for_us(self, claims: Claims) -> bool:
         if self.audience_claim == "aud":
             return True
-        # A token that does name an audience must name us there too. Source: RFC 7519, section 4.1.3.
+        # A token with an `aud` must name us there too. Source: RFC 7519, section 4.1.3.
         names = {"aud", self.audience_claim} & claims.keys()
         return self.audience_claim in names and all(self.audiences.intersection(texts(claims[name])) for name in names)
 
 
 def roles_of(claims: Claims, roles_claim: str) -> list[str]:
-    """The roles that stand in a claim, as a string or as a list; none if it holds anything else."""
-    found: Any = claims
+    """The roles in a claim, which is a string or a list; none if it is anything else."""
+    value: Any = claims
     for name in _path(roles_claim):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return texts(found)
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return texts(value)
 
 
 def with_role(role: str, roles_claim: str) -> dict[str, Any]:
@@ -98,13 +98,13 @@ def with_role(role: str, roles_claim: str) -> dict[str, Any]:
 
 
 def texts(value: Any) -> list[str]:
-    """The strings of what may be one string, or a list."""
-    listed = value if isinstance(value, list) else [value]
-    return [one for one in listed if isinstance(one, str)]
+    """The strings in a value that may be one string, or a list."""
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, str)]
 
 
 def refuse_bad_claim(name: str) -> None:
-    """ValueError for a claim that is named as no token would have it."""
+    """ValueError for a name or pointer that no token's claim can match."""
     if not name.isprintable() or name != name.strip() or "" in _path(name):
         raise ValueError("must be the name of a claim, or a JSON pointer to it like /realm_access/roles")
     if "." in name and not any(mark in name for mark in ":/"):
@@ -113,7 +113,7 @@ def refuse_bad_claim(name: str) -> None:
 
 
 def refuse_bad_audiences(audiences: Collection[str]) -> None:
-    """ValueError for names that no token would have."""
+    """ValueError for names that no token can have."""
     if not audiences or any(one != one.strip() or not one for one in audiences):
         raise ValueError("must be one or more names, with commas and no spaces between them")
 
@@ -128,5 +128,8 @@ def _is_access_token(header: Claims, claims: Claims) -> bool:
     header_type = header.get("typ", "JWT")
     if not (isinstance(header_type, str) and header_type.lower() in HEADER_TYPES) or ID_TOKEN_CLAIMS & claims.keys():
         return False
-    said = {name: claims[name] for name in ACCESS_TOKEN if name in claims}
-    return all(isinstance(value, str) and value in ACCESS_TOKEN[name] for name, value in said.items())
+    return all(
+        isinstance(claims[name], str) and claims[name] in values
+        for name, values in ACCESS_TOKEN.items()
+        if name in claims
+    )

@@ -1,4 +1,4 @@
-"""What stands in a file or at a URL that the operator named: bounded in size and time, and without redirects."""
+"""Reads the file or URL that the operator named: bounded in size and time, and without redirects."""
 
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPSConnection
@@ -13,17 +13,17 @@ from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Proxy
 
 MAX_BYTES = 256 * 1024
 FETCH_SECONDS = 5
-"""A fetch is ended after so long, however slowly the server sends."""
+"""For the whole fetch, however slowly the server sends."""
 SOCKET_SECONDS = 3
 
 
 def is_url(source: str) -> bool:
-    """Is it a URL, and no path of a file?"""
+    """Is it a URL, and not the path of a file?"""
     return "://" in source
 
 
 def read_source(source: str) -> bytes:
-    """What stands in the file or at the URL; OSError, HTTPException or ValueError."""
+    """The content of the file or URL; OSError, HTTPException or ValueError."""
     if is_url(source):
         return _fetch(source)
     with Path(source).open("rb") as file:
@@ -33,7 +33,7 @@ def read_source(source: str) -> bytes:
 def refuse_unsafe_url(text: str) -> None:
     """ValueError unless the URL is https, or http on a loopback address."""
     url = urlsplit(text)
-    # A port that is none is a ValueError by itself.
+    # Reading an invalid port raises ValueError.
     if url.username is not None or url.fragment or not url.hostname or url.port == 0:
         raise ValueError("must be a URL with a host, without a user, a password and a fragment")
     if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.hostname)):
@@ -54,13 +54,13 @@ def _bounded(text: bytes) -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    # Whatever proxy is set, it does not lead to this machine.
+    # A configured proxy does not lead to this machine.
     proxies = ProxyHandler({}) if _is_loopback(urlsplit(url).hostname) else ProxyHandler()
     opener = build_opener(proxies, _NoRedirects(), _Http(), _Https())
     request = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - https, or this machine.
     try:
-        with opener.open(request, timeout=SOCKET_SECONDS) as answer:
-            return _bounded(answer.read(MAX_BYTES + 1))
+        with opener.open(request, timeout=SOCKET_SECONDS) as response:
+            return _bounded(response.read(MAX_BYTES + 1))
     except HTTPError as error:
         error.close()
         raise
@@ -68,17 +68,17 @@ def _fetch(url: str) -> bytes:
 
 class _NoRedirects(HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """None: the redirect is an error like any other status."""
+        """Follow none: a redirect is an error like any other status."""
 
 
-def _end_in_time(connected: socket) -> None:
-    """Each byte that comes begins the socket's own timeout anew; this one stands."""
+def _set_deadline(connected: socket) -> None:
+    """Shut the socket down after FETCH_SECONDS: its own timeout restarts with each byte that arrives."""
 
-    def end() -> None:
+    def shut_down() -> None:
         with suppress(OSError):
             connected.shutdown(SHUT_RDWR)
 
-    timer = Timer(FETCH_SECONDS, end)
+    timer = Timer(FETCH_SECONDS, shut_down)
     timer.daemon = True
     timer.start()
 
@@ -86,22 +86,22 @@ def _end_in_time(connected: socket) -> None:
 class _HttpConnection(HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        _end_in_time(self.sock)
+        _set_deadline(self.sock)
 
 
 class _HttpsConnection(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        _end_in_time(self.sock)
+        _set_deadline(self.sock)
 
 
 class _Http(HTTPHandler):
     def http_open(self, req: Request) -> Any:
-        """With a deadline for the whole answer."""
+        """With a deadline for the whole response."""
         return self.do_open(_HttpConnection, req)
 
 
 class _Https(HTTPSHandler):
     def https_open(self, req: Request) -> Any:
-        """With a deadline for the whole answer."""
+        """With a deadline for the whole response."""
         return self.do_open(_HttpsConnection, req)

@@ -1,7 +1,7 @@
-"""The keys of a JWKS: read from a file or a URL, cached, and read again when they may have changed.
+"""The keys of a JWKS: read from a file or a URL, cached, and refreshed when they may have changed.
 
-PyJWT's own client is not used: it holds up every request while it fetches, forgets its keys when a fetch fails after
-they have expired, and reads answers of any size (docs/decisions/0014).
+PyJWT's own client is not used: it blocks every request while it fetches, drops its keys when a fetch fails after they
+have expired, and reads responses of any size (docs/decisions/0014).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,28 +18,28 @@ from flagsched.web.tokens.public_keys import signing_keys
 
 log = structlog.get_logger("flagsched.web")
 REFRESH_SECONDS = 300
-"""After so long, keys are read again: a key that the provider has withdrawn ends."""
+"""How old the cached keys may become: a key that the provider has withdrawn is dropped after that."""
 RETRY_SECONDS = 10
-"""No more often than this, whatever tokens come."""
+"""How long to wait after a refresh before the next one, whatever tokens arrive."""
 WAIT_SECONDS = 2
-"""For so long after its beginning, a request waits for keys to be read."""
+"""How long requests wait for a refresh, counted from its start."""
 FAULTS = (OSError, HTTPException, ValueError, RecursionError)
 
 
 class JwksKeys:
-    """The keys by their ids. Reading is one thread at a time; requests with known keys do not wait for it."""
+    """The keys by their ids. One thread at a time refreshes them; requests with cached keys do not wait for it."""
 
     def __init__(self, source: str, *, clock: Callable[[], float] = monotonic) -> None:
-        """`source` is a file or a URL, from which nothing is read until the first `find`."""
+        """`source` is a file or a URL; the first `find` reads it."""
         self._source, self._clock = source, clock
         self._keys: Mapping[str, RSAPublicKey] = {}
         self._lock = Lock()
-        self._reading: Thread | None = None
+        self._refreshing: Thread | None = None
         self._read_at = self._tried_at = -float("inf")
         self._failing = False
 
     def find(self, key_id: str | None) -> Sequence[RSAPublicKey]:
-        """The key of this id; without an id, the only key there is. IssuerUnavailable as long as none are known."""
+        """The key with this id; without an id, the only key there is. IssuerUnavailable if no keys were ever read."""
         if not self._matching(key_id) or self._is_long_idle():
             self._refresh(wait_seconds=WAIT_SECONDS)
         elif self._clock() - self._read_at > REFRESH_SECONDS:
@@ -55,19 +55,19 @@ class JwksKeys:
         return [keys[key_id]] if key_id in keys else []
 
     def _is_long_idle(self) -> bool:
-        """Has nobody asked for so long that a key may have been withdrawn? Not so while the provider is away."""
+        """Was there no refresh for so long that a key may have been withdrawn? A failed refresh counts too."""
         return self._clock() - max(self._read_at, self._tried_at) > 2 * REFRESH_SECONDS
 
     def _refresh(self, wait_seconds: float) -> None:
         with self._lock:
-            busy = self._reading is not None and self._reading.is_alive()
+            busy = self._refreshing is not None and self._refreshing.is_alive()
             if not busy and self._clock() - self._tried_at >= RETRY_SECONDS:
                 self._tried_at = self._clock()
-                self._reading = Thread(target=self._read, name="flagsched-jwks", daemon=True)
-                self._reading.start()
-            reading, left = self._reading, self._tried_at + wait_seconds - self._clock()
-        if reading is not None and left > 0:
-            reading.join(left)
+                self._refreshing = Thread(target=self._read, name="flagsched-jwks", daemon=True)
+                self._refreshing.start()
+            thread, left = self._refreshing, self._tried_at + wait_seconds - self._clock()
+        if thread is not None and left > 0:
+            thread.join(left)
 
     def _read(self) -> None:
         try:
@@ -83,7 +83,7 @@ class JwksKeys:
 
 
 def refuse_bad_source(source: str) -> None:
-    """ValueError for a URL that is not safe to take keys from, and for a file that has none."""
+    """ValueError for a URL that is unsafe to read keys from, and for a file without keys."""
     if is_url(source):
         refuse_unsafe_url(source)
         return

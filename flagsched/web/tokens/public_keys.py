@@ -16,10 +16,10 @@ UNREADABLE = (PyJWTError, ValueError, TypeError, RecursionError)
 
 
 def public_keys_of(text: str) -> tuple[str, ...]:
-    """The keys of a text in PEM, one or more; ValueError unless each is an RSA key that is strong enough."""
-    # Hosts that allow no line breaks in a variable write them as \\n.
+    """The keys in a PEM text, one or more; ValueError unless each is an RSA key that is strong enough."""
+    # Platforms that allow no line breaks in variables have them written as \\n.
     text = text.replace("\\n", "\n")
-    keys = tuple(found[0] for found in PEM.finditer(text))
+    keys = tuple(match[0] for match in PEM.finditer(text))
     if not keys or PEM.sub("", text).strip():
         raise ValueError("is not a public key in PEM")
     for key in keys:
@@ -39,27 +39,27 @@ def _refuse_weak_key(pem: str) -> None:
 def signing_keys(text: bytes) -> dict[str, RSAPublicKey]:
     """The keys of a JWKS that sign with RS256, by their ids ("" without one); ValueError if there are none.
 
-    Keys of another kind or use are passed over. Source: RFC 7517, section 5.
+    Keys of another type or use are ignored. Source: RFC 7517, section 5.
     """
-    stored = json.loads(text)
-    listed = stored.get("keys") if isinstance(stored, dict) else None
-    if type(listed) is not list:
+    jwks = json.loads(text)
+    jwk_list = jwks.get("keys") if isinstance(jwks, dict) else None
+    if type(jwk_list) is not list:
         raise ValueError("is not a JWKS: a JSON object with an array 'keys'")
-    found = {str(one.get("kid", "")): key for one in listed if (key := _signing_key(one)) is not None}
-    if not found:
+    keys = {str(jwk.get("kid", "")): key for jwk in jwk_list if (key := _signing_key(jwk)) is not None}
+    if not keys:
         raise ValueError(f"has no RSA key of {MIN_RSA_BITS} bits or more that signs with {RS256}")
-    return found
+    return keys
 
 
-def _signing_key(stored: Any) -> RSAPublicKey | None:
-    if not isinstance(stored, dict) or stored.get("kty") != "RSA" or stored.get("use", "sig") != "sig":
+def _signing_key(jwk: Any) -> RSAPublicKey | None:
+    if not isinstance(jwk, dict) or jwk.get("kty") != "RSA" or jwk.get("use", "sig") != "sig":
         return None
-    operations = stored.get("key_ops")
-    if stored.get("alg", RS256) != RS256 or (isinstance(operations, list) and "verify" not in operations):
+    operations = jwk.get("key_ops")
+    if jwk.get("alg", RS256) != RS256 or (isinstance(operations, list) and "verify" not in operations):
         return None
     try:
-        key = PyJWK(stored, RS256).key
+        key = PyJWK(jwk, RS256).key
     except UNREADABLE:
         return None
-    # One that holds its private part too is everybody's by now.
+    # A JWK with its private part has been published: anyone could sign with it.
     return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS else None

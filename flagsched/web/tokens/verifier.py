@@ -1,4 +1,4 @@
-"""Tokens of requests: verified by flask-jwt-extended, each refusal with its reason, and never quoted."""
+"""Tokens of requests: verified by flask-jwt-extended; a refusal has its reason, and never quotes the token."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ log = structlog.get_logger("flagsched.web")
 TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 NEEDED = "a valid token is needed: Authorization: Bearer <JWT>"
 NOT_A_JWT = "not a JWT"
-# The first that fits counts.
+# The first that matches counts.
 PROBLEMS: dict[type[Exception], str] = {
     jwt.ExpiredSignatureError: "expired",
     jwt.ImmatureSignatureError: "not yet valid",
@@ -41,18 +41,18 @@ PROBLEMS: dict[type[Exception], str] = {
 
 
 def refused(problem: str) -> Unauthenticated:
-    """What to raise for a token with this problem."""
+    """The error for a token with this problem."""
     return Unauthenticated(f"the token is not valid: {problem}", problem)
 
 
 def bearer() -> str | None:
-    """What the request shows as a bearer token, if it shows one. Source: RFC 6750, section 2.1."""
-    scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-    return shown.strip(" ") if scheme.lower() == "bearer" else None
+    """The request's bearer token, if it has one. Source: RFC 6750, section 2.1."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else None
 
 
 def verified_claims() -> Claims:
-    """The claims of the request's token as the app's JWTManager verifies it; Unauthenticated."""
+    """The claims of the request's token, which the app's JWTManager verifies; Unauthenticated."""
     if "flask-jwt-extended" not in current_app.extensions:
         log.error("this app has no JWTManager to verify tokens with, and was given no claims=")
         raise Unauthenticated(NEEDED)
@@ -66,7 +66,7 @@ def verified_claims() -> Claims:
 
 
 def verify_strictly(app: Flask, rules: TokenRules) -> Callable[[], Claims]:
-    """Give `app` a JWTManager of these rules; what is returned gives the claims of the request's token by them."""
+    """Give `app` a JWTManager with these rules; returns a function that verifies the request's token."""
     app.config.update(
         JWT_ALGORITHM=rules.algorithm,
         JWT_SECRET_KEY=rules.secrets[0] if rules.secrets else None,
@@ -85,13 +85,13 @@ def verify_strictly(app: Flask, rules: TokenRules) -> Callable[[], Claims]:
 
 
 def key_finder(rules: TokenRules) -> FindKeys:
-    """What gives the keys that may have signed a token with this key id."""
+    """Returns a function from a key id to the keys that may have signed a token with it."""
     keys: Sequence[Key] = rules.secrets if rules.algorithm == HS256 else rules.public_keys
     return JwksKeys(rules.jwks).find if rules.jwks else lambda _: keys
 
 
 def _key(header: Claims, find: FindKeys, algorithm: str) -> Key:
-    # Before any key is looked for: a token that could not be right has nothing fetched.
+    # Checked before a key is looked up: a token with a wrong algorithm causes no fetch.
     if header.get("alg") != algorithm:
         raise jwt.InvalidAlgorithmError
     keys = find(header.get("kid"))
@@ -118,11 +118,11 @@ def _strict_claims(rules: TokenRules) -> Claims:
         decode_token(token)
     except (extended.JWTExtendedException, jwt.PyJWTError) as error:
         raise refused(_problem(error)) from error
-    # The library fills in what is missing, so look at what stands in the token itself.
-    whole = jwt.decode_complete(token, options={"verify_signature": False})
-    if problem := rules.problem(whole["header"], whole["payload"]):
+    # The library fills in missing claims, so read the token itself.
+    decoded = jwt.decode_complete(token, options={"verify_signature": False})
+    if problem := rules.problem(decoded["header"], decoded["payload"]):
         raise refused(problem)
-    claims: Claims = whole["payload"]
+    claims: Claims = decoded["payload"]
     return claims
 
 

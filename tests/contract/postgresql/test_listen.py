@@ -1,4 +1,4 @@
-"""Hearing of changes at once, and again after a time of deafness."""
+"""Notifications of changes, and what happens when some may have been missed."""
 
 from datetime import UTC, datetime
 from statistics import median
@@ -8,7 +8,7 @@ from time import monotonic
 import sqlalchemy as sa
 
 from flagsched.bootstrap.extension import open_refresher
-from flagsched.database.connections.listen import CHANNEL, Notification, listen
+from flagsched.database.connections.listen import CHANNEL, MISSED, listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.updates import Updates
@@ -20,15 +20,15 @@ from tests.processes import PATIENCE_SECONDS, until
 LISTENING = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
 
 
-def is_heard(engine: sa.Engine) -> bool:
+def is_listening(engine: sa.Engine) -> bool:
     with engine.connect() as connection:
         return bool(connection.exec_driver_sql(f"SELECT count(*) {LISTENING}").scalar_one())
 
 
-def test_a_change_is_known_long_before_a_look_would_find_it(store: SqlStore, engine: sa.Engine) -> None:
+def test_a_notified_change_is_published_long_before_the_next_poll(store: SqlStore, engine: sa.Engine) -> None:
     refresher = open_refresher(store, engine)
     refresher.effective("production")
-    until(lambda: is_heard(engine), what="it listens")
+    until(lambda: is_listening(engine), what="it listens")
     took = []
 
     for _ in range(7):
@@ -42,34 +42,34 @@ def test_a_change_is_known_long_before_a_look_would_find_it(store: SqlStore, eng
     assert median(took) < 0.1
 
 
-def test_whoever_was_deaf_is_told_that_something_may_have_changed(postgresql_url: sa.URL, engine: sa.Engine) -> None:
-    heard: list[Notification | None] = []
+def test_after_a_lost_connection_a_change_may_have_been_missed(postgresql_url: sa.URL, engine: sa.Engine) -> None:
+    changes: list[datetime | None] = []
     stopped = Event()
-    Thread(target=listen, args=(engine, heard.append, stopped), daemon=True).start()
-    until(lambda: heard == [None], what="it listens")
+    Thread(target=listen, args=(engine, changes.append, stopped), daemon=True).start()
+    until(lambda: changes == [MISSED], what="it listens")
 
     administer(postgresql_url, f"SELECT pg_terminate_backend(pid) {LISTENING}")
-    until(lambda: len(heard) > 1, what="it listens again")
+    until(lambda: len(changes) > 1, what="it listens again")
     stopped.set()
 
-    assert heard == [None, None]
+    assert changes == [MISSED, MISSED]
 
 
 NONSENSE = ["''", "repeat('[', 7999)", """'{"wakeAt": "2096-06-01T12:00:00"}'""", """'{"wakeAt": 7}'""", "'[]'"]
 PLANNED = datetime(2096, 6, 1, 12, tzinfo=UTC)
 
 
-def test_notices_that_say_nothing_end_no_listening(engine: sa.Engine) -> None:
-    heard: list[Notification | None] = []
+def test_changes_that_are_not_ours_do_not_end_the_listener(engine: sa.Engine) -> None:
+    changes: list[datetime | None] = []
     stopped = Event()
-    Thread(target=listen, args=(engine, heard.append, stopped), daemon=True).start()
-    until(lambda: heard == [None], what="it listens")
+    Thread(target=listen, args=(engine, changes.append, stopped), daemon=True).start()
+    until(lambda: changes == [MISSED], what="it listens")
 
     with engine.begin() as connection:
         # In one transaction, so that they come together.
         for payload in [*NONSENSE, f"""'{{"wakeAt": "{PLANNED.isoformat()}"}}'"""]:
             connection.exec_driver_sql(f"SELECT pg_notify('{CHANNEL}', {payload})")
-    until(lambda: len(heard) > 1, what="heard")
+    until(lambda: len(changes) > 1, what="notified")
     stopped.set()
 
-    assert heard == [None, Notification(PLANNED)]
+    assert changes == [MISSED, PLANNED]

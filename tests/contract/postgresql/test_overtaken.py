@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.connections.listen import Notification, listen
+from flagsched.database.connections.listen import MISSED, listen
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
@@ -201,15 +201,15 @@ def test_a_reschedule_that_is_held_up_over_the_new_instant_is_refused(
 
 def test_a_worker_hears_of_a_schedule_that_is_brought_forward(store: SqlStore, engine: sa.Engine) -> None:
     plan(store, soon(store, 600))
-    heard: list[Notification | None] = []
+    heard: list[datetime | None] = []
     stopped = Event()
     listening = Thread(target=listen, args=(engine, heard.append, stopped), daemon=True)
     listening.start()
-    until(lambda: heard == [None])
+    until(lambda: heard == [MISSED])
 
     at = soon(store, 60)
     edited_to(store, at)
 
-    until(lambda: heard == [None, Notification(at)])
+    until(lambda: heard == [MISSED, at])
     stopped.set()
     listening.join()

@@ -1,4 +1,4 @@
-"""What a pooler drops is said in each transaction, and what it can't do is not asked of it."""
+"""Behind a pooler: each transaction sets its own timeouts, and nothing needs LISTEN."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.connections.engine import Limits, is_pooled, open_engine, timeouts
+from flagsched.database.connections.engine import Limits, open_engine, timeouts
+from flagsched.database.connections.pooler import is_pooled
 from flagsched.database.schema import migrations
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import read_flag
@@ -26,13 +27,13 @@ def settings(connection: sa.Connection) -> dict[str, str]:
 @pytest.mark.parametrize("kind", ["reading", "writing"])
 def test_every_transaction_has_its_timeouts_and_is_in_utc(store: SqlStore, kind: str) -> None:
     with getattr(store, kind)() as work:
-        told = settings(work.flags.connection)
+        in_force = settings(work.flags.connection)
 
-    assert told == timeouts(Limits()) | {"TimeZone": "UTC"}
+    assert in_force == timeouts(Limits()) | {"TimeZone": "UTC"}
 
 
 @POOLED
-def test_nothing_that_a_transaction_said_stays_for_others(store: SqlStore, postgresql_url: sa.URL) -> None:
+def test_no_setting_of_a_transaction_stays_for_other_clients(store: SqlStore, postgresql_url: sa.URL) -> None:
     others = sa.create_engine(postgresql_url)
     with others.connect() as other:
         before = settings(other)

@@ -1,4 +1,4 @@
-"""A connection that takes no writes is told as what it is, and neither it nor one of its age is used again."""
+"""A connection that takes no writes is reported as such, and neither it nor any as old is used again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.connections.engine import Limits, database_url, is_pooled, open_engine, timeouts
+from flagsched.database.connections.engine import Limits, open_engine, timeouts
+from flagsched.database.connections.pooler import is_pooled
 from flagsched.database.connections.primary import READ_ONLY, each_host
+from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseReadOnly, DatabaseUnavailable
 from flagsched.domain.flags import FlagEdit
@@ -44,7 +46,7 @@ def read_only(postgresql: sa.URL, postgresql_url: sa.URL, engine: sa.Engine) -> 
 
 
 def pooled_pids(engine: sa.Engine, number: int) -> set[int]:
-    """Have so many connections in the pool, and give the server's numbers for them."""
+    """Put so many connections into the pool; returns the ids of their server processes."""
     connections = [engine.connect() for _ in range(number)]
     pids = {connection.exec_driver_sql(PID).scalar_one() for connection in connections}
     for connection in connections:
@@ -59,7 +61,7 @@ def write_where_the_server_refuses_it(store: SqlStore) -> None:
 
 
 @POOLED_TOO
-def test_a_write_that_is_refused_as_read_only_is_told_as_the_database_not_being_there(store: SqlStore) -> None:
+def test_a_write_that_is_refused_as_read_only_means_that_the_database_is_unavailable(store: SqlStore) -> None:
     with pytest.raises(DatabaseReadOnly, match="a standby, or read-only") as refused:
         write_where_the_server_refuses_it(store)
 
@@ -87,11 +89,11 @@ def test_a_pooled_connection_that_has_become_read_only_is_not_used(store: SqlSto
     assert pooled_pids(engine, 1) & before == set()
 
 
-def test_a_database_that_is_read_only_by_default_is_told_as_what_it_is(store: SqlStore, read_only: ReadOnly) -> None:
+def test_a_database_that_is_read_only_by_default_is_reported_as_such(store: SqlStore, read_only: ReadOnly) -> None:
     with read_only():
-        for ask in (store.check, lambda: read_flag(CHECKOUT, store=store)):
+        for use in (store.check, lambda: read_flag(CHECKOUT, store=store)):
             with pytest.raises(DatabaseReadOnly, match="default_transaction_read_only is on"):
-                ask()
+                use()
         findings = examine(store, datetime.now(UTC))
 
     assert [(finding.check, finding.ok, finding.message) for finding in findings] == [("schema", False, READ_ONLY)]
@@ -108,16 +110,16 @@ def test_a_host_s_own_engine_is_not_pinned_to_what_takes_no_writes(
     with read_only():
         old = pooled_pids(host_engine, 4)
         with pytest.raises(DatabaseReadOnly, match="default_transaction_read_only is on"):
-            _ask(host, writes=writes)
+            _use(host, writes=writes)
 
-    _ask(host, writes=writes)
+    _use(host, writes=writes)
 
     assert pooled_pids(host_engine, 4) & old == set()
     assert list(host_engine.dialect.dispatch.handle_error) == []
     host_engine.dispose()
 
 
-def _ask(store: SqlStore, *, writes: bool) -> None:
+def _use(store: SqlStore, *, writes: bool) -> None:
     if writes:
         edit_flag(CHECKOUT, ON, by=ADMIN, store=store)
     else:
