@@ -36,7 +36,8 @@ def installer() -> list[str]:
     """Uv where there is one (20 times as fast), else pip."""
     uv = shutil.which("uv")
     os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # Otherwise uv ignores a company's certificates.
-    return [uv, "pip", "install", "-q", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "-q"]
+    pip = [uv, "pip", "install", "--compile-bytecode", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install"]
+    return [*pip, "-q"]
 
 
 def install(lock: Path) -> None:
@@ -69,6 +70,7 @@ def run(*arguments: str) -> None:
 def test(*arguments: str) -> None:
     """Run the tests; `--all` adds those that need programs from outside PyPI."""
     setup()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # Every process that a test starts would compile flagsched anew.
     call(PYTHON, "-m", "pytest", *arguments)
 
 

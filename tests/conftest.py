@@ -5,8 +5,11 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +18,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
 
+from flagsched.bootstrap.extension import open_rate_limits
 from flagsched.bootstrap.logs import configure_logs, json_formatter
 from flagsched.bootstrap.web import create_app
 from flagsched.config.settings import RateSettings, Settings, WebSettings
@@ -24,6 +28,7 @@ from flagsched.database.connections.url import database_url
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.auth import make_token
+from flagsched.web.service import EXTENSION
 from flagsched.web.tokens.claims import TokenRules
 from tests.builders import SECRET, ManualClock
 from tests.databases import PostgresqlDatabases, administer, migrate
@@ -31,14 +36,24 @@ from tests.openapi import Contract
 from tests.poolers import pgbouncer
 
 # How quickly a machine that others use too draws and runs examples is not what is tested.
-settings.register_profile("flagsched", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("flagsched")
+settings.register_profile("long", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
+settings.register_profile("short", settings.get_profile("long"), max_examples=20)
+RATES = RateSettings(writes=10**6, failed_sign_ins=10**6)
 LEAK = re.compile(re.escape(SECRET) + r"|eyJ[A-Za-z0-9_-]{10}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="run the fault tests at their full size")
+    parser.addoption("--long", action="store_true", help="run fault tests and generated examples at their full size")
     parser.addoption("--all", action="store_true", help="also run the tests that need what PyPI does not bring")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("long" if config.getoption("--long") else "short")
+    if not config.option.basetemp:
+        # Each run as root closes /tmp/pytest-of-root to the PostgreSQL servers that other runs have there.
+        config.option.basetemp = mkdtemp(prefix="flagsched-")
+        config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -159,15 +174,27 @@ def refresher(store: SqlStore, clock: ManualClock) -> Iterator[SnapshotRefresher
     refresher.close()
 
 
-@pytest.fixture
-def app(url: sa.URL, store: SqlStore, refresher: SnapshotRefresher) -> Iterator[Flask]:
-    """The web app; every answer that it gives in a test must be as its OpenAPI document says."""
-    app = create_app(web_settings(url), store=store, refresher=refresher)
+@pytest.fixture(scope="session")
+def described_app(sqlite_template: Path) -> Contract:
+    """A web app, made once because describing its routes takes longer than most tests, and its OpenAPI document."""
+    url = sa.make_url(f"sqlite:///{sqlite_template}")
+    store = SqlStore(open_engine(url, Limits()))
+    app = create_app(web_settings(url), store=store, refresher=SnapshotRefresher(store))
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    contract = Contract(app)
+    return Contract(app)
+
+
+@pytest.fixture
+def app(described_app: Contract, store: SqlStore, refresher: SnapshotRefresher) -> Iterator[Flask]:
+    """The web app; every answer that it gives in a test must be as its OpenAPI document says."""
+    app = described_app.app
+    rates = open_rate_limits(RATES)
+    app.extensions[EXTENSION] = replace(app.extensions[EXTENSION], store=store, refresher=refresher, rates=rates)
+    described_app.breaches.clear()
+    described_app.checked = 0
     yield app
-    assert contract.breaches == []
+    assert described_app.breaches == []
 
 
 @pytest.fixture
@@ -200,5 +227,5 @@ def web_settings(url: sa.URL) -> WebSettings:
         Settings(url, Limits(), log_level=20),
         TokenRules(secrets=(SECRET,)),
         366,
-        RateSettings(writes=10**6, failed_sign_ins=10**6),
+        RATES,
     )

@@ -20,16 +20,21 @@ SHAPE = """
     SELECT (SELECT version_num FROM flagsched_alembic_version),
            (SELECT array_agg(tgname ORDER BY tgname) FROM pg_trigger),
            (SELECT array_agg(relname ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
-           (SELECT array_agg(table_name || '.' || column_name ORDER BY table_name, column_name)
-            FROM information_schema.columns WHERE table_schema = 'public'),
+           (SELECT array_agg(relname || '.' || attname ORDER BY relname, attname)
+            FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+            WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped),
            (SELECT array_agg(proname ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
 """
 
 
+def connect(url: sa.URL) -> sa.Connection:
+    """A connection of its own, outside transactions."""
+    return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect()
+
+
 def administer(url: sa.URL, *statements: str) -> None:
     """Run statements outside a transaction."""
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
+    with connect(url) as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
 
@@ -62,20 +67,17 @@ class PostgresqlDatabases:
             administer(self._server, f"CREATE DATABASE {name}")
             self._lent = self._server.set(database=name)
             migrate(self._lent)
-            self._shape = self._shape_of(self._lent)
+            with connect(self._lent) as connection:
+                self._shape = connection.exec_driver_sql(SHAPE).one()
         return self._lent
 
     def take_back(self) -> None:
         """Empty it for the next test, or drop it."""
         assert self._lent is not None
-        if self._shape_of(self._lent) == self._shape:
-            administer(self._lent, EMPTY)
-        else:
+        with connect(self._lent) as connection:
+            unchanged = connection.exec_driver_sql(SHAPE).one() == self._shape
+            if unchanged:
+                connection.exec_driver_sql(EMPTY)
+        if not unchanged:
             administer(self._server, f"DROP DATABASE {self._lent.database} WITH (FORCE)")
             self._lent = None
-
-    @staticmethod
-    def _shape_of(url: sa.URL) -> object:
-        engine = sa.create_engine(url, poolclass=sa.NullPool)
-        with engine.connect() as connection:
-            return connection.exec_driver_sql(SHAPE).one()

@@ -58,6 +58,7 @@ class Contract:
     """Notes each answer of an app that its document does not allow."""
 
     def __init__(self, app: Flask) -> None:
+        self.app = app
         self.document: dict[str, Any] = app.extensions["flagsched_contract"]
         self.breaches: list[str] = []
         self.checked = 0

@@ -17,7 +17,7 @@ from flagsched.usecases.locks import lock_current, retry_when_overtaken
 def create_flag(
     asked: NewFlag, *, by: Actor, store: Store, idempotent: IdempotentRequest[EffectiveFlag] | None = None
 ) -> EffectiveFlag:
-    """Create a flag; FlagExists. With `once` also Repeated, KeyReused, KeyInProgress."""
+    """Create a flag; FlagExists. With `idempotent` also Replayed, KeyReused, KeyInProgress."""
     with store.writing() as work:
         take_key(work, idempotent)
         clock = work.now()

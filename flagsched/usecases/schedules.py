@@ -41,7 +41,7 @@ def plan_schedules(
     """Create the schedules for these changes, all or none, and give them in the order asked for.
 
     `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, QuotaExceeded,
-    InstantsRefused; with `once`, Repeated, KeyReused, KeyInProgress.
+    InstantsRefused; with `idempotent`, Replayed, KeyReused, KeyInProgress.
     """
     refuse_duplicates(changes)
     with store.writing() as work:

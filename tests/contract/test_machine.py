@@ -333,7 +333,7 @@ def test_whatever_is_done_in_whatever_order_it_is_as_the_plain_model_says(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=30,
+            max_examples=settings().max_examples * 3 // 10,
             stateful_step_count=40,
             database=None,
             suppress_health_check=list(HealthCheck),

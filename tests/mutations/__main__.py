@@ -69,10 +69,11 @@ def judge(tree: Path, tests: Sequence[str], server: str) -> Verdict:
         "PYTHONPATH": str(tree),
         "TEST_DATABASE_URL": server,
     }
-    options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--junit-xml={report}", f"--basetemp={tree / 'scratch'}"]
+    options = ["-q", "--long", "--tb=short", "-p", "no:cacheprovider"]
+    places = [f"--junit-xml={report}", f"--basetemp={tree / 'scratch'}"]
     began = monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests)],
+        [sys.executable, "-m", "pytest", *options, *places, *(f"tests/{test}" for test in tests)],
         cwd=tree,
         env=os.environ | variables,
         capture_output=True,

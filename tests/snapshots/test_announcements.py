@@ -147,7 +147,7 @@ class Host:
 
 
 # Not made smaller: a script that is cut short means something else, and finding that out takes minutes.
-@settings(max_examples=300, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=3 * settings().max_examples, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(steps)
 def test_no_client_is_told_an_older_revision_than_before(script: list[tuple[str, int, float]]) -> None:
     host = Host(list(script))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskClient
 
 from flagsched.bootstrap.web import create_app
 from flagsched.config.settings import RateSettings
@@ -15,6 +16,14 @@ from flagsched.web.access import DEFAULT_RULES, EvaluationRules
 from flagsched.web.tokens.claims import TokenRules
 from tests.conftest import web_settings
 from tests.openapi import Contract
+
+
+@pytest.fixture
+def faulty(url: sa.URL, store: SqlStore, refresher: SnapshotRefresher) -> FlaskClient:
+    """A client of an app of its own, which fails at /broken."""
+    app = create_app(web_settings(url), store=store, refresher=refresher)
+    app.add_url_rule("/broken", view_func=lambda: str(1 / 0))
+    return app.test_client()
 
 
 @pytest.fixture

@@ -249,12 +249,8 @@ def test_what_is_not_there_is_told_as_json(anyone: FlaskClient, method: str, pat
     assert ("Allow" in answer.headers) == (status == 405)
 
 
-def test_a_fault_of_ours_tells_nothing_but_where_to_look(
-    app: Flask, anyone: FlaskClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    app.add_url_rule("/broken", view_func=lambda: str(1 / 0))
-
-    answer = anyone.get("/broken")
+def test_a_fault_of_ours_tells_nothing_but_where_to_look(faulty: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    answer = faulty.get("/broken")
 
     assert answer.status_code == 500
     assert answer.json["message"] == "flagsched failed; see its log"

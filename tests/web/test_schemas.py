@@ -49,7 +49,7 @@ def loaded(schema: Schema, body: Any) -> Any:
         return error.messages
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings().max_examples)
 @given(item=items | anything.filter(lambda item: item is not None))
 def test_an_item_of_a_bulk_is_read_and_refused_as_a_schedule_alone_is(item: Any) -> None:
     alone = loaded(CreateScheduleRequest(), item)
