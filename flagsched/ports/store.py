@@ -18,28 +18,22 @@ class Reading(Protocol):
     """One transaction that sees one instant of the database and writes nothing."""
 
     @property
-    def flags(self) -> FlagReader:
-        """The flags."""
+    def flags(self) -> FlagReader: ...
 
     @property
-    def schedules(self) -> ScheduleReader:
-        """Their schedules."""
+    def schedules(self) -> ScheduleReader: ...
 
     @property
-    def overrides(self) -> OverrideReader:
-        """Their users who are set apart."""
+    def overrides(self) -> OverrideReader: ...
 
     @property
-    def history(self) -> HistoryReader:
-        """What happened to them."""
+    def history(self) -> HistoryReader: ...
 
     @property
-    def doctor(self) -> DoctorReader:
-        """All of it, in doubt."""
+    def doctor(self) -> DoctorReader: ...
 
     @property
-    def snapshots(self) -> SnapshotReader:
-        """The plans of whole environments."""
+    def snapshots(self) -> SnapshotReader: ...
 
     @property
     def at(self) -> datetime:
@@ -53,24 +47,19 @@ class Writing(Protocol):
     """One transaction that may write; what is not committed is rolled back."""
 
     @property
-    def flags(self) -> FlagWriter:
-        """The flags."""
+    def flags(self) -> FlagWriter: ...
 
     @property
-    def schedules(self) -> ScheduleWriter:
-        """Their schedules."""
+    def schedules(self) -> ScheduleWriter: ...
 
     @property
-    def overrides(self) -> OverrideWriter:
-        """Their users who are set apart."""
+    def overrides(self) -> OverrideWriter: ...
 
     @property
-    def history(self) -> HistoryWriter:
-        """What happened to them."""
+    def history(self) -> HistoryWriter: ...
 
     @property
-    def idempotency(self) -> IdempotencyKeys:
-        """What was answered before."""
+    def idempotency(self) -> IdempotencyKeys: ...
 
     def now(self) -> datetime:
         """The clock as it is now: ask it after the lock."""

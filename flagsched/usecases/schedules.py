@@ -1,18 +1,18 @@
 """What an admin does with schedules: single and bulk creation are one path."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from uuid import UUID, uuid4
 
-from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import NOTHING_DUE, EffectiveSchedule, effective_schedules
 from flagsched.domain.errors import BULK_REFUSED, ScheduleMissing
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.schedules import (
-    PendingSchedule,
     PlannedChange,
     Schedule,
     ScheduleEdit,
@@ -74,7 +74,7 @@ def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Pag
     with store.reading() as work:
         flag = find_flag(work, name)
         page = work.schedules.page(flag, query)
-        return Page(effective_schedules(page.items, flag, work.at, _due(work, [flag])[flag.id]), page.more)
+        return Page(_effective(work, page.items, {flag.id: flag}), page.more)
 
 
 def list_environment_schedules(query: EnvironmentScheduleQuery, *, store: Store) -> Page[EffectiveSchedule]:
@@ -82,17 +82,15 @@ def list_environment_schedules(query: EnvironmentScheduleQuery, *, store: Store)
     with store.reading() as work:
         page = work.schedules.page_of_environment(query)
         flags = work.flags.among({schedule.flag_id for schedule in page.items})
-        due = _due(work, flags.values())
-        shown = [effective_schedules([s], flags[s.flag_id], work.at, due[s.flag_id])[0] for s in page.items]
-        return Page(shown, page.more)
+        shown = {one.schedule.id: one for one in _effective(work, page.items, flags)}
+        return Page([shown[schedule.id] for schedule in page.items], page.more)
 
 
 def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> EffectiveSchedule:
     """One schedule of a flag; FlagMissing, ScheduleMissing."""
     with store.reading() as work:
         flag = find_flag(work, name)
-        found = [_find(work, flag, schedule_id)]
-        return effective_schedules(found, flag, work.at, _due(work, [flag])[flag.id])[0]
+        return _effective(work, [_find(work, flag, schedule_id)], {flag.id: flag})[0]
 
 
 @retry_when_overtaken
@@ -143,11 +141,16 @@ def _change_agenda(work: Writing, flag: Flag, before: Schedule, after: Schedule,
     work.commit()
 
 
-def _due(work: Reading, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
-    """What of these flags' agendas is in effect and not recorded: nearly always nothing, and no query."""
-    late = [flag for flag in flags if flag.is_due(work.at)]
-    found = work.schedules.due(late, max(flag.now(work.at) for flag in late)) if late else {}
-    return {flag.id: found.get(flag.id, NOTHING_DUE) for flag in flags}
+def _effective(work: Reading, schedules: Sequence[Schedule], flags: Mapping[UUID, Flag]) -> list[EffectiveSchedule]:
+    """What a reader sees of schedules, flag by flag; `flags` are theirs, by id."""
+    own: dict[UUID, list[Schedule]] = defaultdict(list)
+    for schedule in schedules:
+        own[schedule.flag_id].append(schedule)
+    # Nearly always all that is due is recorded, and no query is needed.
+    late = [flags[id_] for id_ in own if any(one.pending and one.is_due(flags[id_].now(work.at)) for one in own[id_])]
+    due = work.schedules.due(late, max(flag.now(work.at) for flag in late)) if late else {}
+    shown = (effective_schedules(own[id_], flags[id_], work.at, due.get(id_, NOTHING_DUE)) for id_ in own)
+    return list(chain.from_iterable(shown))
 
 
 def _lock_pending(work: Writing, name: FlagName, schedule_id: UUID) -> tuple[Flag, Schedule, datetime]:
