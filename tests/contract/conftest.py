@@ -14,7 +14,7 @@ from flagsched.usecases.flags import create_flag
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.databases import administer
 
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+TERMINATE = "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = '{}'"
 Away = Callable[[], AbstractContextManager[None]]
 
 

@@ -57,7 +57,7 @@ SNAPSHOT_MUTATIONS = [
     Mutation(
         "no process answers for longer than a lease",
         [f"{ANNOUNCEMENTS}no_client_is_told_an_older_revision_than_before"],
-        [(KNOWN, "return as_of + LEASE_SECONDS if missed", "return looked_at + 1 if missed")],
+        [(KNOWN, "return as_of + LEASE_SECONDS if missed", "return as_of + 1 if missed")],
         [f"{ANNOUNCEMENTS}a_backup_that_was_restored_is_told_though_it_has_counted_less"],
     ),
     Mutation(

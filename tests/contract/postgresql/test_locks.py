@@ -272,7 +272,7 @@ def test_a_connection_that_has_just_been_ended_is_replaced_unnoticed(store: SqlS
     read_flag(CHECKOUT, store=store)
     administer(
         postgresql_url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity "
         "WHERE application_name = 'flagsched' AND datname = current_database()",
     )
 
@@ -360,7 +360,7 @@ def test_a_connection_that_was_cut_is_replaced(store: SqlStore, engine: sa.Engin
     read_flag(CHECKOUT, store=store)
     with engine.connect() as connection:
         connection.exec_driver_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
