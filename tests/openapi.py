@@ -15,6 +15,7 @@ from referencing.jsonschema import DRAFT202012
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
+from flagsched.web.openapi import contract_of
 from tests import ofrep
 
 Headers = Mapping[str, str]
@@ -59,7 +60,7 @@ class Contract:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
-        self.document: dict[str, Any] = app.extensions["flagsched_contract"]
+        self.document: dict[str, Any] = contract_of(app)
         self.breaches: list[str] = []
         self.checked = 0
         self._registry: Registry[Any] = Registry().with_resource("urn:api", DRAFT202012.create_resource(self.document))

@@ -2,8 +2,10 @@
 
 import mimetypes
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import flask_swagger_ui
 from flask import Flask, Response, current_app, jsonify
@@ -27,20 +29,33 @@ SETTINGS = {
     "API_VERSION": __version__,
     "OPENAPI_VERSION": "3.1.0",
 }
+DESCRIBED = "flagsched_described"
 blueprint = StrictBlueprint("openapi")
 pages = StrictBlueprint("docs", headers=PAGE_HEADERS)
 
 
 def describe(app: Flask, *blueprints: StrictBlueprint) -> None:
     """Register these blueprints on `app`, and describe them in its document."""
-    for name, value in SETTINGS.items():
-        app.config.setdefault(name, value)
+    for one in (*blueprints, blueprint, pages):
+        app.register_blueprint(one)
+    app.extensions[DESCRIBED] = blueprints
+
+
+def contract_of(app: Flask) -> dict[str, Any]:
+    """The app's document without examples."""
+    return _contract(app.extensions[DESCRIBED])
+
+
+@cache
+def _contract(blueprints: tuple[StrictBlueprint, ...]) -> dict[str, Any]:
+    # For an app of its own and at the first request: it takes as long as all the rest of a start.
+    app = Flask(__name__, static_folder=None)
+    app.config.update(SETTINGS)
     contract = Contract(app)
     for described in blueprints:
         contract.register_blueprint(described)
-    app.extensions["flagsched_contract"] = contract.spec.to_dict()
-    app.register_blueprint(blueprint)
-    app.register_blueprint(pages)
+    document: dict[str, Any] = contract.spec.to_dict()
+    return document
 
 
 @blueprint.get("/")
@@ -54,7 +69,7 @@ def front() -> Response:
 @blueprint.get("/openapi.json")
 def document() -> Response:
     today = datetime.now(UTC).date()
-    return jsonify(with_examples(current_app.extensions["flagsched_contract"], today))
+    return jsonify(with_examples(contract_of(current_app), today))
 
 
 @pages.get("/docs")

@@ -1,6 +1,7 @@
 """The OpenAPI document, the page that shows it, and the schemas for Python clients."""
 
 import json
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -192,6 +193,7 @@ def test_python_clients_use_the_servers_own_schemas(document: dict[str, Any]) ->
 def test_the_check_of_answers_finds_what_is_not_as_described(url: sa.URL, store: SqlStore) -> None:
     app = create_app(web_settings(url), store=store)
     contract = Contract(app)
+    contract.document = deepcopy(contract.document)
     described = contract.document["paths"]
     described["/healthz"]["get"]["responses"].pop("200")
     described["/api/admin/history"]["get"]["responses"]["200"]["headers"] |= {
