@@ -1,10 +1,10 @@
 """What the doctor asks of everything that is stored."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,7 +19,19 @@ from flagsched.ports.pages import Page
 
 MAX_EXAMPLES = 10
 DUE = "next_due_at is what the agenda says"
-AGENDAS = sa.select(*(schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))).where(is_pending)
+# As text, since a row may hold any.
+AGENDAS = (
+    sa.select(
+        (flags.c.environment + "/" + flags.c.key).label("name"),
+        sa.cast(flags.c.next_due_at, sa.Text).label("next_due_at"),
+        schedules.c.seq,
+        sa.cast(schedules.c.scheduled_at, sa.Text).label("scheduled_at"),
+        schedules.c.updates,
+    )
+    .join_from(flags, schedules, sa.and_(schedules.c.flag_id == flags.c.id, is_pending), isouter=True)
+    .where(LIVE)
+    .order_by(flags.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +44,10 @@ class Doctor:
         return {name: self._first(query) for name, query in INVARIANTS.items()} | {DUE: self._due_at_another_instant()}
 
     def _due_at_another_instant(self) -> Page[str]:
-        """Live flags that are not due when their agenda says, which the domain computes."""
-        agendas: dict[UUID, list[PendingSchedule]] = defaultdict(list)
-        for flag_id, *schedule in self.connection.execute(AGENDAS):
-            agendas[flag_id].append(PendingSchedule(*schedule))
-        live = sa.select(flags.c.id, flags.c.environment + "/" + flags.c.key, flags.c.next_due_at).where(LIVE)
-        wrong = [
-            name
-            for flag_id, name, next_due_at in self.connection.execute(live)
-            if next_due_at != Agenda.of(agendas[flag_id]).next_due_at
-        ]
+        """Live flags that are not due when their agenda says, which the domain computes, or which can't be read."""
+        rows = self.connection.execute(AGENDAS)
+        flags_ = groupby(rows, key=lambda row: (row.name, row.next_due_at))
+        wrong = [name for (name, next_due_at), agenda in flags_ if not _is_due_at(next_due_at, agenda)]
         return Page(wrong[:MAX_EXAMPLES], more=len(wrong) > MAX_EXAMPLES)
 
     def overdue(self, before: datetime) -> Page[Overdue]:
@@ -72,3 +78,17 @@ class Doctor:
     def _first(self, query: Query) -> Page[str]:
         found = [str(offender) for offender in self.connection.execute(query.limit(MAX_EXAMPLES + 1)).scalars()]
         return Page(found[:MAX_EXAMPLES], more=len(found) > MAX_EXAMPLES)
+
+
+def _is_due_at(next_due_at: str | None, agenda: Iterable[sa.Row[Any]]) -> bool:
+    try:
+        pending = [PendingSchedule(row.seq, _instant(row.scheduled_at), row.updates) for row in agenda if row.seq]
+        return Agenda.of(pending).next_due_at == (next_due_at and _instant(next_due_at))
+    except ValueError:
+        return False
+
+
+def _instant(text: str) -> datetime:
+    """An instant as PostgreSQL (with its offset) or SQLite (in UTC) writes it; ValueError for anything else."""
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)

@@ -62,6 +62,15 @@ def translated() -> Iterator[None]:
         raise translate(error) from error
 
 
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raise StatementFailed for rows with a value that can't be read: it is one flag's trouble, and not a fault."""
+    try:
+        yield
+    except ValueError as error:
+        raise StatementFailed(REFUSED, f"a row can't be read: {error}") from error
+
+
 def translate(error: sa.exc.SQLAlchemyError | NotPrimary) -> FlagschedError:
     """The flagsched error that says what `error` means for the caller."""
     original = getattr(error, "orig", None) or error

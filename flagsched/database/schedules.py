@@ -9,7 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from flagsched.database.errors import refuse_unless_all_were_pending
+from flagsched.database.errors import readable, refuse_unless_all_were_pending
 from flagsched.database.history import entries_of_finished
 from flagsched.database.row_parameters import RowParameters
 from flagsched.database.schema.tables import flags, history, is_pending, schedules
@@ -85,11 +85,9 @@ def _due(dialect: str) -> sa.CompoundSelect[Any]:
         .limit(sa.bindparam("limit_", type_=sa.Integer))
         .subquery("due")
     )
-    later = (
-        sa.select(rows.c.place, sa.null(), sa.func.min(schedules.c.scheduled_at), sa.null())
-        .join_from(rows, schedules, sa.and_(pending, schedules.c.scheduled_at > at))
-        .group_by(rows.c.place)
-    )
+    # A look into the index for each flag, however long its agenda is.
+    first_later = sa.select(sa.func.min(schedules.c.scheduled_at)).where(pending, schedules.c.scheduled_at > at)
+    later = sa.select(rows.c.place, sa.null(), first_later.correlate(rows).scalar_subquery(), sa.null())
     return sa.union_all(sa.select(due), later)
 
 
@@ -177,20 +175,22 @@ class Schedules:
     def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
         found: dict[UUID, list[PendingSchedule]] = {flag.id: [] for flag in flags}
         given = FLAG_ROWS.parameters([flag_id] for flag_id in found)
-        for flag_id, *schedule in self.connection.execute(_agendas(self._dialect), given):
-            found[flag_id].append(PendingSchedule(*schedule))
+        with readable():
+            for flag_id, *schedule in self.connection.execute(_agendas(self._dialect), given):
+                found[flag_id].append(PendingSchedule(*schedule))
         return {flag_id: Agenda.of(pending) for flag_id, pending in found.items()}
 
     def due(
         self, flags: Sequence[Flag], at: datetime, limit: int | None = None
     ) -> Mapping[UUID, Agenda[PendingSchedule]]:
         found: list[list[PendingSchedule]] = [[] for _ in flags]
-        later_at: dict[int, datetime] = {}
-        for place, seq, scheduled_at, updates in self.connection.execute(*self._due_up_to(flags, at, limit)):
-            if seq is None:
-                later_at[place] = scheduled_at
-            else:
-                found[place].append(PendingSchedule(seq, scheduled_at, updates))
+        later_at: dict[int, datetime | None] = {}
+        with readable():
+            for place, seq, scheduled_at, updates in self.connection.execute(*self._due_up_to(flags, at, limit)):
+                if seq is None:
+                    later_at[place] = scheduled_at
+                else:
+                    found[place].append(PendingSchedule(seq, scheduled_at, updates))
         first, last = _borders(found)
         if limit is not None and sum(map(len, found)) > limit:
             # The last flag may have been cut off: it is left for another time, unless it is the first.

@@ -53,7 +53,8 @@ def transitions(
 
     `past` is in order; `drafts` gives the positions of those schedules of the agenda that are only considered.
     """
-    causes = {change.state.version: (change.state, _cause_of(change)) for change in past}
+    until_now = [change for change in past if change.state.version <= flag.state.version]
+    causes = {change.state.version: (change.state, _cause_of(change)) for change in until_now}
     _, present = causes.pop(flag.state.version, (flag.state, Cause()))
     ahead = [
         Transition(s.after, _planned(s.schedule, drafts)) for s in steps(flag.state, agenda) if s.outcome is APPLIED

@@ -1,6 +1,7 @@
 """What an admin does with flags. Every answer shows them as `timeline` says they are now."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from flagsched.domain.effective import NOTHING_DUE, EffectiveFlag, effective_flag
@@ -55,6 +56,7 @@ def edit_flag(
         after = before.edited(edit, before.now(clock))
         work.history.append([flag_entry(before, after, by=by, recorded_at=clock)])
         agenda = work.schedules.agendas([after])[after.id]
+        after = replace(after, next_due_at=agenda.next_due_at)  # Whatever the row said, if a hand has changed it.
         work.flags.change([after], work.publish({name.environment: None}))
         work.commit()
     return effective_flag(after, agenda, clock)

@@ -199,3 +199,23 @@ def test_while_a_record_fails_readers_see_each_change_and_no_version_is_used_twi
         (e.flag_version, e.effective_at) for e in applied
     ]
     assert [f for f in examine(store, clock.at) if not f.ok] == []
+
+
+FAR = {"sqlite": "soon", "postgresql": "20260-01-01T00:00:00Z"}
+"""Instants that a column takes and Python can't read."""
+
+
+def test_an_instant_that_cannot_be_read_delays_only_its_own_flag_and_the_doctor_names_it(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
+) -> None:
+    a_planned_flag(store, "bad", 10, 20)
+    a_planned_flag(store, "good", 10)
+    run(engine, f"UPDATE feature_flag_schedules SET scheduled_at = '{FAR[engine.dialect.name]}' WHERE seq = 2")
+    clock.advance(seconds=30)
+
+    _, failed = drain(store, backoff)
+
+    assert read_flag(named("good"), store=store).materialized
+    assert [one.cause.partition(":")[0] for one in failed] == ["a row can't be read"]
+    broken = {one.check: one.examples for one in examine(store, clock()) if not one.ok}
+    assert broken["next_due_at is what the agenda says"] == ["production/bad"]

@@ -46,6 +46,7 @@ def test_a_line_of_800_kilobytes_without_a_colon_is_refused_at_once(
     assert not any("eyJeyJ" in line or len(line) > 1_000 for line in lines)
 
 
+FIELDS = f"X-API-Key: {SECRET}\r\n" * 2_000
 MALFORMED = {
     "a key without a colon": (400, f"GET / HTTP/1.1\r\nHost: x\r\nX-API-Key {SECRET}\r\n\r\n"),
     "a token without a colon": (400, f"GET / HTTP/1.1\r\nAuthorization Bearer {SECRET}\r\nHost: x\r\n\r\n"),
@@ -65,6 +66,8 @@ MALFORMED = {
     "a long request line without an end": (414, f"GET /{SECRET * 1_000}"),
     "a hundred and one headers": (431, "GET / HTTP/1.1\r\n" + f"X-API-Key: {SECRET}\r\n" * 101 + "\r\n"),
     "a head of 70 kilobytes": (431, "GET / HTTP/1.1\r\n" + f"X-API-Key: {SECRET * 30}\r\n" * 99 + "\r\n"),
+    # The longest request line that is taken, and lines up to the limit: nothing more comes.
+    "a head at the limit without an end": (431, f"GET /{'a' * 8100} HTTP/1.1\r\n{FIELDS}"[:65_536]),
     "a head of 70 kilobytes without an end": (431, "GET / HTTP/1.1\r\n" + f"X-API-Key: {SECRET * 35}\r\n" * 90),
     "chunks": (
         400,

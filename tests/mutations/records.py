@@ -16,7 +16,7 @@ HELD_UP = "faults/test_held_up.py::test_"
 
 FLAGS_PY = "flagsched/database/flags.py"
 LOCK_CURRENT = "flagsched/usecases/locks.py"
-IN_ORDER = "    .order_by(flags.c.id)\n"
+IN_ORDER = "LOCKED = SELECTED.where(LIVE).order_by(flags.c.id)"
 BEFORE, AFTER = "flags.c.next_due_at", "rows.c.next_due_at"
 FIRST = "migrations/versions/0001_flags_schedules_history.py"
 ANSWERS = "flagsched/database/idempotency.py"
@@ -77,12 +77,12 @@ RECORDING_MUTATIONS = [
     Mutation(
         "a writer locks no key",
         [f"{CLAIMS}an_open_foreign_key_check_keeps_no_writer_waiting"],
-        [(FLAGS_PY, IN_ORDER + "    .with_for_update(key_share=True)\n", IN_ORDER + "    .with_for_update()\n")],
+        [(FLAGS_PY, IN_ORDER + ".with_for_update(key_share=True)", IN_ORDER + ".with_for_update()")],
     ),
     Mutation(
         "a writer locks",
         [f"{LOCKS}a_locked_flag_delays_no_other", f"{LOCKS}a_writer_that_waits_too_long_is_told_so"],
-        [(FLAGS_PY, IN_ORDER + "    .with_for_update(key_share=True)\n", IN_ORDER)],
+        [(FLAGS_PY, IN_ORDER + ".with_for_update(key_share=True)", IN_ORDER)],
     ),
     Mutation(
         "a writer locks before the clock",

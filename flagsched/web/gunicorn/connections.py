@@ -112,6 +112,7 @@ class BoundedWorker(ThreadWorker):
 
     def handle(self, conn: Any) -> Any:
         """Serve one request."""
+        self.deadlines.begin(conn.sock, socket.SHUT_RD)
         try:
             return super().handle(conn)
         finally:

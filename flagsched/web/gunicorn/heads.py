@@ -16,6 +16,9 @@ SLACK = 8
 class BoundedRequest(Request):
     """A request with a limited head: gunicorn's parser takes time quadratic in its size."""
 
+    head_size = 0
+    """How much was read while the head was not whole."""
+
     def parse(self, unreader: Any) -> Any:
         """Parse no more than MAX_HEAD."""
         self.max_buffer_headers = MAX_HEAD
@@ -28,7 +31,11 @@ class BoundedRequest(Request):
             line = buf[buf.rfind(b"\n") + 1 :]
             if len(line) > self.limit_request_field_size:
                 raise LimitRequestHeaders("a line") if b":" in line else InvalidHeader("a line")
+            if self.head_size >= MAX_HEAD:
+                raise LimitRequestHeaders("the head")
+        before = len(buf)
         super().read_into(unreader, buf, stop)
+        self.head_size += len(buf) - before
 
 
 def receive_head(connection: Any) -> bool:
@@ -36,7 +43,8 @@ def receive_head(connection: Any) -> bool:
     buffer = connection.parser.unreader.buf
     buffer.seek(0, os.SEEK_END)
     try:
-        arrived = connection.sock.recv(MAX_HEAD, socket.MSG_DONTWAIT)
+        # Never more than the limit: how the packets fall must not decide what is refused.
+        arrived = connection.sock.recv(max(MAX_HEAD - buffer.tell(), 1), socket.MSG_DONTWAIT)
         buffer.write(arrived)
     except BlockingIOError:
         arrived = None
