@@ -1,6 +1,6 @@
 """History in the database, which refuses to change or delete any of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,11 +15,9 @@ from flagsched.domain.history import (
     STATE_CHANGES,
     SYSTEM_ACTOR,
     Action,
-    Document,
     Entry,
     StateChange,
     StoredEntry,
-    Subject,
     document_of,
     state_of,
 )
@@ -132,18 +130,18 @@ def _entry(row: sa.Row[Any]) -> StoredEntry:
 
 
 def _row(entry: Entry) -> list[Any]:
-    return [READ_AS[name](entry) if name in READ_AS else getattr(entry, name) for name in WRITTEN]
-
-
-def _document(subject: Subject | None) -> Document | None:
-    return None if subject is None else document_of(subject)
-
-
-READ_AS: Mapping[str, Callable[[Entry], Any]] = {
-    "flag_key": lambda entry: entry.name.key,
-    "environment": lambda entry: entry.name.environment,
-    "action": lambda entry: entry.action.value,
-    "before": lambda entry: _document(entry.before),
-    "after": lambda entry: _document(entry.after),
-}
-"""Columns that are no fields of an entry."""
+    """The columns of WRITTEN, in their order."""
+    return [
+        entry.flag_id,
+        entry.name.key,
+        entry.name.environment,
+        entry.action.value,
+        entry.schedule_id,
+        entry.flag_version,
+        None if entry.before is None else document_of(entry.before),
+        None if entry.after is None else document_of(entry.after),
+        entry.actor,
+        entry.request_id,
+        entry.effective_at,
+        entry.recorded_at,
+    ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -68,5 +68,6 @@ def _is_instant(type_: sa.types.TypeEngine[Any]) -> bool:
     return isinstance(type_, sa.DateTime) or isinstance(getattr(type_, "impl", None), sa.DateTime)
 
 
+@lru_cache(maxsize=1024)  # Rows that are written at once share most of their instants.
 def _instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")

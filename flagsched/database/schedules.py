@@ -26,18 +26,7 @@ from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 COLUMNS = tuple(schedules.c)
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
 ORDER_IN_ENVIRONMENT = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
-ADDED = (
-    "id",
-    "flag_id",
-    "seq",
-    "batch_id",
-    "scheduled_at",
-    "updates",
-    "status",
-    "created_by",
-    "created_at",
-    "updated_at",
-)
+ADDED = ("id", "flag_id", "seq", "batch_id", "scheduled_at", "updates", "created_by", "created_at")
 EDITED = ("scheduled_at", "updates", "updated_at")
 CANCELLED = ("status", "updated_at", "cancelled_by", "cancelled_at")
 TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
@@ -94,7 +83,9 @@ def _due(dialect: str) -> sa.CompoundSelect[Any]:
 @cache
 def _added(dialect: str) -> sa.Insert:
     rows = ADDED_ROWS.given(dialect)
-    return sa.insert(schedules).from_select(list(ADDED), sa.select(*(rows.c[name] for name in ADDED)))
+    values = {name: rows.c[name] for name in ADDED}
+    values |= {"status": sa.literal(Status.PENDING.value), "updated_at": rows.c.created_at}
+    return sa.insert(schedules).from_select(list(values), sa.select(*values.values()))
 
 
 @cache
@@ -213,7 +204,7 @@ class Schedules:
         return self.connection.dialect.name
 
     def add(self, schedules: Sequence[Schedule]) -> None:
-        self.connection.execute(_added(self._dialect), ADDED_ROWS.parameters(_rows(schedules, ADDED)))
+        self.connection.execute(_added(self._dialect), ADDED_ROWS.parameters(map(_added_row, schedules)))
 
     def edit(self, schedule: Schedule) -> None:
         # Updates that can't be read are left as they stand, for an operator to look at.
@@ -247,6 +238,20 @@ def _borders(found: Sequence[Sequence[PendingSchedule]]) -> tuple[int, int]:
 def _in(statuses: Collection[Status]) -> sa.ColumnElement[bool]:
     # Written out for the one that is asked for most, so that its index can serve.
     return is_pending if set(statuses) == {Status.PENDING} else schedules.c.status.in_(statuses)
+
+
+def _added_row(schedule: Schedule) -> list[Any]:
+    """The columns of ADDED, in their order."""
+    return [
+        schedule.id,
+        schedule.flag_id,
+        schedule.seq,
+        schedule.batch_id,
+        schedule.scheduled_at,
+        schedule.updates.as_json(),
+        schedule.created_by,
+        schedule.created_at,
+    ]
 
 
 def _rows(stored: Sequence[Schedule], names: Sequence[str]) -> list[list[Any]]:

@@ -1,7 +1,7 @@
 """History entries: exactly one for each accepted change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -114,7 +114,7 @@ def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: date
 def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: Actor, recorded_at: datetime) -> Entry:
     """The entry for a schedule that is created (without `before`), edited or cancelled. The flag keeps its version."""
     action = _schedule_action(before, after)
-    return replace(_entry(flag, action, before, after, by=by, recorded_at=recorded_at), schedule_id=after.id)
+    return _entry(flag, action, before, after, by=by, recorded_at=recorded_at, schedule_id=after.id)
 
 
 def override_entry(
@@ -126,13 +126,20 @@ def override_entry(
 
 
 def _entry(
-    flag: Flag, action: Action, before: Subject | None, after: Subject | None, *, by: Actor, recorded_at: datetime
+    flag: Flag,
+    action: Action,
+    before: Subject | None,
+    after: Subject | None,
+    *,
+    by: Actor,
+    recorded_at: datetime,
+    schedule_id: UUID | None = None,
 ) -> Entry:
     return Entry(
         flag_id=flag.id,
         name=flag.name,
         action=action,
-        schedule_id=None,
+        schedule_id=schedule_id,
         flag_version=flag.state.version,
         before=before,
         after=after,

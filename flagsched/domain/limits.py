@@ -19,6 +19,10 @@ class ScheduleLimits:
     horizon: timedelta = timedelta(days=366)
     pending: int = 1000
 
+    def may_exceed_quota(self, flag: Flag, more: int) -> bool:
+        """Can `more` be too many? Not if the flag never had so many: they are numbered. So nearly none are counted."""
+        return flag.last_seq + more > self.pending
+
     def refuse_quota(self, flag: Flag, pending: int, asked: int) -> None:
         """Raise QuotaExceeded if `asked` more are too many for a flag that has `pending`."""
         if pending + asked > self.pending:

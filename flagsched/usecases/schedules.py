@@ -47,7 +47,8 @@ def plan_schedules(
     with store.writing() as work:
         take_key(work, idempotent)
         (flag,), clock = lock_current(work, [name])
-        limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
+        if limits.may_exceed_quota(flag, len(changes)):
+            limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
         instants = [change.scheduled_at for change in changes]
         limits.refuse_instants(instants, flag.now(clock), BULK_REFUSED if batch else None)
         planned = number_schedules(
