@@ -128,7 +128,7 @@ def postgresql(scratch: Path) -> Iterator[str]:
 
 def chosen(names: Sequence[str]) -> list[Mutation]:
     if unknown := set(names) - {guard.name for guard in MUTATIONS}:
-        sys.exit(f"no such guard: {', '.join(sorted(unknown))}; there are:\n" + "\n".join(g.name for g in MUTATIONS))
+        sys.exit(f"no such mutation: {', '.join(sorted(unknown))}; there are:\n" + "\n".join(g.name for g in MUTATIONS))
     return [guard for guard in MUTATIONS if not names or guard.name in names]
 
 
@@ -160,7 +160,7 @@ def report_on(guards: Sequence[Mutation], intact: Verdict, judged: Iterator[Verd
         missed += not complaints
     if intact.failed or intact.broken:
         print(intact.output)
-    print(f"{missed} of {len(guards)} guards are needed")
+    print(f"{missed} of {len(guards)} mutations turn tests red")
     return 0 if missed == len(guards) and not intact.failed and not intact.broken else 1
 
 

@@ -134,8 +134,11 @@ RECORDING_MUTATIONS = [
     ),
     Mutation(
         "every writer keeps next_due_at",
-        [RECORD, "contract/test_materialise.py::test_what_is_cancelled_or_not_due_is_left_alone"],
-        [("flagsched/domain/timeline.py", ", next_due_at=self.ahead.next_due_at)", ")")],
+        [
+            "contract/test_materialise.py::test_what_is_cancelled_or_not_due_is_left_alone",
+            f"{TIMELINE}what_is_due_next_is_the_first_that_has_not_ended_whatever_its_outcome",
+        ],
+        [("flagsched/domain/timeline.py", "next_due_at=self.ahead.next_due_at)", "next_due_at=None)")],
         beside=[READ],
     ),
     Mutation(
