@@ -64,8 +64,9 @@ class HostAnnouncements:
         if memory is None or read_at - self._checked_at > CHECK_SECONDS:
             return None
         content = memory[:FILE_SIZE]
+        record = _record(content) if content.startswith(SETTLED) else None
         # Its writer reads the clock while the file is pending: no lease begins between that and the writing.
-        return Latest(_parse(content, read_at), read_at) if _is_settled(content) else None
+        return None if record is None else Latest(_announcement(record, read_at), read_at)
 
     def _latest_in_file(self) -> Latest:
         with self._lock:
@@ -179,10 +180,6 @@ def _announce(file: int, read: DatabaseRead) -> Announcement:
             return announced
 
 
-def _is_settled(content: bytes) -> bool:
-    return content.startswith(SETTLED) and _record(content) is not None
-
-
 def _record(content: bytes) -> bytes | None:
     """None if there is none yet, or if it is being written."""
     record, checksum = content[len(SETTLED) : -CHECKSUM.size], content[-CHECKSUM.size :]
@@ -191,13 +188,12 @@ def _record(content: bytes) -> bytes | None:
 
 def _read(file: int) -> tuple[Announcement | None, float]:
     now = monotonic()
-    return _parse(os.pread(file, FILE_SIZE, 0), now), now
+    record = _record(os.pread(file, FILE_SIZE, 0))
+    return (None if record is None else _announcement(record, now)), now
 
 
-def _parse(content: bytes, now: float) -> Announcement | None:
-    record = _record(content)
-    if record is None:
-        return None
+def _announcement(record: bytes, now: float) -> Announcement | None:
+    """None if it was made before the host was booted."""
     total, read_at, effective_at, *before = RECORD.unpack(record)
     # The monotonic clock restarts when the host boots, and the file may be older.
     is_of_this_boot = read_at <= now and effective_at <= now + LEASE_SECONDS

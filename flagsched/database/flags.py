@@ -39,7 +39,7 @@ CHANGED_ROWS = RowParameters({name: flags.c[name].type for name in (*WRITTEN, "r
 REPAIRED_ROWS = RowParameters({name: flags.c[name].type for name in ("id", "next_due_at")})
 FOUND = SELECTED.where(LIVE, flags.c.environment == sa.bindparam("environment_"), flags.c.key == sa.bindparam("key_"))
 # NO KEY: a plain FOR UPDATE would let foreign-key checks hide the flag from the worker.
-LOCKED = SELECTED.where(LIVE).order_by(flags.c.id).with_for_update(key_share=True)
+LOCKED = SELECTED.order_by(flags.c.id).with_for_update(key_share=True)
 NOT_PASSED_OVER = flags.c.id.not_in(sa.bindparam("passing_over", expanding=True))
 
 
@@ -131,7 +131,7 @@ class Flags:
     def lock(self, names: Collection[FlagName]) -> Mapping[FlagName, Flag]:
         # Written out: of pairs in a list, SQLite's index finds none.
         named = (sa.and_(flags.c.environment == name.environment, flags.c.key == name.key) for name in names)
-        return {flag.name: flag for flag in self._all(LOCKED.where(sa.or_(*named)))}
+        return {flag.name: flag for flag in self._all(LOCKED.where(LIVE, sa.or_(*named)))}
 
     def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
         return self._all(self.statements.claim_due, {"passing_over": passing_over, "limit_": limit})
@@ -163,8 +163,7 @@ class Flags:
             raise Overtaken(OVERTAKEN)
 
     def lock_environment(self, environment: str) -> list[Flag]:
-        every = SELECTED.where(flags.c.environment == environment).order_by(flags.c.id)
-        return self._all(every.with_for_update(key_share=True))
+        return self._all(LOCKED.where(flags.c.environment == environment))
 
     def repair(self, flags: Sequence[Flag], revision: int) -> None:
         if self.statements.dialect == "postgresql":

@@ -1,6 +1,7 @@
 """Schedules in the database. No other module writes their table."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -52,13 +53,13 @@ FOUND = sa.select(*COLUMNS).where(
     schedules.c.flag_id == sa.bindparam("flag_id_"), schedules.c.id == sa.bindparam("id_")
 )
 NO_LIMIT = 2**31
+AGENDA = tuple(schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
 
 
 @cache
 def _agendas(dialect: str) -> sa.Select[Any]:
     rows = FLAG_ROWS.given(dialect)
-    columns = (schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
-    return sa.select(*columns).join_from(rows, schedules, sa.and_(schedules.c.flag_id == rows.c.flag_id, is_pending))
+    return sa.select(*AGENDA).join_from(rows, schedules, sa.and_(schedules.c.flag_id == rows.c.flag_id, is_pending))
 
 
 @cache
@@ -164,12 +165,10 @@ class Schedules:
         return Agenda.of(_schedule(row) for row in self.connection.execute(PENDING, {"flag_id_": flag.id}))
 
     def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
-        found: dict[UUID, list[PendingSchedule]] = {flag.id: [] for flag in flags}
-        given = FLAG_ROWS.parameters([flag_id] for flag_id in found)
+        given = FLAG_ROWS.parameters([flag.id] for flag in flags)
         with readable():
-            for flag_id, *schedule in self.connection.execute(_agendas(self._dialect), given):
-                found[flag_id].append(PendingSchedule(*schedule))
-        return {flag_id: Agenda.of(pending) for flag_id, pending in found.items()}
+            found = agendas_of(self.connection.execute(_agendas(self._dialect), given))
+        return {flag.id: found.get(flag.id, Agenda()) for flag in flags}
 
     def due(
         self, flags: Sequence[Flag], at: datetime, limit: int | None = None
@@ -183,14 +182,11 @@ class Schedules:
                 else:
                     found[place].append(PendingSchedule(seq, scheduled_at, updates))
         first, last = _borders(found)
-        if limit is not None and sum(map(len, found)) > limit:
-            # The last flag may have been cut off: it is left for another time, unless it is the first.
-            whole = {flags[first].id: self.due([flags[first]], at)[flags[first].id]} if first == last else {}
-            flags, found = flags[:last], found[:last]
-        else:
-            whole = {}
-        places = zip(flags, found, strict=True)
-        return {flag.id: Agenda.of(due, later_at.get(n)) for n, (flag, due) in enumerate(places)} | whole
+        is_cut_off = limit is not None and sum(map(len, found)) > limit
+        # The last flag may have been cut off: it is left for another time, unless it is the first.
+        chosen = flags[:last] if is_cut_off else flags
+        agendas = {flag.id: Agenda.of(found[n], later_at.get(n)) for n, flag in enumerate(chosen)}
+        return {**agendas, **self.due([flags[first]], at)} if is_cut_off and first == last else agendas
 
     def _due_up_to(
         self, flags: Sequence[Flag], at: datetime, limit: int | None
@@ -227,6 +223,14 @@ class Schedules:
 
     def _write(self, statement: sa.Update | sa.Insert, given: Mapping[str, Any], rows: int) -> None:
         refuse_unless_all_were_pending(self.connection.execute(statement, given).rowcount, rows)
+
+
+def agendas_of(rows: Iterable[Sequence[Any]]) -> Mapping[UUID, Agenda[PendingSchedule]]:
+    """The agendas that rows of AGENDA make, by flag id; none for a flag without any."""
+    found: dict[UUID, list[PendingSchedule]] = defaultdict(list)
+    for flag_id, seq, scheduled_at, updates in rows:
+        found[flag_id].append(PendingSchedule(seq, scheduled_at, updates))
+    return {flag_id: Agenda.of(pending) for flag_id, pending in found.items()}
 
 
 def _borders(found: Sequence[Sequence[PendingSchedule]]) -> tuple[int, int]:

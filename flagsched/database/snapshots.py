@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from flagsched.database.errors import translated
 from flagsched.database.flags import LIVE, SELECTED, flag_of
-from flagsched.database.schema.tables import environments, flags, is_pending, overrides, schedules
+from flagsched.database.schedules import AGENDA, agendas_of
+from flagsched.database.schema.tables import environments, flags, is_pending, overrides
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import Flag
 from flagsched.domain.overrides import OverrideType
-from flagsched.domain.schedules import PendingSchedule
 from flagsched.domain.snapshot import FlagSnapshot
 
 MAX_IDS = 100
@@ -28,10 +28,9 @@ ALL_FLAGS, CHANGED_FLAGS = (SELECTED.where(wanted).order_by(flags.c.key) for wan
 
 def _agendas(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
     """What is pending, and the overrides, of these flags."""
-    pending = (schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
     set_apart = (overrides.c[name] for name in ("flag_id", "user_id", "override_type"))
     return (
-        sa.select(*pending).join(flags).where(wanted, is_pending),
+        sa.select(*AGENDA).join(flags).where(wanted, is_pending),
         sa.select(*set_apart).join(flags).where(wanted),
     )
 
@@ -69,10 +68,8 @@ class Snapshots:
         self, found: list[Flag], queries: tuple[sa.Select[Any], sa.Select[Any]], given: Mapping[str, Any]
     ) -> list[FlagSnapshot]:
         read_pending, read_overrides = queries
-        pending: dict[UUID, list[PendingSchedule]] = defaultdict(list)
-        for flag_id, seq, scheduled_at, updates in self.connection.execute(read_pending, given):
-            pending[flag_id].append(PendingSchedule(seq, scheduled_at, updates))
+        agendas = agendas_of(self.connection.execute(read_pending, given))
         set_apart: dict[UUID, dict[str, bool]] = defaultdict(dict)
         for flag_id, user_id, kind in self.connection.execute(read_overrides, given):
             set_apart[flag_id][user_id] = kind == OverrideType.INCLUDE.value
-        return [FlagSnapshot(flag, Agenda.of(pending.get(flag.id, ())), set_apart.get(flag.id, {})) for flag in found]
+        return [FlagSnapshot(flag, agendas.get(flag.id, Agenda()), set_apart.get(flag.id, {})) for flag in found]

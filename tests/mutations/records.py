@@ -16,7 +16,7 @@ HELD_UP = "faults/test_held_up.py::test_"
 
 FLAGS_PY = "flagsched/database/flags.py"
 LOCK_CURRENT = "flagsched/usecases/locks.py"
-IN_ORDER = "LOCKED = SELECTED.where(LIVE).order_by(flags.c.id)"
+IN_ORDER = "LOCKED = SELECTED.order_by(flags.c.id)"
 BEFORE, AFTER = "flags.c.next_due_at", "rows.c.next_due_at"
 FIRST = "migrations/versions/0001_flags_schedules_history.py"
 ANSWERS = "flagsched/database/idempotency.py"
