@@ -36,7 +36,7 @@ AGENDAS = (
 
 @dataclass(frozen=True, slots=True)
 class Doctor:
-    """Implements `ports`."""
+    """Implements `ports.doctor`."""
 
     connection: sa.Connection
 

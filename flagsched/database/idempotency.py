@@ -17,7 +17,7 @@ MAX_PURGED = 100
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """Implements `ports`."""
+    """Implements `ports.idempotency`."""
 
     connection: sa.Connection
 

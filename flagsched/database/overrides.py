@@ -17,7 +17,7 @@ WRITTEN = ("override_type", "reason", "created_by", "created_at")
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Implements `ports`."""
+    """Implements `ports.overrides`."""
 
     connection: sa.Connection
 

@@ -40,7 +40,7 @@ OF_ALL, OF_CHANGED, OF_THESE = _agendas(ALL), _agendas(CHANGED), _agendas(THESE)
 
 @dataclass(frozen=True, slots=True)
 class Snapshots:
-    """Implements `ports.SnapshotReader`."""
+    """Implements `ports.snapshots`."""
 
     connection: sa.Connection
 

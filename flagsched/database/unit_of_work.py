@@ -39,7 +39,7 @@ WRITE_OPTIONS: dict[str, dict[str, Any]] = {"postgresql": {"isolation_level": "R
 
 @dataclass(frozen=True, slots=True)
 class SqlReading:
-    """Implements `ports`."""
+    """Implements `ports.store.Reading`."""
 
     flags: Flags
     schedules: Schedules
@@ -57,7 +57,7 @@ class SqlReading:
 
 @dataclass(frozen=True, slots=True)
 class SqlWriting:
-    """Implements `ports`."""
+    """Implements `ports.store.Writing`."""
 
     connection: sa.Connection
     clock: Clock

@@ -49,7 +49,7 @@ def read_flag(name: FlagName, *, store: Store) -> EffectiveFlag:
 def edit_flag(
     name: FlagName, edit: FlagEdit, *, by: Actor, store: Store, precondition: Precondition = ANY_VERSION
 ) -> EffectiveFlag:
-    """Change a flag at once; its plan stays. FlagMissing, FlagBusy, FlagChanged."""
+    """Change a flag at once; its agenda stays. FlagMissing, FlagBusy, FlagChanged."""
     with store.writing() as work:
         (before,), clock = lock_current(work, [name])
         precondition.check(before)
