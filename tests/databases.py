@@ -2,6 +2,7 @@
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -52,12 +53,26 @@ def migrate(url: sa.URL) -> None:
     engine.dispose()
 
 
+class CompiledStatements(dict[tuple[Any, ...], Any]):
+    """SQLAlchemy's cache of compiled statements, shared by all engines of one kind: compiling takes long."""
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        return super().get(self._of_kind(key), default)
+
+    def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
+        super().__setitem__(self._of_kind(key), compiled)
+
+    def _of_kind(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        dialect, *statement = key
+        return (dialect.name, *statement)
+
+
 class PostgresqlDatabases:
     """Lends one database after the other: the same, emptied, unless the last test changed its schema."""
 
     def __init__(self, server: sa.URL) -> None:
         self._server = server
-        self._lent: sa.URL | None = None
+        self._lent: sa.Engine | None = None
         self._shape: object = None
 
     def lend(self) -> sa.URL:
@@ -65,19 +80,25 @@ class PostgresqlDatabases:
         if self._lent is None:
             name = f"test_{uuid.uuid4().hex}"
             administer(self._server, f"CREATE DATABASE {name}")
-            self._lent = self._server.set(database=name)
-            migrate(self._lent)
-            with connect(self._lent) as connection:
-                self._shape = connection.exec_driver_sql(SHAPE).one()
-        return self._lent
+            url = self._server.set(database=name)
+            migrate(url)
+            # A test may end all of the server's connections.
+            self._lent = sa.create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+            self._shape = self._look()
+        return self._lent.url
 
     def take_back(self) -> None:
         """Empty it for the next test, or drop it."""
         assert self._lent is not None
-        with connect(self._lent) as connection:
-            unchanged = connection.exec_driver_sql(SHAPE).one() == self._shape
-            if unchanged:
+        if self._look() == self._shape:
+            with self._lent.connect() as connection:
                 connection.exec_driver_sql(EMPTY)
-        if not unchanged:
-            administer(self._server, f"DROP DATABASE {self._lent.database} WITH (FORCE)")
+        else:
+            self._lent.dispose()
+            administer(self._server, f"DROP DATABASE {self._lent.url.database} WITH (FORCE)")
             self._lent = None
+
+    def _look(self) -> object:
+        assert self._lent is not None
+        with self._lent.connect() as connection:
+            return connection.exec_driver_sql(SHAPE).one()

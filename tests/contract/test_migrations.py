@@ -22,8 +22,8 @@ from flagsched.domain.errors import SchemaOutdated
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_new_flag
-from tests.conftest import web_settings
 from tests.contract.records import a_planned_flag, drain
+from tests.services import web_settings
 
 
 def tables(engine: sa.Engine) -> set[str]:

@@ -25,9 +25,9 @@ from flagsched.usecases.flags import create_flag
 from flagsched.usecases.idempotency import forget_responses
 from flagsched.worker.drain import FORGET_SECONDS, Drain
 from tests.builders import ADMIN, ManualClock, a_new_flag
-from tests.conftest import web_settings
 from tests.processes import a_token
 from tests.rows import count
+from tests.services import web_settings
 
 MIB = 2**20
 NEARLY_FULL = "the disk is nearly full: a migration or a backup needs as much again as the database"

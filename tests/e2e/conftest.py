@@ -8,8 +8,8 @@ import requests
 import sqlalchemy as sa
 
 from flagsched.bootstrap.web import create_app
-from tests.conftest import web_settings
 from tests.openapi import Contract
+from tests.services import web_settings
 
 
 @pytest.fixture(autouse=True)

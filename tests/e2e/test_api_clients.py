@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.bootstrap.web import create_app
-from tests.conftest import web_settings
 from tests.processes import a_token, web
+from tests.services import web_settings
 
 FILES = Path(__file__).parent / "clients"
 # Nothing is told to anybody, and nobody is asked for a newer version.

@@ -14,8 +14,8 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.access import DEFAULT_RULES, EvaluationRules
 from flagsched.web.tokens.claims import TokenRules
-from tests.conftest import web_settings
 from tests.openapi import Contract
+from tests.services import web_settings
 
 
 @pytest.fixture

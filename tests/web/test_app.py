@@ -27,9 +27,9 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.flags import create_flag
 from flagsched.web.tokens.claims import TokenRules
 from tests.builders import ADMIN, SECRET, a_new_flag
-from tests.conftest import web_settings
 from tests.processes import until
 from tests.rows import count
+from tests.services import web_settings
 
 PUBLIC = {
     "/", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/<name>",

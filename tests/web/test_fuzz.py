@@ -22,7 +22,7 @@ from tests.rows import count
 
 TABLES = ("feature_flags", "feature_flag_schedules", "feature_flag_overrides")
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = settings().max_examples * 2 // 5
+EXAMPLES = settings().max_examples // 5
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])

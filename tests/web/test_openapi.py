@@ -21,8 +21,8 @@ from flagsched.web.auth import make_token
 from flagsched.web.headers import SECURITY_HEADERS
 from flagsched.web.openapi import contract_of
 from tests.builders import after
-from tests.conftest import web_settings
 from tests.openapi import UNDESCRIBED, Contract, described, operations
+from tests.services import web_settings
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 
 from flagsched.bootstrap.web import create_app
 from flagsched.web.auth import make_token
-from tests.conftest import web_settings
 from tests.openapi import Contract, Described, operations
+from tests.services import web_settings
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 ID = "0b9f4c1e-6d1c-4f6e-9a3b-2f1f0f6c8a11"

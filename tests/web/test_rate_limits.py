@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from flagsched.bootstrap.web import create_app
 from flagsched.config.settings import RateSettings
 from flagsched.database.unit_of_work import SqlStore
-from tests.conftest import web_settings
 from tests.processes import free_port, started
 from tests.rows import count
+from tests.services import web_settings
 
 FLAGS = "/api/admin/flags"
 Authorized = dict[str, str]

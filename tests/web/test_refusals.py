@@ -18,7 +18,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.access import Access, EvaluationRules
 from flagsched.web.errors import headers_of
-from tests.conftest import web_settings
+from tests.services import web_settings
 from tests.tokens import signed
 
 ADMIN = "/api/admin/flags"

@@ -12,9 +12,9 @@ from flask_jwt_extended import JWTManager
 from flagsched import FlagSched
 from flagsched.bootstrap.web import create_app
 from tests.builders import SECRET
-from tests.conftest import web_settings
 from tests.e2e.test_bodies import exchange
 from tests.processes import a_token, web
+from tests.services import web_settings
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 PATHS = [
