@@ -24,7 +24,7 @@ from flagsched.ports.store import Store
 from flagsched.snapshots.evaluation import Evaluated, evaluate_flag
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.access import DEFAULT_RULES, EvaluationRules
-from flagsched.web.admin import flags, history, overrides, schedules, timeline
+from flagsched.web.admin import flags, history, overrides, plans, schedules, timeline
 from flagsched.web.evaluation import config, ofrep
 from flagsched.web.rate_limits import RateLimits
 from flagsched.web.service import Service, serve
@@ -34,6 +34,7 @@ from flagsched.web.unrouted import answer_unrouted
 BLUEPRINTS = (
     flags.blueprint,
     schedules.blueprint,
+    plans.blueprint,
     timeline.blueprint,
     overrides.blueprint,
     history.blueprint,

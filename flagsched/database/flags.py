@@ -128,10 +128,12 @@ class Flags:
         due_at: datetime | None = self.connection.execute(asked, given).scalar_one()
         return due_at
 
-    def lock(self, names: Collection[FlagName]) -> Mapping[FlagName, Flag]:
+    def lock(self, names: Collection[FlagName], ids: Collection[UUID] = ()) -> Mapping[FlagName, Flag]:
         # Written out: of pairs in a list, SQLite's index finds none.
-        named = (sa.and_(flags.c.environment == name.environment, flags.c.key == name.key) for name in names)
-        return {flag.name: flag for flag in self._all(LOCKED.where(LIVE, sa.or_(*named)))}
+        wanted = [sa.and_(flags.c.environment == name.environment, flags.c.key == name.key) for name in names]
+        if ids:
+            wanted.append(flags.c.id.in_(ids))
+        return {flag.name: flag for flag in self._all(LOCKED.where(LIVE, sa.or_(*wanted)))} if wanted else {}
 
     def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
         return self._all(self.statements.claim_due, {"passing_over": passing_over, "limit_": limit})

@@ -20,15 +20,15 @@ from flagsched.domain.flags import Flag
 from flagsched.domain.history import documents_of
 from flagsched.domain.schedules import PendingSchedule, Schedule, Status
 from flagsched.domain.timeline import Failed, Replay
-from flagsched.domain.updates import UnreadableUpdates
 from flagsched.ports.pages import Page
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 
 COLUMNS = tuple(schedules.c)
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
 ORDER_IN_ENVIRONMENT = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
-ADDED = ("id", "flag_id", "seq", "batch_id", "scheduled_at", "updates", "created_by", "created_at")
-EDITED = ("scheduled_at", "updates", "updated_at")
+LOCAL = ("local_time", "time_zone")
+ADDED = ("id", "flag_id", "seq", "batch_id", "scheduled_at", "updates", "created_by", "created_at", *LOCAL)
+EDITED = ("scheduled_at", "updates", "updated_at", *LOCAL)
 CANCELLED = ("status", "updated_at", "cancelled_by", "cancelled_at")
 TYPES = {column.name: column.type for column in schedules.c} | {"updates": Json}
 FLAG_ROWS = RowParameters({"flag_id": schedules.c.flag_id.type})
@@ -51,6 +51,11 @@ PENDING = sa.select(*COLUMNS).where(schedules.c.flag_id == sa.bindparam("flag_id
 COUNTED = sa.select(sa.func.count()).where(schedules.c.flag_id == sa.bindparam("flag_id_"), is_pending)
 FOUND = sa.select(*COLUMNS).where(
     schedules.c.flag_id == sa.bindparam("flag_id_"), schedules.c.id == sa.bindparam("id_")
+)
+OF_PLANS = (
+    sa.select(*COLUMNS)
+    .where(schedules.c.batch_id.in_(sa.bindparam("plan_ids", expanding=True)))
+    .order_by(*(schedules.c[name] for name in ("scheduled_at", "flag_id", "seq")))
 )
 NO_LIMIT = 2**31
 AGENDA = tuple(schedules.c[name] for name in ("flag_id", "seq", "scheduled_at", "updates"))
@@ -87,6 +92,14 @@ def _added(dialect: str) -> sa.Insert:
     values = {name: rows.c[name] for name in ADDED}
     values |= {"status": sa.literal(Status.PENDING.value), "updated_at": rows.c.created_at}
     return sa.insert(schedules).from_select(list(values), sa.select(*values.values()))
+
+
+@cache
+def _edited(dialect: str) -> sa.Update:
+    rows = EDITED_ROWS.given(dialect)
+    # Updates that can't be read are left as they stand, for an operator to look at.
+    kept = {"updates": sa.func.coalesce(rows.c.updates, sa.type_coerce(schedules.c.updates, Json))}
+    return _pending_of(rows).values({name: rows.c[name] for name in EDITED} | kept)
 
 
 @cache
@@ -157,6 +170,9 @@ class Schedules:
         rows = self.connection.execute(wanted.order_by(*order).limit(limit + 1)).all()
         return Page([_schedule(row) for row in rows[:limit]], more=len(rows) > limit)
 
+    def of_plans(self, plan_ids: Collection[UUID]) -> list[Schedule]:
+        return [_schedule(row) for row in self.connection.execute(OF_PLANS, {"plan_ids": list(plan_ids)})]
+
     def count_pending(self, flag: Flag) -> int:
         number: int = self.connection.execute(COUNTED, {"flag_id_": flag.id}).scalar_one()
         return number
@@ -200,14 +216,13 @@ class Schedules:
         return self.connection.dialect.name
 
     def add(self, schedules: Sequence[Schedule]) -> None:
-        self.connection.execute(_added(self._dialect), ADDED_ROWS.parameters(map(_added_row, schedules)))
+        if schedules:
+            self.connection.execute(_added(self._dialect), ADDED_ROWS.parameters(map(_added_row, schedules)))
 
-    def edit(self, schedule: Schedule) -> None:
-        # Updates that can't be read are left as they stand, for an operator to look at.
-        unreadable = isinstance(schedule.updates, UnreadableUpdates)
-        rows = EDITED_ROWS.given(self._dialect)
-        values = {name: rows.c[name] for name in EDITED if not (unreadable and name == "updates")}
-        self._write(_pending_of(rows).values(values), EDITED_ROWS.parameters(_rows([schedule], EDITED_ROWS.names)), 1)
+    def edit(self, schedules: Sequence[Schedule]) -> None:
+        if schedules:
+            rows = EDITED_ROWS.parameters(_rows(schedules, EDITED_ROWS.names))
+            self._write(_edited(self._dialect), rows, len(schedules))
 
     def cancel(self, schedules: Sequence[Schedule]) -> None:
         if schedules:
@@ -255,6 +270,8 @@ def _added_row(schedule: Schedule) -> list[Any]:
         schedule.updates.as_json(),
         schedule.created_by,
         schedule.created_at,
+        schedule.local_time,
+        schedule.time_zone,
     ]
 
 

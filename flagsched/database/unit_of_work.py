@@ -20,6 +20,7 @@ from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
 from flagsched.database.idempotency import Idempotency
 from flagsched.database.overrides import Overrides
+from flagsched.database.plans import Plans
 from flagsched.database.revisions import raise_revisions
 from flagsched.database.schedules import Schedules
 from flagsched.database.schema.revision import check_schema
@@ -44,6 +45,7 @@ class SqlReading:
     flags: Flags
     schedules: Schedules
     overrides: Overrides
+    plans: Plans
     history: History
     doctor: Doctor
     snapshots: Snapshots
@@ -64,6 +66,7 @@ class SqlWriting:
     flags: Flags
     schedules: Schedules
     overrides: Overrides
+    plans: Plans
     history: History
     idempotency: Idempotency
 
@@ -111,6 +114,7 @@ class SqlStore:
                 Flags(connection, self._flags),
                 Schedules(connection),
                 Overrides(connection),
+                Plans(connection),
                 History(connection),
                 Doctor(connection),
                 Snapshots(connection),
@@ -130,6 +134,7 @@ class SqlStore:
                 Flags(connection, self._flags),
                 Schedules(connection),
                 Overrides(connection),
+                Plans(connection),
                 History(connection),
                 Idempotency(connection),
             )

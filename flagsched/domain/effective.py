@@ -30,6 +30,8 @@ class EffectiveSchedule:
     schedule: Schedule
     flag: Flag
     in_effect: bool
+    ahead: bool
+    """Has it not ended yet, recorded or not?"""
 
     @property
     def error_message(self) -> str | None:
@@ -49,7 +51,10 @@ def effective_schedules(
 ) -> list[EffectiveSchedule]:
     """What a reader sees of schedules of `flag` at `at`; `due` holds all of its agenda that is due by then."""
     outcomes = {step.schedule.seq: step.outcome for step in replay(flag, due, at).steps}
-    return [EffectiveSchedule(one, flag, _in_effect(one, outcomes)) for one in schedules]
+    return [
+        EffectiveSchedule(one, flag, _in_effect(one, outcomes), one.pending and one.seq not in outcomes)
+        for one in schedules
+    ]
 
 
 def _in_effect(schedule: Schedule, outcomes: Mapping[int, Outcome]) -> bool:

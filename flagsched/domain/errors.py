@@ -9,13 +9,19 @@ FlagschedError
 │   ├── Forbidden            403
 │   ├── RateLimited          429  try again after `retry_after` seconds
 │   ├── FlagMissing          404
+│   │   └── FlagsMissing
 │   ├── ScheduleMissing      404
 │   ├── OverrideMissing      404
+│   ├── PlanMissing          404
 │   ├── FlagExists           409
 │   ├── FlagChanged          412
+│   ├── PlanExists           409
+│   ├── PlanChanged          412
+│   ├── PlanEnded            409
 │   ├── KeyReused            422
 │   ├── KeyInProgress        409  try again after `retry_after` seconds
 │   ├── QuotaExceeded        409
+│   ├── PlanTooLong          409
 │   ├── TooManyOverrides     409
 │   └── AlreadyEnded         409
 │       ├── AlreadyApplied
@@ -32,20 +38,39 @@ FlagschedError
     └── StatementFailed
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeAlias
 from uuid import UUID
 
 # A tree that mirrors the request: field names and list indices at the nodes, lists of reasons at the leaves.
 Details = Mapping[Any, Any]
+Path: TypeAlias = tuple[str | int, ...]
+"""Where in a request something stands: names of fields and indices of lists."""
 WHATS = {"write": "writes", "sign-in": "failed sign-ins"}
 NOT_VALID = "The request is not valid"
 MUST_BE_FUTURE = "must be in the future"
 BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
+PLAN_REFUSED = "The plan is refused as a whole: nothing of it was stored"
 
 
 def _quoted(text: object) -> str:
     return repr(str(text)[:100])  # Callers send longer ones than there can be.
+
+
+def _tree(reasons: Mapping[Path, str]) -> Details:
+    tree: dict[Any, Any] = {}
+    for path, reason in reasons.items():
+        *branches, leaf = path
+        node = tree
+        for branch in branches:
+            node = node.setdefault(branch, {})
+        node.setdefault(leaf, []).append(reason)
+    return tree
+
+
+def _shown(path: Path) -> str:
+    """As JavaScript would write it: `schedules[3]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 class FlagschedError(Exception):
@@ -60,11 +85,18 @@ class FlagschedError(Exception):
 
 
 class Refused(FlagschedError):
-    """The request is at fault; nothing was stored."""
+    """The request is at fault; nothing was stored.
+
+    `details` is a tree that mirrors the request, with a list of reasons at each leaf; None if there is no more to say.
+    """
+
+    details: Details | None = None
 
 
 class ValidationFailed(Refused):
-    """The request is not well formed; `details` is a tree that mirrors it, with a list of reasons at each leaf."""
+    """The request is not well formed."""
+
+    details: Details
 
     code = "Validation failed"
 
@@ -74,26 +106,19 @@ class ValidationFailed(Refused):
 
 
 class InstantsRefused(ValidationFailed):
-    """Changes that are not in the future, or too far in it: the reason for each by its position in the batch.
+    """Changes that are not in the future, or too far in it: the reason for each, by where the request says when."""
 
-    `refusal` is the message for a batch; without it, the error is that of a single change.
-    """
-
-    def __init__(self, reasons: Mapping[int, str], refusal: str | None) -> None:
-        why = {position: {"scheduledAt": [reason]} for position, reason in reasons.items()}
-        if refusal is None:
-            super().__init__(why[0])
-        else:
-            super().__init__({"schedules": why}, refusal)
+    def __init__(self, reasons: Mapping[Path, str], message: str = NOT_VALID) -> None:
+        super().__init__(_tree(reasons), message)
         self.reasons = reasons
 
 
 class DuplicateInstants(ValidationFailed):
-    """Changes of one batch at the same instant: each position with the earlier one that it repeats."""
+    """Changes of one flag at the same instant: where each stands, with the earlier one that it repeats."""
 
-    def __init__(self, twins: Mapping[int, int]) -> None:
-        why = {i: {"scheduledAt": [f"is the same instant as in schedules[{j}]"]} for i, j in twins.items()}
-        super().__init__({"schedules": why}, "Duplicate scheduledAt times detected in batch")
+    def __init__(self, twins: Mapping[Path, Path]) -> None:
+        why = {path: f"is the same instant as in {_shown(first[:-1])}" for path, first in twins.items()}
+        super().__init__(_tree(why), "Duplicate scheduledAt times detected in batch")
         self.twins = twins
 
 
@@ -131,6 +156,22 @@ class FlagMissing(Refused):
     def __init__(self, environment: str, key: str) -> None:
         super().__init__(f"flag {_quoted(key)} does not exist in {_quoted(environment)}")
         self.environment, self.key = environment, key
+
+
+class FlagsMissing(FlagMissing):
+    """Some flags that a plan is to change: the reason for each, by where the request names it."""
+
+    def __init__(self, reasons: Mapping[Path, FlagMissing]) -> None:
+        missing: Sequence[FlagMissing] = list({(one.environment, one.key): one for one in reasons.values()}.values())
+        super().__init__(missing[0].environment, missing[0].key)
+        self.details = _tree({path: str(reason) for path, reason in reasons.items()})
+        self.missing = missing
+
+    @property
+    def message(self) -> str:
+        """All of them, or the first ten."""
+        more = f", and {len(self.missing) - 10} more" if len(self.missing) > 10 else ""
+        return "; ".join(str(one) for one in self.missing[:10]) + more
 
 
 class ScheduleMissing(Refused):
@@ -173,6 +214,46 @@ class FlagChanged(Refused):
         self.key, self.version = key, version
 
 
+class PlanMissing(Refused):
+    """There is no plan of that id, or of that name."""
+
+    code = "PLAN_NOT_FOUND"
+
+    def __init__(self, which: UUID | str) -> None:
+        super().__init__(f"plan {_quoted(which)} does not exist")
+        self.which = which
+
+
+class PlanExists(Refused):
+    """A plan of that name has not been ended."""
+
+    code = "PLAN_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"plan {_quoted(name)} already exists; DELETE ends it")
+        self.name = name
+
+
+class PlanChanged(Refused):
+    """The plan is in another version than the change was made for."""
+
+    code = "PLAN_CHANGED"
+
+    def __init__(self, plan_id: UUID, version: int) -> None:
+        super().__init__(f"plan '{plan_id}' has changed: it is in version {version}")
+        self.plan_id, self.version = plan_id, version
+
+
+class PlanEnded(Refused):
+    """The plan was ended, or nothing of it is ahead that could be moved."""
+
+    code = "PLAN_ENDED"
+
+    def __init__(self, plan_id: UUID) -> None:
+        super().__init__(f"plan '{plan_id}' has ended: nothing of it is ahead")
+        self.plan_id = plan_id
+
+
 class KeyReused(Refused):
     """The Idempotency-Key stands for another request."""
 
@@ -202,6 +283,16 @@ class QuotaExceeded(Refused):
     def __init__(self, key: str, pending: int, asked: int, most: int) -> None:
         super().__init__(f"flag {key!r} has {pending} pending schedules; {asked} more would make it over {most}")
         self.pending, self.asked, self.most = pending, asked, most
+
+
+class PlanTooLong(Refused):
+    """The plan would have more schedules, cancelled ones too, than it may in its life."""
+
+    code = "QUOTA_EXCEEDED"
+
+    def __init__(self, plan_id: UUID, most: int) -> None:
+        super().__init__(f"plan '{plan_id}' may have {most} schedules in all, with those that were cancelled; end it")
+        self.plan_id, self.most = plan_id, most
 
 
 class TooManyOverrides(Refused):

@@ -95,13 +95,17 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """Which versions of which flags a change is made for; any, unless they are said."""
+    """Which versions of what it changes a change is made for; any, unless they are said."""
 
     versions: Collection[tuple[UUID, int]] | None = None
 
+    def allows(self, id_: UUID, version: int) -> bool:
+        """Is it made for this version of what has this id?"""
+        return self.versions is None or (id_, version) in self.versions
+
     def check(self, flag: Flag) -> None:
         """Raise FlagChanged if the flag is in another version."""
-        if self.versions is not None and (flag.id, flag.state.version) not in self.versions:
+        if not self.allows(flag.id, flag.state.version):
             raise FlagChanged(flag.name.key, flag.state.version)
 
 

@@ -7,14 +7,17 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from flagsched.domain.durations import Duration
 from flagsched.domain.errors import (
     AlreadyApplied,
     AlreadyCancelled,
     AlreadyFailed,
     DuplicateInstants,
+    Path,
 )
-from flagsched.domain.flags import Flag
+from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.instants import to_milliseconds
+from flagsched.domain.local_times import LocalTime, text_of, zone_named, zone_of
 from flagsched.domain.updates import UnreadableUpdates, Updates
 
 MAX_BATCH = 50
@@ -42,21 +45,46 @@ class PlannedChange:
 
     scheduled_at: datetime
     updates: Updates
+    local: LocalTime | None = None
+    """The local time that was asked for, if it was one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scheduled_at", to_milliseconds(self.scheduled_at))
 
+    @property
+    def says_when(self) -> str:
+        """The field of a request that says when."""
+        return "localTime" if self.local else "scheduledAt"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """One change of one flag that is asked for; `path` is where the request says when."""
+
+    name: FlagName
+    change: PlannedChange
+    path: Path
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduleEdit:
-    """What an admin changes of a pending schedule: its instant, its updates as a whole; None leaves it as it is."""
+    """What an admin changes of a pending schedule: its instant, its updates as a whole; None leaves it as it is.
+
+    `local` is the local time of the new instant, if that is asked for by one.
+    """
 
     scheduled_at: datetime | None = None
     updates: Updates | None = None
+    local: LocalTime | None = None
 
     def __post_init__(self) -> None:
         if self.scheduled_at is not None:
             object.__setattr__(self, "scheduled_at", to_milliseconds(self.scheduled_at))
+
+    @property
+    def says_when(self) -> str:
+        """The field of a request that says when."""
+        return "localTime" if self.local else "scheduledAt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +121,19 @@ class Schedule(PendingSchedule):
     error_message: str | None = None
     cancelled_by: str | None = None
     cancelled_at: datetime | None = None
+    local_time: str | None = None
+    """The local time that was asked for, if it was one, and its `time_zone`."""
+    time_zone: str | None = None
 
     @property
     def pending(self) -> bool:
         """Has it not ended yet?"""
         return self.status is Status.PENDING
+
+    @property
+    def ended_by_instant(self) -> bool:
+        """Has its instant come, and was it recorded?"""
+        return self.status in (Status.APPLIED, Status.FAILED)
 
     def refuse_unless_pending(self) -> None:
         """Raise the error that names how it ended, if it did."""
@@ -106,23 +142,38 @@ class Schedule(PendingSchedule):
 
     def edited(self, edit: "ScheduleEdit", at: datetime) -> Self:
         """The schedule after an admin changed it; it keeps its number, and so its place on a tie."""
-        return replace(
-            self,
-            scheduled_at=edit.scheduled_at or self.scheduled_at,
-            updates=edit.updates or self.updates,
-            updated_at=at,
-        )
+        edited = replace(self, updates=edit.updates or self.updates, updated_at=at)
+        return edited if edit.scheduled_at is None else edited._moved(edit.scheduled_at, edit.local)
+
+    def shifted(self, shift: Duration, at: datetime) -> Self:
+        """The schedule after it was moved by a length of time: by local days, if it was planned in local time.
+
+        Raises ValueError if that ends at a local time which does not exist, or exists twice.
+        """
+        edited = replace(self, updated_at=at)
+        if self.time_zone is None:
+            return edited._moved(shift.after(self.scheduled_at, None), None)
+        moved = shift.after(self.scheduled_at, zone_named(self.time_zone))
+        return edited._moved(moved, LocalTime.of(moved, self.time_zone))
+
+    def _moved(self, to: datetime, local: LocalTime | None) -> Self:
+        return replace(self, scheduled_at=to, local_time=text_of(local), time_zone=zone_of(local))
 
     def cancelled(self, by: str, at: datetime) -> Self:
         """The schedule after its cancellation."""
         return replace(self, status=Status.CANCELLED, cancelled_by=by, cancelled_at=at, updated_at=at)
 
 
-def refuse_duplicates(changes: Sequence[PlannedChange]) -> None:
-    """Raise DuplicateInstants if two changes of a batch fall on one millisecond, whatever their offsets."""
-    first: dict[datetime, int] = {}
-    twins = {i: first[c.scheduled_at] for i, c in enumerate(changes) if first.setdefault(c.scheduled_at, i) != i}
-    if twins:
+def items_of_batch(name: FlagName, changes: Sequence[PlannedChange]) -> list[PlanItem]:
+    """The changes of a request that has them as `schedules`."""
+    return [PlanItem(name, change, ("schedules", i, change.says_when)) for i, change in enumerate(changes)]
+
+
+def refuse_duplicates(items: Iterable[PlanItem]) -> None:
+    """Raise DuplicateInstants if two changes of a flag fall on one millisecond, whatever their offsets."""
+    first: dict[tuple[FlagName, datetime], Path] = {}
+    places = ((item.path, first.setdefault((item.name, item.change.scheduled_at), item.path)) for item in items)
+    if twins := {path: earlier for path, earlier in places if earlier != path}:
         raise DuplicateInstants(twins)
 
 
@@ -161,6 +212,8 @@ def number_schedules(
             created_by=by,
             created_at=at,
             updated_at=at,
+            local_time=text_of(change.local),
+            time_zone=zone_of(change.local),
         )
         for seq, (schedule_id, change) in enumerate(zip(ids, changes, strict=True), start=flag.last_seq + 1)
     ]

@@ -39,8 +39,8 @@ class FlagReader(Protocol):
 class FlagWriter(FlagReader, Protocol):
     """Flags, with the lock under which alone they and their schedules are changed."""
 
-    def lock(self, names: Collection[FlagName]) -> Mapping[FlagName, Flag]:
-        """The flags of these names that exist, locked until the transaction ends; FlagBusy after 3 s of waiting.
+    def lock(self, names: Collection[FlagName], ids: Collection[UUID] = ()) -> Mapping[FlagName, Flag]:
+        """The flags of these names or ids that exist, locked until the transaction ends; FlagBusy after 3 s of waiting.
 
         Locked in the order of their ids, so that no two writers wait for each other.
         """

@@ -50,6 +50,9 @@ class ScheduleReader(Protocol):
     def page_of_environment(self, query: EnvironmentScheduleQuery) -> Page[Schedule]:
         """Schedules of all flags, archived ones too, by (scheduled_at, flag id, seq)."""
 
+    def of_plans(self, plan_ids: Collection[UUID]) -> list[Schedule]:
+        """All schedules of these plans, of archived flags too, by (scheduled_at, flag id, seq)."""
+
     def count_pending(self, flag: Flag) -> int:
         """How many schedules of `flag` are pending."""
 
@@ -74,8 +77,8 @@ class ScheduleWriter(ScheduleReader, Protocol):
     def add(self, schedules: Sequence[Schedule]) -> None:
         """Insert them."""
 
-    def edit(self, schedule: Schedule) -> None:
-        """Write its new instant and updates; StatementFailed if it is not pending any more."""
+    def edit(self, schedules: Sequence[Schedule]) -> None:
+        """Write their new instants and updates; StatementFailed if one of them is not pending any more."""
 
     def cancel(self, schedules: Sequence[Schedule]) -> None:
         """Write that they were cancelled; StatementFailed if one of them is not pending any more."""

@@ -10,6 +10,7 @@ from flagsched.ports.flags import FlagReader, FlagWriter
 from flagsched.ports.history import HistoryReader, HistoryWriter
 from flagsched.ports.idempotency import IdempotencyKeys
 from flagsched.ports.overrides import OverrideReader, OverrideWriter
+from flagsched.ports.plans import PlanReader, PlanWriter
 from flagsched.ports.schedules import ScheduleReader, ScheduleWriter
 from flagsched.ports.snapshots import SnapshotReader
 
@@ -25,6 +26,9 @@ class Reading(Protocol):
 
     @property
     def overrides(self) -> OverrideReader: ...
+
+    @property
+    def plans(self) -> PlanReader: ...
 
     @property
     def history(self) -> HistoryReader: ...
@@ -54,6 +58,9 @@ class Writing(Protocol):
 
     @property
     def overrides(self) -> OverrideWriter: ...
+
+    @property
+    def plans(self) -> PlanWriter: ...
 
     @property
     def history(self) -> HistoryWriter: ...

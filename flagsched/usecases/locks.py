@@ -1,9 +1,10 @@
 """How every writer begins: under the locks of its flags, by the clock, with what is in effect recorded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import wraps
 from typing import ParamSpec, TypeVar
+from uuid import UUID
 
 from flagsched.domain.errors import FlagMissing, Overtaken
 from flagsched.domain.flags import Flag, FlagName
@@ -21,14 +22,22 @@ def lock_current(work: Writing, names: Sequence[FlagName]) -> tuple[list[Flag], 
 
     Returns the flags as they are now, in the order of `names`, and the clock. Raises FlagMissing, FlagBusy.
     """
-    locked = work.flags.lock(names)
+    flags, clock = lock_existing(work, names)
     for name in names:
-        if name not in locked:
+        if name not in flags:
             raise FlagMissing(name.environment, name.key)
+    return [flags[name] for name in names], clock
+
+
+def lock_existing(
+    work: Writing, names: Collection[FlagName], ids: Collection[UUID] = ()
+) -> tuple[dict[FlagName, Flag], datetime]:
+    """As `lock_current`, for those of the flags of these names or ids that exist, by name."""
+    locked = work.flags.lock(names, ids)
     clock = work.now()
     due = [flag for flag in locked.values() if flag.is_due(clock)]
     recorded = {flag.name: flag for flag in (record(work, due, clock) if due else [])}
-    return [recorded.get(name, locked[name]) for name in names], clock
+    return {**locked, **recorded}, clock
 
 
 def retry_when_overtaken(use_case: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -1,21 +1,24 @@
-"""What an admin does with schedules: single and bulk creation are one path."""
+"""What an admin does with schedules: single and bulk creation, and that of plans, are one path."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from uuid import UUID, uuid4
 
 from flagsched.domain.effective import NOTHING_DUE, EffectiveSchedule, effective_schedules
-from flagsched.domain.errors import BULK_REFUSED, ScheduleMissing
+from flagsched.domain.errors import BULK_REFUSED, NOT_VALID, ScheduleMissing
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
+from flagsched.domain.plans import ListedChanges, NewPlan
 from flagsched.domain.schedules import (
+    PlanItem,
     PlannedChange,
     Schedule,
     ScheduleEdit,
+    items_of_batch,
     number_schedules,
     refuse_duplicates,
 )
@@ -43,31 +46,99 @@ def plan_schedules(
     `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, QuotaExceeded,
     InstantsRefused; with `idempotent`, Replayed, KeyReused, KeyInProgress.
     """
-    refuse_duplicates(changes)
+    items = items_of_batch(name, changes) if batch else [PlanItem(name, changes[0], (changes[0].says_when,))]
+    refuse_duplicates(items)
     with store.writing() as work:
         take_key(work, idempotent)
         (flag,), clock = lock_current(work, [name])
-        if limits.may_exceed_quota(flag, len(changes)):
-            limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
-        instants = [change.scheduled_at for change in changes]
-        limits.refuse_instants(instants, flag.now(clock), BULK_REFUSED if batch else None)
-        planned = number_schedules(
-            flag,
-            changes,
-            ids=[uuid4() for _ in changes],
-            batch_id=uuid4() if batch else None,
-            by=by.name,
-            at=flag.now(clock),
-        )
-        work.schedules.add(planned)
-        work.history.append([schedule_entry(flag, None, one, by=by, recorded_at=clock) for one in planned])
+        refuse_quotas(work, items, {name: flag}, limits)
+        limits.refuse_instants(items, lambda _: flag.now(clock), BULK_REFUSED if batch else NOT_VALID)
+        plan_id = None
+        if batch:
+            plan = NewPlan(ListedChanges(items)).made(uuid4(), by.name, flag.now(clock))
+            work.plans.add(plan)
+            plan_id = plan.id
+        planned, changed = add_schedules(work, items, {name: flag}, clock, plan_id=plan_id, by=by)
         created = effective_schedules(planned, flag, clock)
         keep_response(work, idempotent, created, clock)
-        first_at = min(instants)
-        revisions = work.publish({name.environment: first_at})
-        work.flags.change([flag.with_schedules(planned[-1].seq, first_at)], revisions)
+        change_flags(work, changed.values(), planned)
         work.commit()
     return created
+
+
+def refuse_quotas(
+    work: Writing, items: Iterable[PlanItem], flags: Mapping[FlagName, Flag], limits: ScheduleLimits
+) -> None:
+    """Raise QuotaExceeded if a flag would have more pending schedules than it may."""
+    for name, asked in Counter(item.name for item in items).items():
+        if limits.may_exceed_quota(flags[name], asked):
+            limits.refuse_quota(flags[name], work.schedules.count_pending(flags[name]), asked)
+
+
+def add_schedules(
+    work: Writing,
+    items: Sequence[PlanItem],
+    flags: Mapping[FlagName, Flag],
+    clock: datetime,
+    *,
+    plan_id: UUID | None,
+    by: Actor,
+) -> tuple[list[Schedule], dict[FlagName, Flag]]:
+    """Insert the schedules for these changes of locked flags, with their entries of the history.
+
+    Returns the schedules in the order of `items`, and the flags with more on their agendas, by name.
+    """
+    own: dict[FlagName, list[PlanItem]] = defaultdict(list)
+    for item in items:
+        own[item.name].append(item)
+    made = {
+        name: iter(
+            number_schedules(
+                flags[name],
+                [item.change for item in asked],
+                ids=[uuid4() for _ in asked],
+                batch_id=plan_id,
+                by=by.name,
+                at=flags[name].now(clock),
+            )
+        )
+        for name, asked in own.items()
+    }
+    planned = [next(made[item.name]) for item in items]
+    work.schedules.add(planned)
+    work.history.append(
+        [
+            schedule_entry(flags[item.name], None, schedule, by=by, recorded_at=clock)
+            for item, schedule in zip(items, planned, strict=True)
+        ]
+    )
+    changed = {
+        name: flags[name].with_schedules(
+            flags[name].last_seq + len(asked), min(item.change.scheduled_at for item in asked)
+        )
+        for name, asked in own.items()
+    }
+    return planned, changed
+
+
+def change_flags(work: Writing, changed: Collection[Flag], planned: Iterable[Schedule] = ()) -> None:
+    """Write flags whose agendas an admin has changed, and publish that: the last statements of a transaction.
+
+    `planned` has what is new or moved on them.
+    """
+    environments = {flag.id: flag.name.environment for flag in changed}
+    wake_at: dict[str, datetime | None] = dict.fromkeys(environments.values())
+    for schedule in planned:
+        environment = environments[schedule.flag_id]
+        wake_at[environment] = min(wake_at[environment] or schedule.scheduled_at, schedule.scheduled_at)
+    revisions = work.publish(wake_at)
+    work.flags.change(list(changed), revisions)
+
+
+def with_next_due(work: Writing, flags: Collection[Flag]) -> list[Flag]:
+    """These flags with the first instant of their agendas as they stand now."""
+    agendas = work.schedules.agendas(flags)
+    return [replace(flag, next_due_at=agendas[flag.id].next_due_at) for flag in flags]
 
 
 def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Page[EffectiveSchedule]:
@@ -75,7 +146,7 @@ def list_schedules(name: FlagName, query: ScheduleQuery, *, store: Store) -> Pag
     with store.reading() as work:
         flag = find_flag(work, name)
         page = work.schedules.page(flag, query)
-        return Page(_effective(work, page.items, {flag.id: flag}), page.more)
+        return Page(show_schedules(work, page.items, {flag.id: flag}, work.at), page.more)
 
 
 def list_environment_schedules(query: EnvironmentScheduleQuery, *, store: Store) -> Page[EffectiveSchedule]:
@@ -83,7 +154,7 @@ def list_environment_schedules(query: EnvironmentScheduleQuery, *, store: Store)
     with store.reading() as work:
         page = work.schedules.page_of_environment(query)
         flags = work.flags.among({schedule.flag_id for schedule in page.items})
-        shown = {one.schedule.id: one for one in _effective(work, page.items, flags)}
+        shown = {one.schedule.id: one for one in show_schedules(work, page.items, flags, work.at)}
         return Page([shown[schedule.id] for schedule in page.items], page.more)
 
 
@@ -91,7 +162,7 @@ def read_schedule(name: FlagName, schedule_id: UUID, *, store: Store) -> Effecti
     """One schedule of a flag; FlagMissing, ScheduleMissing."""
     with store.reading() as work:
         flag = find_flag(work, name)
-        return _effective(work, [_find(work, flag, schedule_id)], {flag.id: flag})[0]
+        return show_schedules(work, [_find(work, flag, schedule_id)], {flag.id: flag}, work.at)[0]
 
 
 @retry_when_overtaken
@@ -112,9 +183,10 @@ def edit_schedule(
         flag, before, clock = _lock_pending(work, name, schedule_id)
         after = before.edited(edit, flag.now(clock))
         if edit.scheduled_at is not None:
-            limits.refuse_instants([edit.scheduled_at], flag.now(clock), None)
-        work.schedules.edit(after)
+            limits.refuse_instant(edit.scheduled_at, flag.now(clock), (edit.says_when,))
+        work.schedules.edit([after])
         _change_agenda(work, flag, before, after, by=by, clock=clock)
+        work.commit()
     return effective_schedules([after], flag, clock)[0]
 
 
@@ -129,28 +201,26 @@ def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Stor
         after = before.cancelled(by.name, flag.now(clock))
         work.schedules.cancel([after])
         _change_agenda(work, flag, before, after, by=by, clock=clock)
+        work.commit()
     return effective_schedules([after], flag, clock)[0]
 
 
 def _change_agenda(work: Writing, flag: Flag, before: Schedule, after: Schedule, *, by: Actor, clock: datetime) -> None:
-    """Record what an admin has done with one schedule, and commit."""
     work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
-    agenda = work.schedules.agendas([flag])[flag.id]
-    wake_at = after.scheduled_at if after.pending else None
-    revisions = work.publish({flag.name.environment: wake_at})
-    work.flags.change([replace(flag, next_due_at=agenda.next_due_at)], revisions)
-    work.commit()
+    change_flags(work, with_next_due(work, [flag]), [after] if after.pending else [])
 
 
-def _effective(work: Reading, schedules: Sequence[Schedule], flags: Mapping[UUID, Flag]) -> list[EffectiveSchedule]:
-    """What a reader sees of schedules, flag by flag; `flags` are theirs, by id."""
+def show_schedules(
+    work: Reading | Writing, schedules: Sequence[Schedule], flags: Mapping[UUID, Flag], at: datetime
+) -> list[EffectiveSchedule]:
+    """What a reader sees of schedules at `at`, flag by flag; `flags` are theirs, by id."""
     own: dict[UUID, list[Schedule]] = defaultdict(list)
     for schedule in schedules:
         own[schedule.flag_id].append(schedule)
     # Nearly always all that is due is recorded, and no query is needed.
-    late = [flags[id_] for id_ in own if any(one.pending and one.is_due(flags[id_].now(work.at)) for one in own[id_])]
-    due = work.schedules.due(late, max(flag.now(work.at) for flag in late)) if late else {}
-    shown = (effective_schedules(own[id_], flags[id_], work.at, due.get(id_, NOTHING_DUE)) for id_ in own)
+    late = [flags[id_] for id_ in own if any(one.pending and one.is_due(flags[id_].now(at)) for one in own[id_])]
+    due = work.schedules.due(late, max(flag.now(at) for flag in late)) if late else {}
+    shown = (effective_schedules(own[id_], flags[id_], at, due.get(id_, NOTHING_DUE)) for id_ in own)
     return list(chain.from_iterable(shown))
 
 

@@ -7,10 +7,16 @@ from uuid import uuid4
 
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import EffectiveSchedule, effective_schedules
-from flagsched.domain.errors import NOT_VALID
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
-from flagsched.domain.schedules import PlannedChange, Schedule, conflicts, number_schedules, refuse_duplicates
+from flagsched.domain.schedules import (
+    PlannedChange,
+    Schedule,
+    conflicts,
+    items_of_batch,
+    number_schedules,
+    refuse_duplicates,
+)
 from flagsched.domain.segments import Segment, segments, transitions
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
@@ -55,16 +61,22 @@ def preview_schedules(
 
     Raises DuplicateInstants, FlagMissing, QuotaExceeded, InstantsRefused.
     """
-    refuse_duplicates(drafts)
+    items = items_of_batch(name, drafts)
+    refuse_duplicates(items)
     with store.reading() as work:
         flag = find_flag(work, name)
         now = flag.now(work.at)
         agenda = work.schedules.pending(flag)
-        ahead = agenda.ahead(now).schedules
-        limits.refuse_quota(flag, len(ahead), len(drafts))
-        limits.refuse_instants([draft.scheduled_at for draft in drafts], now, NOT_VALID)
-        in_the_way = effective_schedules(conflicts(drafts, ahead), flag, now)
-        return Preview(_foreseen(work, flag, agenda, drafts), in_the_way)
+        limits.refuse_quota(flag, len(agenda.ahead(now).schedules), len(drafts))
+        limits.refuse_instants(items, lambda _: now)
+        return foresee(work, flag, agenda, drafts)
+
+
+def foresee(work: Reading, flag: Flag, agenda: Agenda[Schedule], drafts: Sequence[PlannedChange]) -> Preview:
+    """What a flag with this agenda would be from now on with these changes."""
+    now = flag.now(work.at)
+    in_the_way = effective_schedules(conflicts(drafts, agenda.ahead(now).schedules), flag, now)
+    return Preview(_foreseen(work, flag, agenda, drafts), in_the_way)
 
 
 def _foreseen(work: Reading, flag: Flag, agenda: Agenda[Schedule], drafts: Sequence[PlannedChange]) -> list[Segment]:

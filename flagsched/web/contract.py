@@ -10,6 +10,7 @@ from flask_smorest import Api
 from flask_smorest.spec.plugins import FlaskPlugin
 
 from flagsched.domain.flags import FLAG_KEY
+from flagsched.domain.plans import PLAN_NAME
 from flagsched.web.schemas.errors import ErrorView
 from flagsched.web.schemas.headers import DESCRIBED, response_headers
 
@@ -51,6 +52,12 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": f"^{FLAG_KEY.pattern}$"},
     },
     "schedule_id": {"description": "The id of the schedule.", "example": "0b9f4c1e-6d1c-4f6e-9a3b-2f1f0f6c8a11"},
+    "plan_id": {"description": "The id of the plan.", "example": "5f0c8a52-6a0e-4a2b-8d53-9c1f0e7b2d10"},
+    "plan_name": {
+        "description": "The name of the plan.",
+        "example": "checkout-launch",
+        "schema": {"type": "string", "pattern": f"^{PLAN_NAME.pattern}$"},
+    },
     "user_id": {
         "description": "The user's id, URL-encoded.",
         "example": "ada",

@@ -21,6 +21,11 @@ from flagsched.domain.errors import (
     KeyInProgress,
     KeyReused,
     OverrideMissing,
+    PlanChanged,
+    PlanEnded,
+    PlanExists,
+    PlanMissing,
+    PlanTooLong,
     QuotaExceeded,
     RateLimited,
     Refused,
@@ -46,11 +51,16 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
     FlagMissing: HTTPStatus.NOT_FOUND,
     ScheduleMissing: HTTPStatus.NOT_FOUND,
     OverrideMissing: HTTPStatus.NOT_FOUND,
+    PlanMissing: HTTPStatus.NOT_FOUND,
     FlagExists: HTTPStatus.CONFLICT,
+    PlanExists: HTTPStatus.CONFLICT,
+    PlanEnded: HTTPStatus.CONFLICT,
+    PlanChanged: HTTPStatus.PRECONDITION_FAILED,
     FlagChanged: HTTPStatus.PRECONDITION_FAILED,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     KeyInProgress: HTTPStatus.CONFLICT,
     QuotaExceeded: HTTPStatus.CONFLICT,
+    PlanTooLong: HTTPStatus.CONFLICT,
     TooManyOverrides: HTTPStatus.CONFLICT,
     AlreadyEnded: HTTPStatus.CONFLICT,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -91,7 +101,7 @@ def code_of(status: HTTPStatus) -> str:
 def answer_refusal(error: FlagschedError) -> Response:
     """The response to an error of ours."""
     log_refusal(error)
-    details = as_json(cut_details(error.details)) if isinstance(error, ValidationFailed) else None
+    details = as_json(cut_details(error.details)) if isinstance(error, Refused) and error.details else None
     return _response(status_of(error), error.code, error.message, details, headers_of(error))
 
 

@@ -21,7 +21,10 @@ def no_headers(_: object) -> Mapping[str, str]:
 
 
 def idempotent_request(
-    key: str | None, dump: Callable[[Made], Any], headers: Headers[Made] = no_headers
+    key: str | None,
+    dump: Callable[[Made], Any],
+    headers: Headers[Made] = no_headers,
+    status: HTTPStatus = HTTPStatus.CREATED,
 ) -> IdempotentRequest[Made] | None:
     """This request with its Idempotency-Key, if it has one; `dump` and `headers` make the response to store."""
     if key is None:
@@ -30,7 +33,7 @@ def idempotent_request(
 
     def respond(made: Made) -> StoredResponse:
         body = jsonify(dump(made)).get_data(as_text=True)
-        return StoredResponse(HTTPStatus.CREATED, headers(made), body)
+        return StoredResponse(status, headers(made), body)
 
     return IdempotentRequest(IdempotencyKey.of(caller().name, key, *parts), respond)
 

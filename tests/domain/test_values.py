@@ -21,10 +21,18 @@ from flagsched.domain.errors import (
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.instants import rfc3339, to_milliseconds
 from flagsched.domain.limits import ScheduleLimits
-from flagsched.domain.schedules import PlannedChange, Status, number_schedules, refuse_duplicates
+from flagsched.domain.schedules import (
+    PlanItem,
+    PlannedChange,
+    Status,
+    items_of_batch,
+    number_schedules,
+    refuse_duplicates,
+)
 from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
 from tests.builders import NOON, a_change, a_flag, a_schedule, a_state, after
 
+NAME = a_flag().name
 TOKYO = timezone(timedelta(hours=9))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -110,9 +118,15 @@ def test_equal_instants_of_a_batch_are_told_with_their_positions() -> None:
     in_tokyo = after(1).astimezone(TOKYO) + timedelta(microseconds=400)
 
     with pytest.raises(DuplicateInstants) as caught:
-        refuse_duplicates([a_change(after(1)), a_change(after(2)), a_change(in_tokyo)])
+        refuse_duplicates(items_of_batch(NAME, [a_change(after(1)), a_change(after(2)), a_change(in_tokyo)]))
 
-    assert caught.value.twins == {2: 0}
+    assert caught.value.details == {"schedules": {2: {"scheduledAt": ["is the same instant as in schedules[0]"]}}}
+
+
+def test_equal_instants_of_different_flags_are_no_duplicates() -> None:
+    names = [NAME, FlagName("staging", NAME.key), FlagName("production", "other")]
+
+    refuse_duplicates(PlanItem(name, a_change(after(1)), ("changes", n)) for n, name in enumerate(names))
 
 
 def test_every_change_that_is_not_in_the_future_or_too_far_in_it_is_told() -> None:
@@ -120,12 +134,15 @@ def test_every_change_that_is_not_in_the_future_or_too_far_in_it_is_told() -> No
     changes = [a_change(after(seconds)) for seconds in (-1, 1, 0, 86_400, 86_400.001)]
 
     with pytest.raises(InstantsRefused) as caught:
-        limits.refuse_instants([change.scheduled_at for change in changes], NOON, BULK_REFUSED)
+        limits.refuse_instants(items_of_batch(NAME, changes), lambda _: NOON, BULK_REFUSED)
 
-    assert caught.value.reasons == {
-        0: "must be in the future",
-        2: "must be in the future",
-        4: "must be at most 1 days ahead",
+    assert caught.value.message == BULK_REFUSED
+    assert caught.value.details == {
+        "schedules": {
+            0: {"scheduledAt": ["must be in the future"]},
+            2: {"scheduledAt": ["must be in the future"]},
+            4: {"scheduledAt": ["must be at most 1 days ahead"]},
+        }
     }
 
 

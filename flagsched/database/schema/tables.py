@@ -71,12 +71,15 @@ schedules = sa.Table(
     sa.Column("flag_version", sa.BigInteger),
     sa.Column("cancelled_by", sa.Text),
     sa.Column("cancelled_at", UTCDateTime),
+    sa.Column("local_time", sa.String(32)),
+    sa.Column("time_zone", sa.String(64)),
     sa.CheckConstraint("status IN ('pending', 'applied', 'cancelled', 'failed')", name="status"),
     sa.CheckConstraint("(status = 'applied') = (applied_at IS NOT NULL AND flag_version IS NOT NULL)", name="applied"),
     sa.CheckConstraint(
         "(status = 'cancelled') = (cancelled_at IS NOT NULL AND cancelled_by IS NOT NULL)", name="cancelled"
     ),
     sa.CheckConstraint("(status = 'failed') = (error_message IS NOT NULL)", name="failed"),
+    sa.CheckConstraint("(local_time IS NULL) = (time_zone IS NULL)", name="local_time"),
     sa.UniqueConstraint("flag_id", "seq", name="uq_feature_flag_schedules_flag_id_seq"),
     sa.UniqueConstraint("flag_id", "flag_version", name="uq_feature_flag_schedules_flag_id_flag_version"),
 )
@@ -100,6 +103,31 @@ sa.Index(
 sa.Index(
     "ix_feature_flag_schedules_flag_id_scheduled_at", *(schedules.c[c] for c in ("flag_id", "scheduled_at", "seq"))
 )
+
+is_in_plan = schedules.c.batch_id.is_not(None)
+sa.Index(
+    "ix_feature_flag_schedules_batch_id", schedules.c.batch_id, postgresql_where=is_in_plan, sqlite_where=is_in_plan
+)
+
+# What schedules with one batch_id have in common. No foreign key leads here: older releases know no plans.
+plans = sa.Table(
+    "feature_flag_plans",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("name", sa.String(100)),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.Column("ended_at", UTCDateTime),
+)
+is_live_plan = plans.c.ended_at.is_(None)
+sa.Index(
+    "uq_feature_flag_plans_name", plans.c.name, unique=True, postgresql_where=is_live_plan, sqlite_where=is_live_plan
+)
+sa.Index("ix_feature_flag_plans_created_at", plans.c.created_at, plans.c.id)
 
 # An append-only log: without foreign keys, and a trigger refuses UPDATE, DELETE and TRUNCATE.
 history = sa.Table(

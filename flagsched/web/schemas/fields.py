@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from marshmallow import ValidationError, fields
 
+from flagsched.domain.durations import Duration
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from flagsched.domain.instants import rfc3339
+from flagsched.domain.local_times import zone_named
 from flagsched.web.schemas.instants import read_instant, read_json_instant
 
 ERROR_MESSAGES: dict[str, Any] = {"required": "is required", "null": "must not be null"}
@@ -105,6 +108,74 @@ class Instant(fields.AwareDateTime):
         return None if value is None else rfc3339(value)
 
 
+class Items(fields.List[Any]):
+    """A JSON array of `least` to `most` items; those of a longer one are not read."""
+
+    default_error_messages = ERROR_MESSAGES
+
+    def __init__(self, item: "fields.Field[Any]", *, least: int, most: int, **options: Any) -> None:
+        super().__init__(item, metadata={"minItems": least, "maxItems": most}, **options)
+        self._least, self._most = least, most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValidationError("must be an array")
+        if not self._least <= len(value) <= self._most:
+            raise ValidationError(f"must have {self._least} to {self._most} items, not {len(value)}")
+        return self._load(value, attr, data, **options)
+
+    def _load(self, value: list[Any], attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
+        return super()._deserialize(value, attr, data, **options)
+
+
+class Length(fields.String):
+    """An ISO 8601 duration."""
+
+    default_error_messages = ERROR_MESSAGES
+
+    def __init__(self, description: str = "an ISO 8601 duration", **options: Any) -> None:
+        super().__init__(metadata={"format": "duration", "description": description}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValidationError("must be a string like 'PT24H' or 'P1D'")
+        try:
+            return Duration.parse(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+
+class ZoneName(fields.String):
+    """An IANA time zone, of the `tzdata` package and not of the host."""
+
+    default_error_messages = ERROR_MESSAGES
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("must be a string like 'Europe/Berlin'")
+        try:
+            zone_named(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+        return value
+
+
+class Choice(fields.Enum[Any]):
+    """A member of an enumeration of strings, in a request."""
+
+    default_error_messages = ERROR_MESSAGES
+
+    def __init__(self, kind: type[StrEnum], *, description: str = "", **options: Any) -> None:
+        described = {"description": description} if description else {}
+        super().__init__(kind, by_value=True, metadata={"type": "string"} | described, **options)
+        self._kind = kind
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        if isinstance(value, str) and value in {one.value for one in self._kind}:
+            return self._kind(value)
+        raise ValidationError(f"must be one of: {', '.join(one.value for one in self._kind)}")
+
+
 class OneOf(fields.Enum[Any]):
     """A member of an enumeration of strings, in a response."""
 
@@ -154,6 +225,13 @@ class Cursor(fields.String):
 def cursor(*position: str | int) -> str:
     """The cursor for this position."""
     return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode()
+
+
+def read_id(value: Any) -> UUID:
+    """Read an id from a cursor; ValueError if it is none."""
+    if not isinstance(value, str):
+        raise ValueError(value)  # noqa: TRY004 - of the caller's value, like all that is wrong with a cursor
+    return UUID(value)
 
 
 def read_position(position: list[Any]) -> tuple[datetime, int]:

@@ -9,6 +9,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from flagsched.domain.effective import EffectiveFlag
 from flagsched.domain.flags import ANY_VERSION, Precondition
+from flagsched.domain.plans import Plan
 from flagsched.web.schemas.fields import Name
 
 CODINGS = ("gzip", "deflate", "br", "zstd")
@@ -34,12 +35,12 @@ DESCRIBED: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
     "ETag": {
-        "description": "The version of the answer, for If-Match (flags) or If-None-Match (evaluation).",
+        "description": "The version of the answer, for If-Match (flags, plans) or If-None-Match (evaluation).",
         "required": True,
         "schema": OPAQUE_TAG,
     },
     "Location": {
-        "description": "Where the created flag is.",
+        "description": "Where what was created is.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
@@ -94,6 +95,11 @@ def etag(flag: EffectiveFlag) -> dict[str, str]:
     return {"ETag": f'"{flag.flag.id}.{flag.state.version}"'}
 
 
+def etag_of_plan(plan: Plan) -> dict[str, str]:
+    """The ETag of a plan: its id and its version."""
+    return {"ETag": f'"{plan.id}.{plan.version}"'}
+
+
 class Versions(fields.String):
     """The value of If-Match. Source: RFC 9110, section 13.1.1."""
 
@@ -101,25 +107,52 @@ class Versions(fields.String):
         if value.strip() == "*":
             return ANY_VERSION
         if ETAGS.fullmatch(value) is None:
-            raise ValidationError("must be '*' or the ETag of a flag, with its double quotes")
+            raise ValidationError("must be '*' or the ETag of what is changed, with its double quotes")
         return Precondition({(UUID(flag_id), int(version)) for flag_id, version in VERSION.findall(value)})
 
 
+def if_match() -> Versions:
+    """The versions to which a change applies."""
+    described = "The ETag that the caller saw last, several, or `*`: 412 in other versions."
+    return Versions(data_key="If-Match", metadata={"description": described})
+
+
+def idempotency_key() -> Name:
+    """A name for the request."""
+    return Name(
+        KEY,
+        "must be 1 to 255 visible ASCII characters",
+        data_key="Idempotency-Key",
+        description="A name for the request, best a UUID: sent again within 24 hours, it has effect only once.",
+    )
+
+
 class MatchHeaders(Schema):
-    """The versions of the flag to which a change applies."""
+    """The versions of a flag or plan to which a change applies."""
 
     class Meta:
         unknown = EXCLUDE
 
-    precondition = Versions(
-        data_key="If-Match",
-        metadata={"description": "The ETag of the flag as the caller saw it, several, or `*`: 412 in other versions."},
-    )
+    precondition = if_match()
 
     @post_load
     def _precondition(self, data: dict[str, Any], **options: object) -> Precondition:
         precondition: Precondition = data.get("precondition", ANY_VERSION)
         return precondition
+
+
+class IdempotentMatchHeaders(Schema):
+    """The versions to which a change applies, and a name for the request."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    precondition = if_match()
+    key = idempotency_key()
+
+    @post_load
+    def _conditions(self, data: dict[str, Any], **options: object) -> tuple[Precondition, str | None]:
+        return data.get("precondition", ANY_VERSION), data.get("key")
 
 
 class IdempotencyHeaders(Schema):
@@ -128,12 +161,7 @@ class IdempotencyHeaders(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    key = Name(
-        KEY,
-        "must be 1 to 255 visible ASCII characters",
-        data_key="Idempotency-Key",
-        description="A name for the request, best a UUID: sent again within 24 hours, it has effect only once.",
-    )
+    key = idempotency_key()
 
     @post_load
     def _key(self, data: dict[str, Any], **options: object) -> str | None:

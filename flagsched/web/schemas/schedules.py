@@ -8,6 +8,7 @@ from uuid import UUID
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from flagsched.domain.errors import BULK_REFUSED
+from flagsched.domain.local_times import LOCAL_TIME, Fold, LocalTime
 from flagsched.domain.schedules import MAX_BATCH, PlannedChange, ScheduleEdit, Status
 from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
@@ -15,12 +16,16 @@ from flagsched.web.schemas.fields import (
     ERROR_MESSAGES,
     PERCENTAGE,
     Boolean,
+    Choice,
     Cursor,
     Id,
     Instant,
+    Items,
     Limit,
     OneOf,
     Percentage,
+    ZoneName,
+    read_id,
     read_position,
 )
 from flagsched.web.schemas.flags import EnvironmentQuery
@@ -29,6 +34,7 @@ from flagsched.web.schemas.strict import Body, View
 from flagsched.web.schemas.windows import Window
 
 ANY = "any"
+LOCAL_FIELDS = {"local_time": "localTime", "time_zone": "timeZone", "fold": "fold"}
 
 
 class UpdatesBody(Body):
@@ -49,34 +55,90 @@ class UpdatesBody(Body):
         return Updates(**data)
 
 
-class CreateScheduleRequest(Body):
-    """At `scheduledAt`, set these updates."""
+class LocalMoment(Body):
+    """An instant as a local time."""
 
-    scheduled_at = Instant(data_key="scheduledAt", required=True)
+    local_time = fields.Raw(
+        data_key="localTime",
+        metadata={
+            "type": "string",
+            "pattern": LOCAL_TIME.pattern,
+            "description": "in place of `scheduledAt`: the time of day in `timeZone`, without an offset",
+        },
+    )
+    time_zone = ZoneName(data_key="timeZone", metadata={"description": "the IANA name of the time zone of `localTime`"})
+    fold = Choice(Fold, description="which of the two, where the clocks go back and it exists twice")
+
+
+class Moment(LocalMoment):
+    """When: `scheduledAt`, or `localTime` with `timeZone`."""
+
+    scheduled_at = Instant(data_key="scheduledAt")
+
+    @validates_schema
+    def _says_when_once(self, data: dict[str, Any], **options: object) -> None:
+        refuse_two_instants(data, "scheduled_at", "scheduledAt")
+        if "local_time" not in data and (beside := data.keys() & {"time_zone", "fold"}):
+            raise ValidationError({LOCAL_FIELDS[field]: ["must be set with localTime alone"] for field in beside})
+
+
+def refuse_two_instants(data: Mapping[str, Any], field: str, name: str) -> None:
+    """Raise ValidationError if loaded data says when by `field`, called `name`, and by a local time."""
+    if field in data and "local_time" in data:
+        raise ValidationError({"localTime": [f"must not be set with {name}"]})
+
+
+def pop_local(data: dict[str, Any]) -> LocalTime | None:
+    """Take a local time out of loaded data, if there is one. Raises ValidationError."""
+    text, zone, fold = (data.pop(field, None) for field in LOCAL_FIELDS)
+    if text is None:
+        return None
+    if zone is None:
+        raise ValidationError({"timeZone": ["is required with localTime"]})
+    try:
+        return LocalTime.parse(text, zone, fold)
+    except ValueError as error:
+        raise ValidationError({"localTime": [str(error)]}) from error
+
+
+def pop_moment(data: dict[str, Any]) -> dict[str, Any]:
+    """Take what says when out of loaded data: `scheduled_at` with `local`, or nothing. Raises ValidationError."""
+    local = pop_local(data)
+    if local is None:
+        at = data.pop("scheduled_at", None)
+        return {} if at is None else {"scheduled_at": at}
+    try:
+        return {"scheduled_at": local.instant(), "local": local}
+    except ValueError as error:
+        raise ValidationError({"localTime": [str(error)]}) from error
+
+
+class CreateScheduleRequest(Moment):
+    """At an instant, set these updates. `scheduledAt` is required, or `localTime` and `timeZone`."""
+
     updates = fields.Nested(UpdatesBody, required=True, error_messages=ERROR_MESSAGES)
+
+    @validates_schema
+    def _says_when(self, data: dict[str, Any], **options: object) -> None:
+        if "scheduled_at" not in data and "local_time" not in data:
+            raise ValidationError({"scheduledAt": ["is required"]})
 
     @post_load
     def _change(self, data: dict[str, Any], **options: object) -> PlannedChange:
-        return PlannedChange(**data)
+        return PlannedChange(**pop_moment(data), **data)
 
 
-class Batch(fields.List[Any]):
+class Batch(Items):
     """A list of up to 50 changes; the items of a longer one are not read."""
 
-    def __init__(self, *, min_items: int) -> None:
+    def __init__(self, *, least: int) -> None:
         one = fields.Nested(CreateScheduleRequest, error_messages=ERROR_MESSAGES)
-        size = {"minItems": min_items, "maxItems": MAX_BATCH}
-        super().__init__(one, required=True, error_messages=ERROR_MESSAGES, metadata=size)
-        self._min_items = min_items
+        super().__init__(one, least=least, most=MAX_BATCH, required=True)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
-        if not isinstance(value, list):
-            raise ValidationError("must be an array")
-        if not self._min_items <= len(value) <= MAX_BATCH:
-            raise ValidationError(f"must have {self._min_items} to {MAX_BATCH} items, not {len(value)}")
+    def _load(self, value: list[Any], attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
         changes = [_load_fast(item) for item in value]
         # The schema finds the reasons.
-        return super()._deserialize(value, attr, data, **options) if None in changes else changes
+        return super()._load(value, attr, data, **options) if None in changes else changes
 
 
 def _load_fast(item: Any) -> PlannedChange | None:
@@ -97,15 +159,14 @@ class BulkCreateScheduleRequest(Body):
 
     refusal = BULK_REFUSED
 
-    schedules = Batch(min_items=1)
+    schedules = Batch(least=1)
 
 
-class EditScheduleRequest(Body):
+class EditScheduleRequest(Moment):
     """What to change of a schedule: its instant, all of its updates, or both."""
 
     described = {"minProperties": 1}
 
-    scheduled_at = Instant(data_key="scheduledAt")
     updates = fields.Nested(UpdatesBody, error_messages=ERROR_MESSAGES)
 
     @validates_schema
@@ -115,7 +176,7 @@ class EditScheduleRequest(Body):
 
     @post_load
     def _edit(self, data: dict[str, Any], **options: object) -> ScheduleEdit:
-        return ScheduleEdit(**data)
+        return ScheduleEdit(**pop_moment(data), **data)
 
 
 class ScheduleListQuery(EnvironmentQuery):
@@ -135,10 +196,8 @@ class ScheduleListQuery(EnvironmentQuery):
 
 def _read_position(position: list[Any]) -> tuple[datetime, UUID, int]:
     instant, flag_id, seq = position
-    if not isinstance(flag_id, str):
-        raise ValueError(flag_id)  # noqa: TRY004 - of the caller's value, like all that is wrong with a cursor
     at, number = read_position([instant, seq])
-    return at, UUID(flag_id), number
+    return at, read_id(flag_id), number
 
 
 class EnvironmentScheduleListQuery(EnvironmentQuery, Window):
@@ -183,11 +242,18 @@ class ScheduleView(View):
         attribute="schedule.batch_id",
         data_key="batchId",
         allow_none=True,
-        metadata={"description": "the same for all schedules of one bulk"},
+        metadata={"description": "the plan that it belongs to: the same for all schedules of one bulk or plan"},
     )
     flag_key = fields.String(attribute="flag.name.key", data_key="flagKey")
     environment = fields.String(attribute="flag.name.environment")
     scheduled_at = Instant(attribute="schedule.scheduled_at", data_key="scheduledAt")
+    local_time = fields.String(
+        attribute="schedule.local_time",
+        data_key="localTime",
+        allow_none=True,
+        metadata={"description": "the local time that was asked for, if it was one"},
+    )
+    time_zone = fields.String(attribute="schedule.time_zone", data_key="timeZone", allow_none=True)
     status = OneOf(Status, attribute="schedule.status")
     in_effect = fields.Boolean(
         data_key="inEffect", metadata={"description": "whether it has changed the flag, recorded or not"}

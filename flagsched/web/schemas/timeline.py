@@ -18,7 +18,7 @@ class TimelineQuery(EnvironmentQuery, Window):
 class PreviewScheduleRequest(Body):
     """Changes to preview."""
 
-    schedules = Batch(min_items=0)
+    schedules = Batch(least=0)
 
     @post_load
     def _drafts(self, data: dict[str, Any], **options: object) -> Any:

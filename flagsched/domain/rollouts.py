@@ -1,0 +1,117 @@
+"""Rollouts: the same steps for several flags, in several environments, one after the other."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import product
+
+from flagsched.domain.durations import Duration
+from flagsched.domain.errors import PLAN_REFUSED, InstantsRefused, Path
+from flagsched.domain.flags import FlagName
+from flagsched.domain.local_times import Fold, LocalTime, zone_named
+from flagsched.domain.schedules import PlanItem, PlannedChange
+from flagsched.domain.updates import Updates
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStep:
+    """What each flag is set to, so long after the step before, or after the start."""
+
+    updates: Updates
+    after: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutEnvironment:
+    """An environment, and how much later than the rollout it starts."""
+
+    name: str
+    offset: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Implements `plans.PlanItems`: each flag gets each step in each environment.
+
+    Without `start` it starts when it is created. With a `zone`, days are counted by its clocks.
+    """
+
+    flags: Sequence[str]
+    environments: Sequence[RolloutEnvironment]
+    steps: Sequence[RolloutStep]
+    start: datetime | LocalTime | None = None
+    zone: str | None = None
+
+    @property
+    def names(self) -> Collection[FlagName]:
+        """The flags that it changes."""
+        return {FlagName(environment.name, key) for environment, key in product(self.environments, self.flags)}
+
+    @property
+    def starts_now(self) -> bool:
+        """Does it start when it is created?"""
+        return self.start is None
+
+    def starting(self, start: datetime) -> Sequence[PlanItem]:
+        """Its changes by environment, step and flag. Raises InstantsRefused."""
+        return [
+            PlanItem(FlagName(environment, key), change, path)
+            for environment, change, path in self._changes(start)
+            for key in self.flags
+        ]
+
+    def _changes(self, start: datetime) -> Iterator[tuple[str, PlannedChange, Path]]:
+        begins, says_when = self._begins(start)
+        for i, environment in enumerate(self.environments):
+            at, path = begins, says_when
+            if environment.offset:
+                path = ("environments", i, "offset")
+                at = self._later(at, environment.offset, path)
+            for j, step in enumerate(self.steps):
+                if step.after:
+                    path = ("steps", j, "after")
+                    at = self._later(at, step.after, path)
+                yield environment.name, PlannedChange(at, step.updates, self._local(at)), path
+
+    def _begins(self, start: datetime) -> tuple[datetime, Path]:
+        match self.start:
+            case None:
+                return start, ("startAt",)
+            case LocalTime():
+                return self.start.instant(), ("localTime",)
+            case _:
+                return self.start, ("startAt",)
+
+    def _later(self, at: datetime, length: Duration, path: Path) -> datetime:
+        try:
+            return length.after(at, None if self.zone is None else zone_named(self.zone), self._fold)
+        except ValueError as error:
+            raise InstantsRefused({path: str(error)}, PLAN_REFUSED) from error
+
+    @property
+    def _fold(self) -> Fold | None:
+        return self.start.fold if isinstance(self.start, LocalTime) else None
+
+    def _local(self, at: datetime) -> LocalTime | None:
+        return None if self.zone is None else LocalTime.of(at, self.zone)
+
+
+def ramp(
+    start: int, end: int, steps: int, every: Duration, *, exponential: bool = False, enable: bool = False
+) -> list[RolloutStep]:
+    """Steps from one percentage to another, both included, evenly or each by the same factor.
+
+    With `enable`, the first turns the flag on. Raises ValueError for what has no such steps.
+    """
+    if exponential and not (start and end):
+        raise ValueError("must begin and end at 1 or more where the curve is exponential")
+    last = steps - 1
+    percentages = [
+        round(start * (end / start) ** (n / last) if exponential else start + (end - start) * n / last)
+        for n in range(steps)
+    ]
+    if len(set(percentages)) < steps:
+        raise ValueError(f"are more than there are percentages for, from {start} to {end}: {percentages}"[:200])
+    first, *others = (RolloutStep(Updates(rollout_percentage=one), every) for one in percentages)
+    updates = replace(first.updates, enabled=True) if enable else first.updates
+    return [RolloutStep(updates), *others]

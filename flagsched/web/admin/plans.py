@@ -1,0 +1,175 @@
+"""/api/admin/plans."""
+
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from flagsched.domain.errors import PlanMissing
+from flagsched.domain.flags import Precondition
+from flagsched.domain.instants import rfc3339
+from flagsched.domain.plans import PLAN_NAME, EffectivePlan, NewPlan, PlanEdit, PlanStatus
+from flagsched.ports.plans import PlanQuery
+from flagsched.usecases import plans
+from flagsched.usecases.named_plans import AppliedPlan, apply_plan
+from flagsched.usecases.plans import CreatedPlan
+from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.caller import caller
+from flagsched.web.idempotency import idempotent_request
+from flagsched.web.schemas.fields import cursor
+from flagsched.web.schemas.headers import (
+    IdempotencyHeaders,
+    IdempotentMatchHeaders,
+    MatchHeaders,
+    etag_of_plan,
+    response_headers,
+)
+from flagsched.web.schemas.plans import (
+    AppliedPlanView,
+    ApplyPlanQuery,
+    ApplyPlanRequest,
+    CreatedPlanView,
+    CreatePlanRequest,
+    EditPlanRequest,
+    PlanDetailView,
+    PlanListQuery,
+    PlanPageView,
+    PlanPreviewView,
+)
+from flagsched.web.schemas.strict import Query
+from flagsched.web.service import service, store
+
+blueprint = admin_blueprint("plans", "Plan changes of several flags and environments in one call; move and end them.")
+CREATED = CreatedPlanView()
+DETAIL = PlanDetailView()
+
+
+@blueprint.post("/plans")
+@blueprint.loads(Query, body=CreatePlanRequest, headers=IdempotencyHeaders)
+@blueprint.creates(CreatedPlanView, "Location", "ETag")
+def create_plan(plan: NewPlan, key: str | None) -> tuple[CreatedPlan, int, dict[str, str]]:
+    """Plan changes of several flags and environments, all or none.
+
+    Either `changes`, each with its flag and instant; or `flags`, `environments` and `steps`, of which each flag gets
+    each step in each environment.
+    """
+    idempotent = idempotent_request(key, CREATED.dump, _headers)
+    created = plans.create_plan(plan, by=caller(), store=store(), limits=service().limits, idempotent=idempotent)
+    return created, HTTPStatus.CREATED, _headers(created)
+
+
+@blueprint.post("/plans/preview")
+@blueprint.loads(Query, body=CreatePlanRequest)
+@blueprint.response(HTTPStatus.OK, PlanPreviewView)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+def preview_plan(plan: NewPlan) -> dict[str, Any]:
+    """Preview the flags of a plan.
+
+    Nothing is written. It is refused for the same reasons as the creation of this plan.
+    """
+    previews = plans.preview_plan(plan, store=store(), limits=service().limits)
+    return {
+        "flags": [
+            {
+                "flag_key": name.key,
+                "environment": name.environment,
+                "segments": preview.segments,
+                "conflicts": preview.conflicts,
+            }
+            for name, preview in previews.items()
+        ]
+    }
+
+
+@blueprint.get("/plans")
+@blueprint.loads(PlanListQuery)
+@blueprint.response(HTTPStatus.OK, PlanPageView)
+def list_plans(query: PlanQuery, status: PlanStatus | None) -> dict[str, Any]:
+    """List plans, newest first.
+
+    `q` is a part of their names or titles. With a `status`, a page may be shorter than `limit` though more follows.
+    """
+    page = plans.list_plans(query, status, store=store())
+    return {"plans": page.items, "next_cursor": page.next_before and _cursor(*page.next_before)}
+
+
+@blueprint.get("/plans/<uuid:plan_id>")
+@blueprint.loads(Query)
+@blueprint.response(HTTPStatus.OK, PlanDetailView, headers=response_headers("ETag"))
+def read_plan(plan_id: UUID) -> tuple[EffectivePlan, int, dict[str, str]]:
+    """Read a plan, what of it is ahead, and what became of the rest."""
+    return _detail(plans.read_plan(plan_id, store=store()))
+
+
+@blueprint.patch("/plans/<uuid:plan_id>")
+@blueprint.loads(Query, body=EditPlanRequest, headers=IdempotentMatchHeaders)
+@blueprint.response(HTTPStatus.OK, PlanDetailView, headers=response_headers("ETag", "Idempotency-Replayed"))
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+@blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
+@blueprint.alt_response(HTTPStatus.UNPROCESSABLE_ENTITY, "UNPROCESSABLE_ENTITY")
+def edit_plan(
+    edit: PlanEdit, conditions: tuple[Precondition, str | None], plan_id: UUID
+) -> tuple[EffectivePlan, int, dict[str, str]]:
+    """Change a plan's title or description, or move all of it that is not in effect yet.
+
+    `shift` moves all or nothing: nothing if a schedule would come to lie in the past, or if one takes effect meanwhile.
+    """
+    precondition, key = conditions
+    idempotent = idempotent_request(key, DETAIL.dump, lambda plan: etag_of_plan(plan.plan), HTTPStatus.OK)
+    return _detail(
+        plans.edit_plan(
+            plan_id,
+            edit,
+            by=caller(),
+            store=store(),
+            limits=service().limits,
+            precondition=precondition,
+            idempotent=idempotent,
+        )
+    )
+
+
+@blueprint.delete("/plans/<uuid:plan_id>")
+@blueprint.loads(Query, headers=MatchHeaders)
+@blueprint.response(HTTPStatus.OK, PlanDetailView, headers=response_headers("ETag"))
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+@blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
+def end_plan(precondition: Precondition, plan_id: UUID) -> tuple[EffectivePlan, int, dict[str, str]]:
+    """End a plan: cancel all of it that is not in effect yet.
+
+    What is in effect stays. The plan's name is free again.
+    """
+    return _detail(plans.end_plan(plan_id, by=caller(), store=store(), precondition=precondition))
+
+
+@blueprint.put("/plans/named/<plan_name>")
+@blueprint.loads(ApplyPlanQuery, body=ApplyPlanRequest)
+@blueprint.response(HTTPStatus.OK, AppliedPlanView, headers=response_headers("ETag"))
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+def apply_named_plan(plan: NewPlan, plan_name: str, *, dry_run: bool) -> tuple[AppliedPlan, int, dict[str, str]]:
+    """Make the plan of a name be this.
+
+    It is created, or what is missing is added and what is no longer asked for is cancelled; what is in effect stays.
+    Sent again, it changes nothing. A plan without an instant starts when it is created. `dryRun` writes nothing.
+    """
+    if not PLAN_NAME.fullmatch(plan_name):
+        raise PlanMissing(plan_name)
+    applied = apply_plan(
+        replace(plan, name=plan_name), dry_run=dry_run, by=caller(), store=store(), limits=service().limits
+    )
+    return applied, HTTPStatus.OK, etag_of_plan(applied.plan.plan)
+
+
+def _detail(plan: EffectivePlan) -> tuple[EffectivePlan, int, dict[str, str]]:
+    return plan, HTTPStatus.OK, etag_of_plan(plan.plan)
+
+
+def _headers(created: CreatedPlan) -> dict[str, str]:
+    plan = created.plan.plan
+    return {"Location": f"plans/{plan.id}"} | etag_of_plan(plan)
+
+
+def _cursor(created_at: datetime, plan_id: UUID) -> str:
+    return cursor(rfc3339(created_at), str(plan_id))
