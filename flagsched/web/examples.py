@@ -92,7 +92,7 @@ def examples(month: date) -> dict[str, Any]:
         "StatusView": {"status": "ok"},
         "ReadinessView": {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0},
     }
-    subjects = (_of_flags, _of_schedules, _of_timelines, _of_overrides, _of_history)
+    subjects = (_of_flags, _of_schedules, _of_plans, _of_timelines, _of_overrides, _of_history)
     return reduce(or_, (of_subject(month) for of_subject in subjects), health)
 
 
@@ -146,6 +146,8 @@ def _schedule(month: date, number: int) -> dict[str, Any]:
         "flagKey": KEY,
         "environment": "production",
         "scheduledAt": _step_at(month, number),
+        "localTime": None,
+        "timeZone": None,
         "status": "pending",
         "inEffect": False,
         "updates": STEPS[number],
@@ -156,6 +158,49 @@ def _schedule(month: date, number: int) -> dict[str, Any]:
         "updatedAt": f"{month}T08:01:00Z",
         "cancelledBy": None,
         "cancelledAt": None,
+    }
+
+
+def _of_plans(month: date) -> dict[str, Any]:
+    texts = {"name": "checkout-launch", "title": "Checkout launch", "description": "One page instead of three"}
+    rollout = {
+        "title": texts["title"],
+        "flags": [KEY],
+        "environments": [{"name": "production"}],
+        "localTime": _step_at(month, 0).replace(":00Z", ""),
+        "timeZone": "Europe/Berlin",
+        "steps": [{"updates": STEPS[0]}, *({"after": "P1D", "updates": updates} for updates in STEPS[1:])],
+    }
+    views = [_schedule(month, n) for n in range(len(STEPS))]
+    plan = {
+        "id": BATCH,
+        **texts,
+        "status": "upcoming",
+        "progress": {"pending": 3, "applied": 0, "cancelled": 0, "failed": 0, "nextAt": _step_at(month, 0)},
+        "environments": ["production"],
+        "flags": [KEY],
+        "createdBy": "ada",
+        "createdAt": f"{month}T08:01:00Z",
+        "updatedAt": f"{month}T08:01:00Z",
+        "version": 1,
+    }
+    preview = _of_timelines(month)["PreviewView"] | {"flagKey": KEY, "environment": "production"}
+    return {
+        "CreatePlanRequest": rollout,
+        "ApplyPlanRequest": rollout,
+        "EditPlanRequest": {"shift": "PT1H"},
+        "CreatedPlanView": {"plan": plan, "schedules": views},
+        "PlanDetailView": {"plan": plan, "pending": views, "ended": []},
+        "PlanPageView": {"plans": [plan], "nextCursor": None},
+        "PlanPreviewView": {"flags": [preview]},
+        "AppliedPlanView": {
+            "plan": plan,
+            "created": True,
+            "changed": True,
+            "added": views,
+            "cancelled": [],
+            "kept": [],
+        },
     }
 
 

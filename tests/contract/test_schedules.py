@@ -54,12 +54,15 @@ def test_a_batch_is_one_insert_whatever_its_size(store: SqlStore, engine: sa.Eng
 
 
 def test_planning_takes_as_many_statements_for_fifty_as_for_one(store: SqlStore, engine: sa.Engine) -> None:
-    with recorded(engine) as for_one:
+    with recorded(engine) as alone:
         plan(store, 1, batch=False)
+    with recorded(engine) as for_one:
+        plan(store, 2)
     with recorded(engine) as for_fifty:
         plan(store, *range(100, 150))
 
     assert for_one == for_fifty
+    assert [one for one in for_one if "INSERT INTO feature_flag_plans" not in one] == alone
 
 
 def test_a_batch_comes_back_in_the_order_asked_for_and_is_kept_so(store: SqlStore, engine: sa.Engine) -> None:

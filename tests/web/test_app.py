@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
 from time import time
 from uuid import UUID
@@ -45,8 +46,14 @@ def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
 
 
 def address(rule: Rule) -> str:
-    path = rule.rule.replace("<flag_key>", "new-checkout").replace("<uuid:schedule_id>", str(UUID(int=0)))
-    return path.replace("<path:user_id>", "eve")
+    parameters = {
+        "<flag_key>": "new-checkout",
+        "<uuid:schedule_id>": str(UUID(int=0)),
+        "<uuid:plan_id>": str(UUID(int=0)),
+        "<plan_name>": "launch",
+        "<path:user_id>": "eve",
+    }
+    return reduce(lambda path, one: path.replace(*one), parameters.items(), rule.rule)
 
 
 def test_every_route_but_the_public_ones_is_for_admins_only(

@@ -81,7 +81,15 @@ def everywhere(app: Flask) -> Iterator[Sent]:
 
 
 def of_route(rule: Rule) -> Iterator[Sent]:
-    places = {"flag_key": "new-checkout", "schedule_id": "0" * 32, "user_id": "eve", "key": "new-checkout", "path": "x"}
+    places = {
+        "flag_key": "new-checkout",
+        "schedule_id": "0" * 32,
+        "plan_id": "0" * 32,
+        "plan_name": "launch",
+        "user_id": "eve",
+        "key": "new-checkout",
+        "path": "x",
+    }
     methods = sorted(rule.methods or set())
     for argument in rule.arguments & places.keys():
         _, path = rule.build({**places, "name": "x", argument: LONG}, append_unknown=False) or ("", "")
@@ -93,7 +101,7 @@ def of_route(rule: Rule) -> Iterator[Sent]:
     yield from (Sent(method, path, {}, BODIES.get(path), {name: LONG}) for method, name in product(methods, HEADERS))
 
 
-PAGED = [FLAGS, f"{FLAG}/schedule", "/api/admin/schedules", "/api/admin/history", f"{FLAG}/users"]
+PAGED = [FLAGS, "/api/admin/plans", f"{FLAG}/schedule", "/api/admin/schedules", "/api/admin/history", f"{FLAG}/users"]
 PLACES: list[Any] = [[LONG], [after(0).isoformat(), LONG], [LONG, 1], LONG]
 RAW = [
     LONG,

@@ -61,6 +61,8 @@ def test_a_single_schedule_is_created_pending(admin: FlaskClient) -> None:
         "flagKey": "new-checkout",
         "environment": "production",
         "scheduledAt": "2096-06-01T12:01:00Z",
+        "localTime": None,
+        "timeZone": None,
         "status": "pending",
         "inEffect": False,
         "updates": {"enabled": True, "rolloutPercentage": 25},

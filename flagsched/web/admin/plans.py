@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from flagsched.domain.errors import PlanMissing
@@ -43,11 +43,13 @@ from flagsched.web.service import service, store
 blueprint = admin_blueprint("plans", "Plan changes of several flags and environments in one call; move and end them.")
 CREATED = CreatedPlanView()
 DETAIL = PlanDetailView()
+Detail: TypeAlias = tuple[dict[str, Any], int, dict[str, str]]
 
 
 @blueprint.post("/plans")
 @blueprint.loads(Query, body=CreatePlanRequest, headers=IdempotencyHeaders)
 @blueprint.creates(CreatedPlanView, "Location", "ETag")
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def create_plan(plan: NewPlan, key: str | None) -> tuple[CreatedPlan, int, dict[str, str]]:
     """Plan changes of several flags and environments, all or none.
 
@@ -98,8 +100,11 @@ def list_plans(query: PlanQuery, status: PlanStatus | None) -> dict[str, Any]:
 @blueprint.get("/plans/<uuid:plan_id>")
 @blueprint.loads(Query)
 @blueprint.response(HTTPStatus.OK, PlanDetailView, headers=response_headers("ETag"))
-def read_plan(plan_id: UUID) -> tuple[EffectivePlan, int, dict[str, str]]:
-    """Read a plan, what of it is ahead, and what became of the rest."""
+def read_plan(plan_id: UUID) -> Detail:
+    """Read a plan.
+
+    With what of it is ahead, and what is in effect, was cancelled or has failed; each by time.
+    """
     return _detail(plans.read_plan(plan_id, store=store()))
 
 
@@ -109,15 +114,13 @@ def read_plan(plan_id: UUID) -> tuple[EffectivePlan, int, dict[str, str]]:
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
 @blueprint.alt_response(HTTPStatus.UNPROCESSABLE_ENTITY, "UNPROCESSABLE_ENTITY")
-def edit_plan(
-    edit: PlanEdit, conditions: tuple[Precondition, str | None], plan_id: UUID
-) -> tuple[EffectivePlan, int, dict[str, str]]:
+def edit_plan(edit: PlanEdit, conditions: tuple[Precondition, str | None], plan_id: UUID) -> Detail:
     """Change a plan's title or description, or move all of it that is not in effect yet.
 
     `shift` moves all or nothing: nothing if a schedule would come to lie in the past, or if one takes effect meanwhile.
     """
     precondition, key = conditions
-    idempotent = idempotent_request(key, DETAIL.dump, lambda plan: etag_of_plan(plan.plan), HTTPStatus.OK)
+    idempotent = idempotent_request(key, _dump, _etag, HTTPStatus.OK)
     return _detail(
         plans.edit_plan(
             plan_id,
@@ -136,7 +139,7 @@ def edit_plan(
 @blueprint.response(HTTPStatus.OK, PlanDetailView, headers=response_headers("ETag"))
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
-def end_plan(precondition: Precondition, plan_id: UUID) -> tuple[EffectivePlan, int, dict[str, str]]:
+def end_plan(precondition: Precondition, plan_id: UUID) -> Detail:
     """End a plan: cancel all of it that is not in effect yet.
 
     What is in effect stays. The plan's name is free again.
@@ -162,8 +165,20 @@ def apply_named_plan(plan: NewPlan, plan_name: str, *, dry_run: bool) -> tuple[A
     return applied, HTTPStatus.OK, etag_of_plan(applied.plan.plan)
 
 
-def _detail(plan: EffectivePlan) -> tuple[EffectivePlan, int, dict[str, str]]:
-    return plan, HTTPStatus.OK, etag_of_plan(plan.plan)
+def _detail(plan: EffectivePlan) -> Detail:
+    return _parts(plan), HTTPStatus.OK, _etag(plan)
+
+
+def _dump(plan: EffectivePlan) -> Any:
+    return DETAIL.dump(_parts(plan))
+
+
+def _etag(plan: EffectivePlan) -> dict[str, str]:
+    return etag_of_plan(plan.plan)
+
+
+def _parts(plan: EffectivePlan) -> dict[str, Any]:
+    return {"plan": plan, "pending": plan.pending, "ended": plan.ended}
 
 
 def _headers(created: CreatedPlan) -> dict[str, str]:

@@ -318,7 +318,7 @@ class CreatedPlanView(View):
 class PlanDetailView(View):
     """A plan, what of it is ahead, and what is in effect, was cancelled or has failed; each by time."""
 
-    plan = fields.Nested(PlanView, attribute="plan")
+    plan = fields.Nested(PlanView)
     pending = fields.List(fields.Nested(ScheduleView))
     ended = fields.List(fields.Nested(ScheduleView))
 

@@ -118,9 +118,9 @@ class CreateScheduleRequest(Moment):
 
     updates = fields.Nested(UpdatesBody, required=True, error_messages=ERROR_MESSAGES)
 
-    @validates_schema
-    def _says_when(self, data: dict[str, Any], **options: object) -> None:
-        if "scheduled_at" not in data and "local_time" not in data:
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _says_when(self, data: dict[str, Any], asked: Any, **options: object) -> None:
+        if isinstance(asked, dict) and not asked.keys() & {"scheduledAt", "localTime"}:
             raise ValidationError({"scheduledAt": ["is required"]})
 
     @post_load
