@@ -13,12 +13,14 @@ from flagsched.database.invariants import INVARIANTS, Query
 from flagsched.database.schema.tables import environments, flags, history, is_pending, schedules
 from flagsched.database.storage import measure
 from flagsched.domain.agenda import Agenda
+from flagsched.domain.local_times import LocalTime, text_of
 from flagsched.domain.schedules import PendingSchedule
 from flagsched.ports.doctor import Overdue, Stored
 from flagsched.ports.pages import Page
 
 MAX_EXAMPLES = 10
 DUE = "next_due_at is what the agenda says"
+LOCAL = "each pending schedule is at its local time, by the time zones of this release"
 # As text, since a row may hold any.
 AGENDAS = (
     sa.select(
@@ -34,6 +36,14 @@ AGENDAS = (
 )
 
 
+LOCAL_TIMES = sa.select(
+    schedules.c.id,
+    sa.cast(schedules.c.scheduled_at, sa.Text).label("scheduled_at"),
+    schedules.c.local_time,
+    schedules.c.time_zone,
+).where(is_pending, schedules.c.time_zone.is_not(None))
+
+
 @dataclass(frozen=True, slots=True)
 class Doctor:
     """Implements `ports.doctor`."""
@@ -41,13 +51,23 @@ class Doctor:
     connection: sa.Connection
 
     def examine(self) -> Mapping[str, Page[str]]:
-        return {name: self._first(query) for name, query in INVARIANTS.items()} | {DUE: self._due_at_another_instant()}
+        of_domain = {DUE: self._due_at_another_instant(), LOCAL: self._at_another_local_time()}
+        return {name: self._first(query) for name, query in INVARIANTS.items()} | of_domain
 
     def _due_at_another_instant(self) -> Page[str]:
         """Live flags that are not due when their agenda says, which the domain computes, or which can't be read."""
         rows = self.connection.execute(AGENDAS)
         flags_ = groupby(rows, key=lambda row: (row.name, row.next_due_at))
         wrong = [name for (name, next_due_at), agenda in flags_ if not _is_due_at(next_due_at, agenda)]
+        return Page(wrong[:MAX_EXAMPLES], more=len(wrong) > MAX_EXAMPLES)
+
+    def _at_another_local_time(self) -> Page[str]:
+        """Pending schedules whose local time is at another instant than when they were planned."""
+        wrong = [
+            f"{row.id}: {row.scheduled_at} is not {row.local_time} in {row.time_zone}"
+            for row in self.connection.execute(LOCAL_TIMES)
+            if not _is_at_local_time(row)
+        ]
         return Page(wrong[:MAX_EXAMPLES], more=len(wrong) > MAX_EXAMPLES)
 
     def overdue(self, before: datetime) -> Page[Overdue]:
@@ -84,6 +104,13 @@ def _is_due_at(next_due_at: str | None, agenda: Iterable[sa.Row[Any]]) -> bool:
     try:
         pending = [PendingSchedule(row.seq, _instant(row.scheduled_at), row.updates) for row in agenda if row.seq]
         return Agenda.of(pending).next_due_at == (next_due_at and _instant(next_due_at))
+    except ValueError:
+        return False
+
+
+def _is_at_local_time(row: sa.Row[Any]) -> bool:
+    try:
+        return bool(text_of(LocalTime.of(_instant(row.scheduled_at), row.time_zone)) == row.local_time)
     except ValueError:
         return False
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flagsched.database.schema.tables import environments, flags, history, is_pending, overrides, schedules
+from flagsched.database.schema.tables import environments, flags, history, is_pending, overrides, plans, schedules
 from flagsched.database.schema.types import Json
 from flagsched.domain.history import STATE_CHANGES, Action
-from flagsched.domain.schedules import MAX_BATCH, Status
+from flagsched.domain.schedules import Status
 from flagsched.domain.updates import FIELDS
 
 ENDINGS = {
@@ -184,16 +184,10 @@ def _entry_named() -> sa.ColumnElement[str]:
     return history.c.environment + "/" + history.c.flag_key + " version " + sa.cast(history.c.flag_version, sa.Text)
 
 
-def _batches_whole() -> Query:
-    seq = schedules.c.seq
-    whole = sa.and_(
-        sa.func.count(schedules.c.flag_id.distinct()) == 1,
-        sa.func.count(schedules.c.created_at.distinct()) == 1,
-        sa.func.count() == sa.func.max(seq) - sa.func.min(seq) + 1,
-        sa.func.count() <= MAX_BATCH,
-    )
-    batches = sa.select(schedules.c.batch_id).where(schedules.c.batch_id.is_not(None)).group_by(schedules.c.batch_id)
-    return sa.select(sa.cast(batches.having(sa.not_(whole)).subquery().c.batch_id, sa.Text))
+def _plans_known() -> Query:
+    known = sa.select(plans.c.id).where(plans.c.id == schedules.c.batch_id).exists()
+    unknown = sa.select(schedules.c.batch_id).where(schedules.c.batch_id.is_not(None), ~known).distinct()
+    return sa.select(sa.cast(unknown.subquery().c.batch_id, sa.Text))
 
 
 def _archived_plan_nothing() -> Query:
@@ -242,7 +236,7 @@ INVARIANTS = {
     "schedules were applied in order": _applied_in_order(),
     "each change begins where the one before it ended": _each_from_the_one_before(),
     "each flag is what its last change made it": _final_state(),
-    "batches are whole": _batches_whole(),
+    "each schedule of a plan has its plan": _plans_known(),
     "what was applied is what was planned": _applied_as_planned(),
     "each entry of the history tells of a flag": _entries_of_no_flag(),
     "each flag knows its birth and its last schedule": _numbered_and_born(),

@@ -8,7 +8,7 @@ from stat import S_IMODE
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import REGCLASS
 
-from flagsched.database.schema.tables import flags, history, idempotency, metadata, overrides, schedules
+from flagsched.database.schema.tables import flags, history, idempotency, metadata, overrides, plans, schedules
 from flagsched.ports.doctor import Stored
 
 OTHERS = 0o077
@@ -17,6 +17,7 @@ COUNTS = {
     "schedules": sa.select(sa.func.count()).select_from(schedules),
     "flags": sa.select(sa.func.count()).select_from(flags).where(flags.c.archived_at.is_(None)),
     "archived flags": sa.select(sa.func.count()).select_from(flags).where(flags.c.archived_at.is_not(None)),
+    "plans": sa.select(sa.func.count()).select_from(plans),
     "overrides": sa.select(sa.func.count()).select_from(overrides),
     "kept answers": sa.select(sa.func.count()).select_from(idempotency),
 }

@@ -108,7 +108,9 @@ class LocalTime:
 
 def text_of(local: LocalTime | None) -> str | None:
     """What the clocks show, without zone and offset, as it is stored and answered."""
-    return local.wall.isoformat() if local else None
+    if local is None:
+        return None
+    return local.wall.isoformat(timespec="milliseconds" if local.wall.microsecond else "seconds")
 
 
 def zone_of(local: LocalTime | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.doctor import DUE
+from flagsched.database.doctor import DUE, LOCAL
 from flagsched.database.invariants import INVARIANTS
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit, FlagName
@@ -66,7 +66,7 @@ def test_all_is_well_with_a_life_of_everything(store: SqlStore, clock: ManualClo
     findings = examine(store, clock.at)
 
     assert [finding for finding in findings if not finding.ok] == []
-    assert {finding.check for finding in findings} == {"schema", "clock", "record", "storage", DUE, *INVARIANTS}
+    assert {finding.check for finding in findings} == {"schema", "clock", "record", "storage", DUE, LOCAL, *INVARIANTS}
 
 
 BROKEN: dict[str, tuple[str, str]] = {
@@ -123,9 +123,13 @@ BROKEN: dict[str, tuple[str, str]] = {
         "UPDATE feature_flag_schedules SET scheduled_at = updated_at WHERE status = 'pending'",
         "next_due_at is what the agenda says",
     ),
-    "batch torn": (
-        "DELETE FROM feature_flag_schedules WHERE seq = 3",
-        "batches are whole",
+    "plan lost": (
+        "DELETE FROM feature_flag_plans",
+        "each schedule of a plan has its plan",
+    ),
+    "other rules of a time zone": (
+        "UPDATE feature_flag_schedules SET local_time = '2096-06-01T14:00:50', time_zone = 'Asia/Tokyo' WHERE seq = 5",
+        "each pending schedule is at its local time, by the time zones of this release",
     ),
     "updates by hand": (
         "UPDATE feature_flag_schedules SET updates = '{\"rolloutPercentage\": 99}' WHERE seq = 1",
@@ -197,7 +201,7 @@ def test_what_somebody_broke_by_hand_is_named(
 
 
 def test_every_invariant_is_broken_by_some_case() -> None:
-    assert {invariant for _, invariant in BROKEN.values()} == {DUE, *INVARIANTS}
+    assert {invariant for _, invariant in BROKEN.values()} == {DUE, LOCAL, *INVARIANTS}
 
 
 def test_work_that_waits_is_told_with_the_reason(store: SqlStore, clock: ManualClock, engine: sa.Engine) -> None:

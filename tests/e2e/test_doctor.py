@@ -56,7 +56,7 @@ def test_the_doctor_names_a_wrong_setting_and_looks_on(url: sa.URL) -> None:
     assert told.returncode == 1
     assert 'WRONG settings: web: Environment variable "JWT_SECRET_KEY" invalid' in told.stdout
     assert "short" not in told.stdout
-    assert "batches are whole" in told.stdout
+    assert "each schedule of a plan has its plan" in told.stdout
 
 
 def test_the_doctor_says_that_the_database_is_away() -> None:
