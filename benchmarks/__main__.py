@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import bulk, evaluation, growth, lateness, ofrep, reader, record, snapshot, workers
+from benchmarks import bulk, evaluation, growth, lateness, ofrep, plans, reader, record, snapshot, workers
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "lateness": lateness.measure,
     "reader": reader.measure,
     "bulk": bulk.measure,
+    "plans": plans.measure,
     "evaluation": evaluation.measure,
     "ofrep": ofrep.measure,
     "snapshot": snapshot.measure,
