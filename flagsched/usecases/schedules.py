@@ -18,6 +18,7 @@ from flagsched.domain.schedules import (
     ScheduleEdit,
     number_schedules,
     refuse_duplicates,
+    set_apart,
 )
 from flagsched.ports.pages import Page
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
@@ -25,6 +26,7 @@ from flagsched.ports.store import Reading, Store, Writing
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
 from flagsched.usecases.locks import lock_current, retry_when_overtaken
+from flagsched.usecases.overrides import refuse_more_overrides
 
 
 @retry_when_overtaken
@@ -41,7 +43,7 @@ def plan_schedules(
     """Create the schedules for these changes, all or none, and give them in the order asked for.
 
     `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, QuotaExceeded,
-    InstantsRefused; with `idempotent`, Replayed, KeyReused, KeyInProgress.
+    TooManyOverrides, InstantsRefused; with `idempotent`, Replayed, KeyReused, KeyInProgress.
     """
     refuse_duplicates(changes)
     with store.writing() as work:
@@ -49,6 +51,7 @@ def plan_schedules(
         (flag,), clock = lock_current(work, [name])
         if limits.may_exceed_quota(flag, len(changes)):
             limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
+        _refuse_overrides(work, flag, changes)
         instants = [change.scheduled_at for change in changes]
         limits.refuse_instants(instants, flag.now(clock), BULK_REFUSED if batch else None)
         planned = number_schedules(
@@ -104,13 +107,16 @@ def edit_schedule(
     store: Store,
     limits: ScheduleLimits = DEFAULT_LIMITS,
 ) -> EffectiveSchedule:
-    """Give a schedule another instant, other updates, or both: if this returns, it takes effect only so.
+    """Give a schedule another instant, something else to set, or both: if this returns, it takes effect only so.
 
-    Raises FlagMissing, ScheduleMissing, FlagBusy, AlreadyApplied, AlreadyCancelled, AlreadyFailed, InstantsRefused.
+    Raises FlagMissing, ScheduleMissing, FlagBusy, AlreadyApplied, AlreadyCancelled, AlreadyFailed, TooManyOverrides,
+    InstantsRefused.
     """
     with store.writing() as work:
         flag, before, clock = _lock_pending(work, name, schedule_id)
         after = before.edited(edit, flag.now(clock))
+        if edit.updates is not None:
+            _refuse_overrides(work, flag, [after])
         if edit.scheduled_at is not None:
             limits.refuse_instants([edit.scheduled_at], flag.now(clock), None)
         work.schedules.edit(after)
@@ -130,6 +136,14 @@ def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Stor
         work.schedules.cancel([after])
         _change_agenda(work, flag, before, after, by=by, clock=clock)
     return effective_schedules([after], flag, clock)[0]
+
+
+def _refuse_overrides(work: Writing, flag: Flag, asked: Sequence[PlannedChange] | Sequence[Schedule]) -> None:
+    """Raise TooManyOverrides if these set too many users apart, with those whom the agenda sets apart without them."""
+    if users := set_apart(asked):
+        edited = {one.seq for one in asked if isinstance(one, Schedule)}
+        others = [one for one in work.schedules.agendas([flag])[flag.id].schedules if one.seq not in edited]
+        refuse_more_overrides(work.overrides, flag, users | set_apart(others))
 
 
 def _change_agenda(work: Writing, flag: Flag, before: Schedule, after: Schedule, *, by: Actor, clock: datetime) -> None:

@@ -10,10 +10,18 @@ from flagsched.domain.effective import EffectiveSchedule, effective_schedules
 from flagsched.domain.errors import NOT_VALID
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
-from flagsched.domain.schedules import PlannedChange, Schedule, conflicts, number_schedules, refuse_duplicates
+from flagsched.domain.schedules import (
+    PlannedChange,
+    Schedule,
+    conflicts,
+    number_schedules,
+    refuse_duplicates,
+    set_apart,
+)
 from flagsched.domain.segments import Segment, segments, transitions
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
+from flagsched.usecases.overrides import refuse_more_overrides
 
 MAX_PAST_CHANGES = 1000
 
@@ -53,7 +61,7 @@ def preview_schedules(
 ) -> Preview:
     """What the flag would be, from now on, with these changes; judged like their creation, and nothing is written.
 
-    Raises DuplicateInstants, FlagMissing, QuotaExceeded, InstantsRefused.
+    Raises DuplicateInstants, FlagMissing, QuotaExceeded, TooManyOverrides, InstantsRefused.
     """
     refuse_duplicates(drafts)
     with store.reading() as work:
@@ -62,6 +70,8 @@ def preview_schedules(
         agenda = work.schedules.pending(flag)
         ahead = agenda.ahead(now).schedules
         limits.refuse_quota(flag, len(ahead), len(drafts))
+        if users := set_apart(drafts):
+            refuse_more_overrides(work.overrides, flag, users | set_apart(agenda.schedules))
         limits.refuse_instants([draft.scheduled_at for draft in drafts], now, NOT_VALID)
         in_the_way = effective_schedules(conflicts(drafts, ahead), flag, now)
         return Preview(_foreseen(work, flag, agenda, drafts), in_the_way)

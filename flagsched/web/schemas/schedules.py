@@ -8,8 +8,9 @@ from uuid import UUID
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from flagsched.domain.errors import BULK_REFUSED
+from flagsched.domain.overrides import SETS, USER_ID, OverrideChange
 from flagsched.domain.schedules import MAX_BATCH, PlannedChange, ScheduleEdit, Status
-from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
+from flagsched.domain.updates import Change, UnreadableUpdates, Updates, read_updates
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.web.schemas.fields import (
     ERROR_MESSAGES,
@@ -19,12 +20,14 @@ from flagsched.web.schemas.fields import (
     Id,
     Instant,
     Limit,
+    Name,
     OneOf,
     Percentage,
     read_position,
 )
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.instants import read_instant
+from flagsched.web.schemas.overrides import USER_MESSAGE
 from flagsched.web.schemas.strict import Body, View
 from flagsched.web.schemas.windows import Window
 
@@ -49,15 +52,51 @@ class UpdatesBody(Body):
         return Updates(**data)
 
 
+class OverrideBody(Body):
+    """The override of one user: to include or exclude this user, or to remove what is set."""
+
+    user_id = Name(USER_ID, USER_MESSAGE, data_key="userId", required=True)
+    sets = fields.String(
+        data_key="set",
+        required=True,
+        validate=validate.OneOf(list(SETS), error="must be one of: {choices}"),
+        error_messages=ERROR_MESSAGES | {"invalid": "must be a string"},
+    )
+
+    @post_load
+    def _change(self, data: dict[str, Any], **options: object) -> OverrideChange:
+        return OverrideChange(data["user_id"], SETS[data["sets"]])
+
+
+CHANGE = {"updates", "override"}
+"""What a schedule sets is one of these."""
+
+
+def _refuse_both(sent: Any) -> None:
+    if isinstance(sent, dict) and sent.keys() >= CHANGE:
+        raise ValidationError("must not stand beside updates", "override")
+
+
+def _with_one_change(data: dict[str, Any]) -> dict[str, Any]:
+    return {"updates" if name in CHANGE else name: value for name, value in data.items()}
+
+
 class CreateScheduleRequest(Body):
-    """At `scheduledAt`, set these updates."""
+    """At `scheduledAt`, set these updates, or the override of one user: exactly one of the two."""
 
     scheduled_at = Instant(data_key="scheduledAt", required=True)
-    updates = fields.Nested(UpdatesBody, required=True, error_messages=ERROR_MESSAGES)
+    updates = fields.Nested(UpdatesBody, error_messages=ERROR_MESSAGES)
+    override = fields.Nested(OverrideBody, error_messages=ERROR_MESSAGES)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _exactly_one(self, data: dict[str, Any], sent: Any, **options: object) -> None:
+        _refuse_both(sent)
+        if isinstance(sent, dict) and not sent.keys() & CHANGE:
+            raise ValidationError("is required, unless override is given", "updates")
 
     @post_load
     def _change(self, data: dict[str, Any], **options: object) -> PlannedChange:
-        return PlannedChange(**data)
+        return PlannedChange(**_with_one_change(data))
 
 
 class Batch(fields.List[Any]):
@@ -84,7 +123,7 @@ def _load_fast(item: Any) -> PlannedChange | None:
     if not (isinstance(item, dict) and item.keys() == {"scheduledAt", "updates"}):
         return None
     at, updates = item["scheduledAt"], read_updates(item["updates"])
-    if not isinstance(at, str) or isinstance(updates, UnreadableUpdates):
+    if not isinstance(at, str) or not isinstance(updates, Updates):
         return None
     try:
         return PlannedChange(read_instant(at), updates)
@@ -101,21 +140,26 @@ class BulkCreateScheduleRequest(Body):
 
 
 class EditScheduleRequest(Body):
-    """What to change of a schedule: its instant, all of its updates, or both."""
+    """What to change of a schedule: its instant, all that it sets (updates or an override), or both."""
 
     described = {"minProperties": 1}
 
     scheduled_at = Instant(data_key="scheduledAt")
     updates = fields.Nested(UpdatesBody, error_messages=ERROR_MESSAGES)
+    override = fields.Nested(OverrideBody, error_messages=ERROR_MESSAGES)
 
     @validates_schema
     def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
-            raise ValidationError("must set scheduledAt, updates or both")
+            raise ValidationError("must set scheduledAt, updates or override")
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _not_both(self, data: dict[str, Any], sent: Any, **options: object) -> None:
+        _refuse_both(sent)
 
     @post_load
     def _edit(self, data: dict[str, Any], **options: object) -> ScheduleEdit:
-        return ScheduleEdit(**data)
+        return ScheduleEdit(**_with_one_change(data))
 
 
 class ScheduleListQuery(EnvironmentQuery):
@@ -159,7 +203,7 @@ class EnvironmentScheduleListQuery(EnvironmentQuery, Window):
 
 
 UPDATES = {
-    "description": "what it sets; null if that can't be read",
+    "description": "what it sets; null if that can't be read, or is an override",
     "type": ["object", "null"],
     "properties": {"enabled": {"type": "boolean"}, "rolloutPercentage": PERCENTAGE},
     "additionalProperties": False,
@@ -167,12 +211,29 @@ UPDATES = {
 }
 
 
+OVERRIDE = {
+    "description": "the override that it sets or removes; null if it sets updates",
+    "type": ["object", "null"],
+    "properties": {"userId": {"type": "string"}, "set": {"type": "string", "enum": list(SETS)}},
+    "required": ["userId", "set"],
+    "additionalProperties": False,
+}
+
+
 class UpdatesView(fields.Field[Any]):
-    """The updates of a schedule; null if they can't be read."""
+    """The updates of a schedule; null if they can't be read, or if it sets an override."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> dict[str, bool | int] | None:
-        updates: Updates | UnreadableUpdates = value
-        return updates.as_json()
+        change: Change | UnreadableUpdates = value
+        return None if isinstance(change, OverrideChange) else change.as_json()
+
+
+class OverrideChangeView(fields.Field[Any]):
+    """The override that a schedule sets or removes; null if it sets updates."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> dict[str, str] | None:
+        change: OverrideChange | None = value
+        return None if change is None else change.as_json()["override"]
 
 
 class ScheduleView(View):
@@ -193,6 +254,7 @@ class ScheduleView(View):
         data_key="inEffect", metadata={"description": "whether it has changed the flag, recorded or not"}
     )
     updates = UpdatesView(attribute="schedule.updates", metadata=UPDATES)
+    override = OverrideChangeView(attribute="schedule.override", metadata=OVERRIDE)
     applied_at = Instant(
         attribute="schedule.applied_at",
         data_key="appliedAt",
