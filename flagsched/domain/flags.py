@@ -64,11 +64,11 @@ def apply(state: FlagState, change: Change, at: datetime) -> FlagState:
     if isinstance(change, OverrideChange):
         return replace(state.succeeded(at), overrides=(*state.overrides, change))
     return FlagState(
-        enabled=state.enabled if change.enabled is None else change.enabled,
-        rollout_percentage=state.rollout_percentage if change.rollout_percentage is None else change.rollout_percentage,
-        version=state.version + 1,
-        changed_at=at,
-        overrides=state.overrides,
+        state.enabled if change.enabled is None else change.enabled,
+        state.rollout_percentage if change.rollout_percentage is None else change.rollout_percentage,
+        state.version + 1,
+        at,
+        state.overrides,
     )
 
 

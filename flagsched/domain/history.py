@@ -183,8 +183,7 @@ def documents_of(step: Step[AnySchedule]) -> tuple[Document, Document]:
     before, after = document_of(step.before), document_of(step.after)
     if isinstance(step.outcome, Failed):
         return before, after | {"errorMessage": step.outcome.reason}
-    change = step.schedule.updates
-    if isinstance(change, OverrideChange):
+    if step.after.overrides and (change := step.schedule.override):
         was = OverrideChange(change.user_id, step.before.override_of(change.user_id))
         return before | was.as_json(), after | change.as_json()
     return before, after
