@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flagsched.database.schema.tables import overrides
+from flagsched.database.schema.tables import overrides, schedules
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import OverrideMissing, TooManyOverrides
 from flagsched.domain.history import Actor
@@ -157,7 +157,7 @@ def test_what_is_recorded_is_told_in_the_history_with_what_was_before(
 
 
 def test_a_list_is_whole_and_in_order_whatever_is_not_recorded(store: SqlStore, clock: ManualClock) -> None:
-    for user in ("b", "d", "f", "h"):
+    for user in "bcdfh":
         set_override(CHECKOUT, NewOverride(user, OverrideType.EXCLUDE), by=BOB, store=store)
     plan(
         store,
@@ -167,7 +167,7 @@ def test_a_list_is_whole_and_in_order_whatever_is_not_recorded(store: SqlStore, 
 
     clock.advance(seconds=10)
 
-    expected = [(user, "exclude" if user == "h" else "include") for user in "aefghi"]
+    expected = [(user, "exclude" if user in "ch" else "include") for user in "acefghi"]
     for limit in (1, 2, 3, 50):
         assert [(one.user_id, one.kind) for one in listed(store, limit)] == expected
 
@@ -356,3 +356,19 @@ def test_the_doctor_misses_what_a_hand_has_changed_of_one_that_was_planned(
         "each override is what its last change made it",
         ["production/new-checkout user ada"],
     )
+
+
+def test_the_doctor_misses_that_a_hand_has_changed_what_was_planned(
+    store: SqlStore, engine: sa.Engine, clock: ManualClock, backoff: Backoff
+) -> None:
+    (planned,) = plan(store, an_override_change(after(1), "ada"))
+    clock.advance(seconds=1)
+    drain(store, backoff)
+
+    with engine.begin() as connection:
+        another = '{"override": {"userId": "ada", "set": "exclude"}}'
+        connection.execute(sa.update(schedules).values(updates=sa.literal_column(f"'{another}'")))
+
+    (found,) = [finding for finding in examine(store, clock.at) if not finding.ok]
+    assert (found.check, len(found.examples)) == ("what was applied is what was planned", 1)
+    assert found.examples[0].replace("-", "") == planned.id.hex
