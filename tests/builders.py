@@ -8,8 +8,9 @@ from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName, FlagState, NewFlag
 from flagsched.domain.history import Actor
+from flagsched.domain.overrides import SETS, OverrideChange
 from flagsched.domain.schedules import PlannedChange, Schedule, Status
-from flagsched.domain.updates import UnreadableUpdates, Updates
+from flagsched.domain.updates import Change, UnreadableUpdates, Updates
 
 # After every real clock: PostgreSQL looks at its own at each COMMIT, and must find plans ahead.
 NOON = datetime(2096, 6, 1, 12, 0, tzinfo=UTC)
@@ -60,7 +61,7 @@ def a_schedule(
     *,
     at: datetime | None = None,
     seq: int = 1,
-    updates: Updates | UnreadableUpdates | None = None,
+    updates: Change | UnreadableUpdates | None = None,
     status: Status = Status.PENDING,
     **other: Any,
 ) -> Schedule:
@@ -81,6 +82,10 @@ def a_schedule(
 
 def a_change(at: datetime, **updates: Any) -> PlannedChange:
     return PlannedChange(at, Updates(**(updates or {"enabled": True})))
+
+
+def an_override_change(at: datetime, user_id: str = "ada", sets: str = "include") -> PlannedChange:
+    return PlannedChange(at, OverrideChange(user_id, SETS[sets]))
 
 
 def a_new_flag(key: str = "new-checkout", environment: str = "production", **values: Any) -> NewFlag:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from flagsched.database.schema.tables import environments, flags, history, is_pending, overrides, plans, schedules
 from flagsched.database.schema.types import Json
 from flagsched.domain.history import STATE_CHANGES, Action
+from flagsched.domain.overrides import NAMES, PLANNED
 from flagsched.domain.schedules import Status
 from flagsched.domain.updates import FIELDS
 
@@ -15,6 +16,7 @@ ENDINGS = {
     Status.CANCELLED: Action.SCHEDULE_CANCELLED,
     Status.FAILED: Action.SCHEDULE_FAILED,
 }
+OVERRIDE = "override"
 OVERRIDE_COLUMNS = ("override_type", "reason", "created_by", "created_at")
 TRUE = ("true", "1")  # As PostgreSQL and SQLite write it.
 Query = sa.Select[Any] | sa.CompoundSelect[Any]
@@ -164,6 +166,7 @@ def _applied_as_planned() -> Query:
         _text(history.c.after, name) == sa.func.coalesce(_text(updates, name), _text(history.c.before, name))
         for name in FIELDS
     ]
+    came.append(_text(history.c.after, OVERRIDE).is_not_distinct_from(_text(updates, OVERRIDE)))
     recorded = sa.and_(history.c.schedule_id == schedules.c.id, history.c.action == Action.SCHEDULE_APPLIED.value)
     return sa.select(_of_schedule()).join(history, recorded).where(sa.and_(*came).is_not(True))
 
@@ -203,18 +206,24 @@ def _revisions_reached() -> Query:
 def _last_override_entries() -> sa.Subquery:
     """The last entry about each user of each flag; without an override_type where the override was removed."""
     after, before = history.c.after, history.c.before
-    user = sa.func.coalesce(after["userId"].as_string(), before["userId"].as_string())
+    planned_user, planned = after[(OVERRIDE, "userId")].as_string(), after[(OVERRIDE, "set")].as_string()
+    by_schedule = history.c.action == Action.SCHEDULE_APPLIED.value
+    user = sa.func.coalesce(after["userId"].as_string(), before["userId"].as_string(), planned_user)
     newest_first = sa.func.row_number().over(partition_by=(history.c.flag_id, user), order_by=history.c.id.desc())
     recorded = sa.select(
         history.c.flag_id,
         user.label("user_id"),
         (history.c.environment + "/" + history.c.flag_key + " user " + user).label("named"),
-        after["override"].as_string().label("override_type"),
-        after["reason"].as_string().label("reason"),
-        history.c.actor.label("created_by"),
+        sa.case((by_schedule, sa.func.nullif(planned, NAMES[None])), else_=after[OVERRIDE].as_string()).label(
+            "override_type"
+        ),
+        sa.case((by_schedule, PLANNED), else_=after["reason"].as_string()).label("reason"),
+        sa.func.coalesce(schedules.c.created_by, history.c.actor).label("created_by"),
         history.c.effective_at.label("created_at"),
         newest_first.label("place"),
-    ).where(history.c.action.in_((Action.OVERRIDE_SET, Action.OVERRIDE_REMOVED)))
+    ).outerjoin_from(history, schedules, history.c.schedule_id == schedules.c.id)
+    of_overrides = history.c.action.in_((Action.OVERRIDE_SET, Action.OVERRIDE_REMOVED, Action.SCHEDULE_APPLIED))
+    recorded = recorded.where(of_overrides, user.is_not(None))
     return sa.select(recorded.subquery()).where(sa.column("place") == 1).subquery()
 
 

@@ -301,7 +301,7 @@ class TooManyOverrides(Refused):
     code = "QUOTA_EXCEEDED"
 
     def __init__(self, key: str, most: int) -> None:
-        super().__init__(f"flag {key!r} has {most} overrides, and may not have more")
+        super().__init__(f"flag {key!r} may have {most} overrides at most, those that are planned included")
         self.key, self.most = key, most
 
 

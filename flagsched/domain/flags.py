@@ -8,7 +8,8 @@ from typing import Self
 from uuid import UUID
 
 from flagsched.domain.errors import FlagChanged, FlagMissing
-from flagsched.domain.updates import Updates
+from flagsched.domain.overrides import OverrideChange, OverrideType
+from flagsched.domain.updates import Change, Updates
 
 DEFAULT_ENVIRONMENT = "production"
 FLAG_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -33,27 +34,41 @@ class FlagName:
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """What a flag is: its settings, their version, and the effective instant of the last change."""
+    """What a flag is: its settings, their version, and the effective instant of the last change.
+
+    `overrides` has, in order, what was changed of its overrides and is not written yet. A written state has none.
+    """
 
     enabled: bool
     rollout_percentage: int
     version: int
     changed_at: datetime
+    overrides: tuple[OverrideChange, ...] = ()
+
+    @property
+    def written(self) -> Self:
+        """The same once it is written down, and its overrides are where all others are."""
+        return replace(self, overrides=()) if self.overrides else self
+
+    def override_of(self, user_id: str) -> OverrideType | None:
+        """The override of a user, as far as the state knows: that of the last change."""
+        return next((one.kind for one in reversed(self.overrides) if one.user_id == user_id), None)
 
     def succeeded(self, at: datetime) -> Self:
         """The next version, in effect from `at`, with the same settings."""
         return replace(self, version=self.version + 1, changed_at=at)
 
 
-def apply(state: FlagState, updates: Updates, at: datetime) -> FlagState:
-    """The state after `updates` took effect at `at`: one version more, also for equal values."""
+def apply(state: FlagState, change: Change, at: datetime) -> FlagState:
+    """The state after `change` took effect at `at`: one version more, also for equal values."""
+    if isinstance(change, OverrideChange):
+        return replace(state.succeeded(at), overrides=(*state.overrides, change))
     return FlagState(
-        enabled=state.enabled if updates.enabled is None else updates.enabled,
-        rollout_percentage=(
-            state.rollout_percentage if updates.rollout_percentage is None else updates.rollout_percentage
-        ),
-        version=state.version + 1,
-        changed_at=at,
+        state.enabled if change.enabled is None else change.enabled,
+        state.rollout_percentage if change.rollout_percentage is None else change.rollout_percentage,
+        state.version + 1,
+        at,
+        state.overrides,
     )
 
 

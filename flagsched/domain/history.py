@@ -10,10 +10,10 @@ from uuid import UUID
 from flagsched.domain.agenda import AnySchedule
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.domain.instants import rfc3339
-from flagsched.domain.overrides import Override
+from flagsched.domain.overrides import Override, OverrideChange
 from flagsched.domain.schedules import Schedule
 from flagsched.domain.timeline import Failed, Step
-from flagsched.domain.updates import FIELDS, UnreadableUpdates, read_updates
+from flagsched.domain.updates import FIELDS, Updates, read_updates
 
 SYSTEM_ACTOR = "flagsched"
 """Who applies schedules, whichever process records it."""
@@ -171,11 +171,9 @@ def document_of(subject: Subject) -> Document:
             archived = subject.archived_at is not None
             return document_of(subject.state) | {"description": subject.description, "archived": archived}
         case Schedule():
-            return {
-                "scheduledAt": rfc3339(subject.scheduled_at),
-                "updates": subject.updates.as_json(),
-                "status": subject.status.value,
-            }
+            sets = subject.updates.as_json()
+            named = sets if isinstance(subject.updates, OverrideChange) else {"updates": sets}
+            return {"scheduledAt": rfc3339(subject.scheduled_at), **(named or {}), "status": subject.status.value}
         case Override():
             return {"userId": subject.user_id, "override": subject.kind.value, "reason": subject.reason}
 
@@ -183,12 +181,17 @@ def document_of(subject: Subject) -> Document:
 def documents_of(step: Step[AnySchedule]) -> tuple[Document, Document]:
     """Before and after of the entry for a schedule that has ended by its instant."""
     before, after = document_of(step.before), document_of(step.after)
-    return before, after | {"errorMessage": step.outcome.reason} if isinstance(step.outcome, Failed) else after
+    if isinstance(step.outcome, Failed):
+        return before, after | {"errorMessage": step.outcome.reason}
+    if step.after.overrides and (change := step.schedule.override):
+        was = OverrideChange(change.user_id, step.before.override_of(change.user_id))
+        return before | was.as_json(), after | change.as_json()
+    return before, after
 
 
 def state_of(document: Mapping[str, Any], version: int, changed_at: datetime) -> FlagState | None:
     """The state that the document of a flag or a state holds; None if it holds none."""
     updates = read_updates({name: document.get(name) for name in FIELDS})
-    if isinstance(updates, UnreadableUpdates):
+    if not isinstance(updates, Updates):
         return None
     return FlagState(bool(updates.enabled), updates.rollout_percentage or 0, version, changed_at)

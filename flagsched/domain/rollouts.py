@@ -1,7 +1,7 @@
 """Rollouts: the same steps for several flags, in several environments, one after the other."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
@@ -10,14 +10,14 @@ from flagsched.domain.errors import PLAN_REFUSED, InstantsRefused, Path
 from flagsched.domain.flags import FlagName
 from flagsched.domain.local_times import Fold, LocalTime, zone_named
 from flagsched.domain.schedules import PlanItem, PlannedChange
-from flagsched.domain.updates import Updates
+from flagsched.domain.updates import Change, Updates
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutStep:
     """What each flag is set to, so long after the step before, or after the start."""
 
-    updates: Updates
+    updates: Change
     after: Duration | None = None
 
 
@@ -112,6 +112,6 @@ def ramp(
     ]
     if len(set(percentages)) < steps:
         raise ValueError(f"are more than there are percentages for, from {start} to {end}: {percentages}"[:200])
-    first, *others = (RolloutStep(Updates(rollout_percentage=one), every) for one in percentages)
-    updates = replace(first.updates, enabled=True) if enable else first.updates
-    return [RolloutStep(updates), *others]
+    first, *others = percentages
+    updates = Updates(enabled=True if enable else None, rollout_percentage=first)
+    return [RolloutStep(updates), *(RolloutStep(Updates(rollout_percentage=one), every) for one in others)]

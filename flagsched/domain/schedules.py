@@ -18,7 +18,8 @@ from flagsched.domain.errors import (
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.local_times import LocalTime, text_of, zone_named, zone_of
-from flagsched.domain.updates import UnreadableUpdates, Updates
+from flagsched.domain.overrides import OverrideChange
+from flagsched.domain.updates import Change, UnreadableUpdates
 
 MAX_BATCH = 50
 
@@ -41,10 +42,10 @@ ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """What is asked for: at `scheduled_at` (kept in UTC, to the millisecond), set these updates."""
+    """What is asked for: at `scheduled_at` (kept in UTC, to the millisecond), set these updates, or this override."""
 
     scheduled_at: datetime
-    updates: Updates
+    updates: Change
     local: LocalTime | None = None
     """The local time that was asked for, if it was one."""
 
@@ -68,13 +69,13 @@ class PlanItem:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleEdit:
-    """What an admin changes of a pending schedule: its instant, its updates as a whole; None leaves it as it is.
+    """What an admin changes of a pending schedule: its instant, all that it sets; None leaves it as it is.
 
     `local` is the local time of the new instant, if that is asked for by one.
     """
 
     scheduled_at: datetime | None = None
-    updates: Updates | None = None
+    updates: Change | None = None
     local: LocalTime | None = None
 
     def __post_init__(self) -> None:
@@ -93,12 +94,17 @@ class PendingSchedule:
 
     seq: int
     scheduled_at: datetime
-    updates: Updates | UnreadableUpdates
+    updates: Change | UnreadableUpdates
 
     @property
     def pending(self) -> bool:
         """Has it not ended yet?"""
         return True
+
+    @property
+    def override(self) -> OverrideChange | None:
+        """The override that it sets or removes, if that is what it does."""
+        return self.updates if isinstance(self.updates, OverrideChange) else None
 
     def is_due(self, now: datetime) -> bool:
         """Has its instant come?"""
@@ -178,13 +184,19 @@ def refuse_duplicates(items: Iterable[PlanItem]) -> None:
 
 
 def conflicts(drafts: Sequence[PlannedChange], pending: Iterable[Schedule]) -> list[Schedule]:
-    """The pending schedules from the first to the last instant of the drafts that set a field which these set too."""
+    """The pending schedules from the first to the last instant of the drafts that set what one of these sets too."""
     if not drafts:
         return []
     instants = [draft.scheduled_at for draft in drafts]
     first, last = min(instants), max(instants)
-    fields = {field for draft in drafts for field in draft.updates.as_json()}
-    return [s for s in pending if first <= s.scheduled_at <= last and fields & (s.updates.as_json() or {}).keys()]
+    targets = {target for draft in drafts for target in draft.updates.targets}
+    return [s for s in pending if first <= s.scheduled_at <= last and targets & s.updates.targets]
+
+
+def set_apart(changes: Iterable[PlannedChange | PendingSchedule]) -> set[str]:
+    """The users whom these include or exclude."""
+    found = (change.updates for change in changes)
+    return {one.user_id for one in found if isinstance(one, OverrideChange) and one.kind is not None}
 
 
 def number_schedules(

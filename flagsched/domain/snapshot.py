@@ -11,6 +11,7 @@ from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import effective_flag
 from flagsched.domain.evaluation import DIGEST_BYTES, Evaluator
 from flagsched.domain.flags import Flag
+from flagsched.domain.overrides import with_changes
 from flagsched.domain.schedules import PendingSchedule
 
 DIGESTS = 256**DIGEST_BYTES
@@ -31,7 +32,8 @@ class FlagSnapshot:
 
     def at(self, instant: datetime) -> Evaluator:
         """The flag as it is at an instant."""
-        return Evaluator(effective_flag(self.flag, self.agenda, instant), self.overrides)
+        effective = effective_flag(self.flag, self.agenda, instant)
+        return Evaluator(effective, with_changes(self.overrides, effective.state.overrides))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """The heart: what a flag is at an instant. Reads, preview and worker all ask here, and nowhere else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, TypeAlias
+from typing import Generic, Self, TypeAlias
 
 from flagsched.domain.agenda import Agenda, AnySchedule
 from flagsched.domain.flags import Flag, FlagState, apply
+from flagsched.domain.overrides import OverrideChange
 from flagsched.domain.updates import UnreadableUpdates
 
 
@@ -53,7 +54,19 @@ class Replay(Generic[AnySchedule]):
     @property
     def recorded(self) -> Flag:
         """The flag once all steps are written down."""
-        return replace(self.flag, state=self.state, next_due_at=self.ahead.next_due_at)
+        return replace(self.flag, state=self.state.written, next_due_at=self.ahead.next_due_at)
+
+    @property
+    def overridden(self) -> Mapping[str, Step[AnySchedule]]:
+        """The last step about each user whose override they change, by user."""
+        if not self.state.overrides:
+            return {}
+        return {change.user_id: step for step in self.steps if (change := step.schedule.override)}
+
+    def knowing(self, stored: Iterable[OverrideChange]) -> Self:
+        """The same steps, with what is stored of their users in each state, for the history to tell."""
+        state = replace(self.flag.state, overrides=tuple(stored))
+        return replace(self, steps=tuple(steps(state, Agenda(tuple(step.schedule for step in self.steps)))))
 
 
 def take_effect(schedule: AnySchedule, before: FlagState) -> Step[AnySchedule]:

@@ -1,10 +1,14 @@
 """Overrides in storage."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 from flagsched.domain.flags import Flag
 from flagsched.domain.overrides import Override
+from flagsched.domain.schedules import PendingSchedule
+from flagsched.domain.timeline import Replay
 from flagsched.ports.pages import Page
 
 
@@ -25,8 +29,11 @@ class OverrideReader(Protocol):
     def page(self, flag: Flag, query: OverrideQuery) -> Page[Override]:
         """Those of a flag by user."""
 
-    def count(self, flag: Flag) -> int:
-        """How many a flag has."""
+    def among(self, users: Mapping[UUID, Collection[str]]) -> Sequence[Override]:
+        """Those of these users, by flag id."""
+
+    def count(self, flag: Flag, besides: Collection[str] = ()) -> int:
+        """How many a flag has, besides those of some users."""
 
 
 class OverrideWriter(OverrideReader, Protocol):
@@ -37,3 +44,9 @@ class OverrideWriter(OverrideReader, Protocol):
 
     def remove(self, override: Override) -> None:
         """Delete it."""
+
+    def settle(self, replays: Sequence[Replay[PendingSchedule]]) -> None:
+        """Write the overrides that their steps have set, by whoever planned it, and delete those that they removed.
+
+        One statement for each of the two, and none where there is nothing to write.
+        """

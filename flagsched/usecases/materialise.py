@@ -1,5 +1,6 @@
 """Write down what is already in effect. Nothing is decided here: `timeline.replay` says what is."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,9 @@ from uuid import UUID
 
 from flagsched.domain.errors import Unavailable
 from flagsched.domain.flags import Flag
-from flagsched.domain.timeline import replay
+from flagsched.domain.overrides import OverrideChange
+from flagsched.domain.schedules import PendingSchedule
+from flagsched.domain.timeline import Replay, replay
 from flagsched.ports.store import Store, Writing
 from flagsched.usecases.backoff import Backoff, Postponement
 
@@ -21,11 +24,23 @@ def record(work: Writing, flags: Sequence[Flag], clock: datetime, limit: int | N
     With a `limit`, leaves out flags that would make it more schedules, but never the first that has any.
     """
     due = work.schedules.due(flags, max(flag.now(clock) for flag in flags), limit)
-    replays = [replay(flag, due[flag.id], clock) for flag in flags if flag.id in due]
+    replays = _knowing_overrides(work, [replay(flag, due[flag.id], clock) for flag in flags if flag.id in due])
     work.schedules.finish(replays, clock)
+    work.overrides.settle(replays)
     recorded = [replayed.recorded for replayed in replays]
     work.flags.settle(recorded)
     return recorded
+
+
+def _knowing_overrides(work: Writing, replays: list[Replay[PendingSchedule]]) -> list[Replay[PendingSchedule]]:
+    """The same, with what is stored of the users whose overrides they change: nearly always there are none."""
+    users = {replayed.flag.id: [*replayed.overridden] for replayed in replays if replayed.overridden}
+    if not users:
+        return replays
+    stored: dict[UUID, list[OverrideChange]] = defaultdict(list)
+    for one in work.overrides.among(users):
+        stored[one.flag_id].append(OverrideChange(one.user_id, one.kind))
+    return [one.knowing(stored[one.flag.id]) if one.flag.id in users else one for one in replays]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,10 @@ from flagsched.ports.store import Reading, Store, Writing
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
 from flagsched.usecases.locks import lock_existing, retry_when_overtaken
 from flagsched.usecases.materialise import record
+from flagsched.usecases.overrides import refuse_planned_overrides
 from flagsched.usecases.schedules import (
     add_schedules,
+    by_flag,
     change_flags,
     refuse_quotas,
     show_schedules,
@@ -118,10 +120,11 @@ def preview_plan(
         items = asked.items.starting(start)
         refuse_items(items, flags)
         agendas = {name: work.schedules.pending(flags[name]) for name in sorted(flags, key=_environment_first)}
-        drafts = {name: [item.change for item in items if item.name == name] for name in flags}
+        drafts = {name: [item.change for item in own] for name, own in by_flag(items).items()}
         for name, agenda in agendas.items():
             pending = agenda.ahead(flags[name].now(work.at)).schedules
             limits.refuse_quota(flags[name], len(pending), len(drafts[name]))
+            refuse_planned_overrides(work.overrides, flags[name], drafts[name], agenda.schedules)
         limits.refuse_instants(_ahead(asked, items, start), lambda name: flags[name].now(work.at), PLAN_REFUSED)
         return {name: foresee(work, flags[name], agenda, drafts[name]) for name, agenda in agendas.items()}
 

@@ -1,6 +1,6 @@
 """What an admin does with schedules: single and bulk creation, and that of plans, are one path."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +21,7 @@ from flagsched.domain.schedules import (
     items_of_batch,
     number_schedules,
     refuse_duplicates,
+    set_apart,
 )
 from flagsched.ports.pages import Page
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
@@ -28,6 +29,7 @@ from flagsched.ports.store import Reading, Store, Writing
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
 from flagsched.usecases.locks import lock_current, retry_when_overtaken
+from flagsched.usecases.overrides import refuse_planned_overrides
 
 
 @retry_when_overtaken
@@ -44,7 +46,7 @@ def plan_schedules(
     """Create the schedules for these changes, all or none, and give them in the order asked for.
 
     `batch` says whether they share a batch id. Raises DuplicateInstants, FlagMissing, FlagBusy, QuotaExceeded,
-    InstantsRefused; with `idempotent`, Replayed, KeyReused, KeyInProgress.
+    TooManyOverrides, InstantsRefused; with `idempotent`, Replayed, KeyReused, KeyInProgress.
     """
     items = items_of_batch(name, changes) if batch else [PlanItem(name, changes[0], (changes[0].says_when,))]
     refuse_duplicates(items)
@@ -66,13 +68,24 @@ def plan_schedules(
     return created
 
 
+def by_flag(items: Iterable[PlanItem]) -> dict[FlagName, list[PlanItem]]:
+    """These changes by the flag that they are of, in order."""
+    own: dict[FlagName, list[PlanItem]] = defaultdict(list)
+    for item in items:
+        own[item.name].append(item)
+    return own
+
+
 def refuse_quotas(
     work: Writing, items: Iterable[PlanItem], flags: Mapping[FlagName, Flag], limits: ScheduleLimits
 ) -> None:
-    """Raise QuotaExceeded if a flag would have more pending schedules than it may."""
-    for name, asked in Counter(item.name for item in items).items():
-        if limits.may_exceed_quota(flags[name], asked):
-            limits.refuse_quota(flags[name], work.schedules.count_pending(flags[name]), asked)
+    """Raise QuotaExceeded or TooManyOverrides if a flag would have more of either than it may."""
+    for name, asked in by_flag(items).items():
+        flag, changes = flags[name], [item.change for item in asked]
+        if limits.may_exceed_quota(flag, len(changes)):
+            limits.refuse_quota(flag, work.schedules.count_pending(flag), len(changes))
+        if set_apart(changes):
+            refuse_planned_overrides(work.overrides, flag, changes, work.schedules.agendas([flag])[flag.id].schedules)
 
 
 def add_schedules(
@@ -88,9 +101,7 @@ def add_schedules(
 
     Returns the schedules in the order of `items`, and the flags with more on their agendas, by name.
     """
-    own: dict[FlagName, list[PlanItem]] = defaultdict(list)
-    for item in items:
-        own[item.name].append(item)
+    own = by_flag(items)
     made = {
         name: iter(
             number_schedules(
@@ -175,13 +186,16 @@ def edit_schedule(
     store: Store,
     limits: ScheduleLimits = DEFAULT_LIMITS,
 ) -> EffectiveSchedule:
-    """Give a schedule another instant, other updates, or both: if this returns, it takes effect only so.
+    """Give a schedule another instant, something else to set, or both: if this returns, it takes effect only so.
 
-    Raises FlagMissing, ScheduleMissing, FlagBusy, AlreadyApplied, AlreadyCancelled, AlreadyFailed, InstantsRefused.
+    Raises FlagMissing, ScheduleMissing, FlagBusy, AlreadyApplied, AlreadyCancelled, AlreadyFailed, TooManyOverrides,
+    InstantsRefused.
     """
     with store.writing() as work:
         flag, before, clock = _lock_pending(work, name, schedule_id)
         after = before.edited(edit, flag.now(clock))
+        if edit.updates is not None:
+            _refuse_overrides(work, flag, after)
         if edit.scheduled_at is not None:
             limits.refuse_instant(edit.scheduled_at, flag.now(clock), (edit.says_when,))
         work.schedules.edit([after])
@@ -203,6 +217,11 @@ def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Stor
         _change_agenda(work, flag, before, after, by=by, clock=clock)
         work.commit()
     return effective_schedules([after], flag, clock)[0]
+
+
+def _refuse_overrides(work: Writing, flag: Flag, edited: Schedule) -> None:
+    others = [one for one in work.schedules.agendas([flag])[flag.id].schedules if one.seq != edited.seq]
+    refuse_planned_overrides(work.overrides, flag, [edited], others)
 
 
 def _change_agenda(work: Writing, flag: Flag, before: Schedule, after: Schedule, *, by: Actor, clock: datetime) -> None:

@@ -20,6 +20,7 @@ from flagsched.domain.schedules import (
 from flagsched.domain.segments import Segment, segments, transitions
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
+from flagsched.usecases.overrides import refuse_planned_overrides
 
 MAX_PAST_CHANGES = 1000
 
@@ -59,7 +60,7 @@ def preview_schedules(
 ) -> Preview:
     """What the flag would be, from now on, with these changes; judged like their creation, and nothing is written.
 
-    Raises DuplicateInstants, FlagMissing, QuotaExceeded, InstantsRefused.
+    Raises DuplicateInstants, FlagMissing, QuotaExceeded, TooManyOverrides, InstantsRefused.
     """
     items = items_of_batch(name, drafts)
     refuse_duplicates(items)
@@ -68,6 +69,7 @@ def preview_schedules(
         now = flag.now(work.at)
         agenda = work.schedules.pending(flag)
         limits.refuse_quota(flag, len(agenda.ahead(now).schedules), len(drafts))
+        refuse_planned_overrides(work.overrides, flag, drafts, agenda.schedules)
         limits.refuse_instants(items, lambda _: now)
         return foresee(work, flag, agenda, drafts)
 

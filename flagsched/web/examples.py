@@ -151,6 +151,7 @@ def _schedule(month: date, number: int) -> dict[str, Any]:
         "status": "pending",
         "inEffect": False,
         "updates": STEPS[number],
+        "override": None,
         "appliedAt": None,
         "errorMessage": None,
         "createdBy": "ada",

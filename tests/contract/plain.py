@@ -26,6 +26,8 @@ class PlainFlag:
     changed_at: datetime
     plan: list[PlainSchedule] = field(default_factory=list)
     changes: list[tuple[datetime, tuple[bool, int, int]]] = field(default_factory=list)
+    users: dict[str, str] = field(default_factory=dict)
+    """Who is included and who excluded."""
 
     def __post_init__(self) -> None:
         if not self.changes:
@@ -33,9 +35,17 @@ class PlainFlag:
 
     def seen(self, clock: datetime) -> tuple[bool, int, int]:
         """What a reader is told at `clock`."""
-        shown = replace(self, now=dict(self.now), plan=[replace(s) for s in self.plan], changes=list(self.changes))
+        return self._recorded(clock).told
+
+    def seen_users(self, clock: datetime) -> dict[str, str]:
+        """Who is set apart at `clock`."""
+        return self._recorded(clock).users
+
+    def _recorded(self, clock: datetime) -> "PlainFlag":
+        plan, changes = [replace(s) for s in self.plan], list(self.changes)
+        shown = replace(self, now=dict(self.now), plan=plan, changes=changes, users=dict(self.users))
         shown.record(clock)
-        return shown.told
+        return shown
 
     def due(self, clock: datetime) -> list[PlainSchedule]:
         """What is in effect at `clock` and not written down."""
@@ -59,10 +69,19 @@ class PlainFlag:
 
     def change(self, sets: Settings, at: datetime) -> None:
         """One version more, in effect from `at`."""
-        self.now |= sets
+        if "override" in sets:
+            self.set_apart(sets["override"]["userId"], sets["override"]["set"])
+        else:
+            self.now |= sets
         self.version += 1
         self.changed_at = at
         self.changes.append((at, self.told))
+
+    def set_apart(self, user: str, sets: str) -> None:
+        """Include or exclude a user, or treat him like all others again."""
+        self.users.pop(user, None)
+        if sets != "remove":
+            self.users[user] = sets
 
     @property
     def told(self) -> tuple[bool, int, int]:

@@ -35,13 +35,17 @@ from flagsched.domain.errors import (
     DuplicateInstants,
     FlagExists,
     InstantsRefused,
+    OverrideMissing,
 )
+from flagsched.domain.evaluation import Reason
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
+from flagsched.domain.overrides import SETS, NewOverride, Override, OverrideChange
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
-from flagsched.domain.updates import Updates
+from flagsched.domain.updates import Change, Updates
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.history import HistoryQuery
+from flagsched.ports.overrides import OverrideQuery
 from flagsched.ports.schedules import EnvironmentScheduleQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
@@ -50,10 +54,12 @@ from flagsched.usecases.history import list_history
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
 from flagsched.usecases.locks import lock_current
 from flagsched.usecases.materialise import materialise_due, record
+from flagsched.usecases.overrides import list_overrides, remove_override, set_override
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.contract.plain import PlainFlag, PlainSchedule, PlainWorld
+from tests.contract.records import told_now
 from tests.databases import EMPTY, administer
 
 KEYS = ("a", "b")
@@ -63,6 +69,9 @@ TURN_ON = Updates(enabled=True)
 updates = st.builds(Updates, enabled=st.none() | st.booleans(), rollout_percentage=st.integers(0, 100)) | st.builds(
     Updates, enabled=st.booleans()
 )
+USERS = ("ada", "bob")
+users = st.sampled_from(USERS)
+changes = updates | st.builds(OverrideChange, users, st.sampled_from([*SETS.values()]))
 
 
 class Crash(Exception):
@@ -108,11 +117,11 @@ class Machine(RuleBasedStateMachine):
         self.world.told["flag.created"] += 1
 
     @precondition(lambda self: self.world.flags)
-    @rule(data=st.data(), ahead=st.dictionaries(seconds, updates, min_size=1, max_size=4), keyed=st.booleans())
-    def plan(self, data: st.DataObject, ahead: dict[int, Updates], keyed: bool) -> None:
+    @rule(data=st.data(), ahead=st.dictionaries(seconds, changes, min_size=1, max_size=4), keyed=st.booleans())
+    def plan(self, data: st.DataObject, ahead: dict[int, Change], keyed: bool) -> None:
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
         present = self._present(key)
-        changes = [PlannedChange(present + timedelta(seconds=s), updates) for s, updates in ahead.items()]
+        changes = [PlannedChange(present + timedelta(seconds=s), change) for s, change in ahead.items()]
         request = IdempotencyKey.of("ada", str(len(self.kept)), str(changes).encode())
         idempotent: IdempotentRequest[list[EffectiveSchedule]] = IdempotentRequest(
             request, lambda made: StoredResponse(201, {}, ids_of(made))
@@ -160,8 +169,8 @@ class Machine(RuleBasedStateMachine):
                 self.world.told["schedule.cancelled"] += 1
 
     @precondition(lambda self: self.ids)
-    @rule(data=st.data(), to=st.none() | seconds | st.just(-1), sets=st.none() | updates)
-    def edit_a_schedule(self, data: st.DataObject, to: int | None, sets: Updates | None) -> None:
+    @rule(data=st.data(), to=st.none() | seconds | st.just(-1), sets=st.none() | changes)
+    def edit_a_schedule(self, data: st.DataObject, to: int | None, sets: Change | None) -> None:
         at = None if to is None else self.clock.at + timedelta(seconds=to)
         for schedule_id, key, plain in self._one_of_the_living(data):
             expected = self._refusal(key, plain)
@@ -200,6 +209,21 @@ class Machine(RuleBasedStateMachine):
         flag = self.world.record(key, self.clock.at)
         flag.change(dict(sets.as_json()) if sets else {}, max(self.clock.at, flag.changed_at))
         self.world.told["flag.updated"] += 1
+
+    @precondition(lambda self: self.world.flags)
+    @rule(data=st.data(), user=users, sets=st.sampled_from([*SETS]))
+    def set_a_user_apart(self, data: st.DataObject, user: str, sets: str) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.flags)))
+        if kind := SETS[sets]:
+            set_override(named(key), NewOverride(user, kind), by=ADMIN, store=self.store)
+        elif user in self.world.flags[key].seen_users(self.clock.at):
+            remove_override(named(key), user, by=ADMIN, store=self.store)
+        else:
+            with pytest.raises(OverrideMissing):
+                remove_override(named(key), user, by=ADMIN, store=self.store)
+            return
+        self.world.record(key, self.clock.at).set_apart(user, sets)
+        self.world.told["override.set" if kind else "override.removed"] += 1
 
     @precondition(lambda self: any(len(flag.plan) > 3 for flag in self.world.flags.values()))
     @rule(data=st.data())
@@ -264,6 +288,27 @@ class Machine(RuleBasedStateMachine):
         }
 
     @invariant()
+    def every_user_is_set_apart_as_the_model_says(self) -> None:
+        effective = told_now(self.store)
+        for key, flag in self.world.flags.items():
+            seen = flag.seen_users(self.clock.at)
+            assert {one.user_id: one.kind for one in self._overrides(key)} == seen
+            for user in USERS:
+                answer, by_all = effective.flags[key].evaluate(user), effective.flags[key].evaluate("somebody else")
+                apart = user in seen and flag.seen(self.clock.at)[0]
+                assert (answer.reason is Reason.TARGETING_MATCH) == apart
+                assert not apart or answer.value == (seen[user] == "include")
+                assert by_all.reason is not Reason.TARGETING_MATCH
+
+    def _overrides(self, key: str) -> list[Override]:
+        """All of a flag's, a page of one after the other."""
+        pages = [list_overrides(named(key), OverrideQuery(limit=1), store=self.store)]
+        while pages[-1].more:
+            query = OverrideQuery(after=pages[-1].items[-1].user_id, limit=1)
+            pages.append(list_overrides(named(key), query, store=self.store))
+        return [one for page in pages for one in page.items]
+
+    @invariant()
     def every_schedule_is_as_the_model_says(self) -> None:
         told = list_environment_schedules(EnvironmentScheduleQuery("production", limit=10_000), store=self.store).items
         assert {one.schedule.id: (one.schedule.status.value, one.in_effect) for one in told} == {
@@ -286,6 +331,7 @@ class Machine(RuleBasedStateMachine):
                 pass
         self.world.tick(self.clock.at)
         self.every_reader_is_told_what_the_model_says()
+        self.every_user_is_set_apart_as_the_model_says()
         self.every_schedule_is_as_the_model_says()
         entries = list_history(HistoryQuery("production", limit=10_000), store=self.store).items
         assert Counter(one.action.value for one in entries) == self.world.told

@@ -19,6 +19,7 @@ from flagsched.domain.history import (
     schedule_entry,
     state_of,
 )
+from flagsched.domain.overrides import SETS, OverrideChange
 from flagsched.domain.schedules import PlannedChange, Schedule, Status, number_schedules
 from flagsched.domain.timeline import replay, state_at
 from flagsched.domain.updates import Updates
@@ -27,6 +28,7 @@ from tests.builders import ADMIN, NOON, a_new_flag, after
 settings = st.builds(Updates, enabled=st.none() | st.booleans(), rollout_percentage=st.integers(0, 100)) | st.builds(
     Updates, enabled=st.booleans()
 )
+override_changes = st.builds(OverrideChange, st.sampled_from(["ada", "bob"]), st.sampled_from([*SETS.values()]))
 lengths = st.integers(min_value=0, max_value=4).map(lambda seconds: timedelta(seconds=seconds))
 
 
@@ -107,8 +109,9 @@ class Life:
 @st.composite
 def changes(draw: st.DrawFn, now: datetime, most: int = 4) -> list[PlannedChange]:
     """Changes that may be planned at `now`, at few instants so that ties are common."""
-    ahead = draw(st.lists(st.tuples(st.integers(1, 8), settings), max_size=most, unique_by=lambda one: one[0]))
-    return [PlannedChange(now + timedelta(seconds=seconds), updates) for seconds, updates in ahead]
+    sets = settings | override_changes
+    ahead = draw(st.lists(st.tuples(st.integers(1, 8), sets), max_size=most, unique_by=lambda one: one[0]))
+    return [PlannedChange(now + timedelta(seconds=seconds), change) for seconds, change in ahead]
 
 
 @st.composite

@@ -1,21 +1,29 @@
 """Timelines: what they tell of the past was seen, what they foresee comes about, and recording moves nothing."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flagsched.domain.agenda import Agenda
+from flagsched.domain.flags import FlagState
+from flagsched.domain.overrides import OverrideChange, OverrideType
 from flagsched.domain.schedules import conflicts
 from flagsched.domain.segments import Cause, Segment, segments, transitions
 from flagsched.domain.timeline import state_at
 from flagsched.domain.updates import UnreadableUpdates, Updates
-from tests.builders import NOON, a_change, a_flag, a_schedule, after
+from tests.builders import NOON, a_change, a_flag, a_schedule, after, an_override_change
 from tests.domain.lives import Life, changes, instants, lives
 
 
 def timeline(life: Life, start: datetime = NOON, end: datetime | None = None) -> list[Segment]:
-    return segments(transitions(life.flag, life.past, life.agenda), start, end)
+    return shown(segments(transitions(life.flag, life.past, life.agenda), start, end))
+
+
+def shown(told: list[Segment]) -> list[Segment]:
+    """What is shown of segments: overrides are not."""
+    return [replace(one, state=one.state.written) for one in told]
 
 
 def at(told: list[Segment], instant: datetime) -> Segment:
@@ -36,14 +44,14 @@ def test_segments_follow_each_other_from_creation_on_and_none_is_empty(life: Lif
 def test_what_a_timeline_tells_of_the_past_is_what_readers_saw(life: Life) -> None:
     told = timeline(life)
 
-    assert [at(told, instant).state for instant, _ in life.seen] == [state for _, state in life.seen]
+    assert [at(told, instant).state for instant, _ in life.seen] == [state.written for _, state in life.seen]
 
 
 @given(lives(), instants)
 def test_from_now_on_a_timeline_says_what_the_effective_state_will_be(life: Life, instant: datetime) -> None:
     instant = max(instant, life.now)
 
-    assert at(timeline(life), instant).state == state_at(life.flag, life.agenda, instant)
+    assert at(timeline(life), instant).state == state_at(life.flag, life.agenda, instant).written
 
 
 @given(lives())
@@ -64,8 +72,8 @@ def test_what_a_timeline_foresees_is_what_a_worker_writes(life: Life, seconds: i
     life.record()
 
     written = life.entries[already:]
-    last_at = {entry.effective_at: entry for entry in written}
-    assert [entry.after for entry in last_at.values()] == [at(foreseen, instant).state for instant in last_at]
+    last_at = {entry.effective_at: entry.after for entry in written if isinstance(entry.after, FlagState)}
+    assert [after.written for after in last_at.values()] == [at(foreseen, instant).state for instant in last_at]
 
 
 @given(lives(), instants, instants)
@@ -101,7 +109,7 @@ def test_a_preview_is_what_comes_about_when_its_drafts_are_planned(
     copied.wait(max(instant - life.now, timedelta(0)))
     copied.record()
 
-    assert at(foreseen, copied.now).state == copied.flag.state
+    assert at(shown(foreseen), copied.now).state == copied.flag.state
     causes = {copied.schedules[s.id].scheduled_at for s in drafts}
     assert {one.start for one in foreseen if one.cause.draft is not None} <= causes
 
@@ -151,6 +159,17 @@ def test_conflicts_are_pending_schedules_among_the_drafts_that_set_what_they_set
 
     assert conflicts(drafts, [*meddling, *others]) == meddling
     assert conflicts([], meddling) == []
+
+
+def test_overrides_conflict_with_those_of_the_same_user_alone() -> None:
+    drafts = [an_override_change(after(10), "ada", "include"), an_override_change(after(20), "bob", "remove")]
+    of_them = [a_schedule(at=after(15), updates=OverrideChange(user, OverrideType.EXCLUDE)) for user in ("ada", "bob")]
+    others = [
+        a_schedule(at=after(15), updates=OverrideChange("carol", OverrideType.EXCLUDE)),
+        a_schedule(at=after(15), updates=Updates(enabled=True, rollout_percentage=5)),
+    ]
+
+    assert conflicts(drafts, [*of_them, *others]) == of_them
 
 
 def _copy(life: Life) -> Life:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.evaluation import Evaluator
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.overrides import OverrideChange, OverrideType
 from flagsched.domain.schedules import PendingSchedule, PlannedChange, number_schedules
 from flagsched.domain.snapshot import EffectiveSnapshot, FlagSnapshot, Snapshot, effective_snapshot, snapshot_of
 from flagsched.domain.timeline import replay
@@ -72,7 +73,12 @@ class Environment:
         """Write down what is in effect: the one thing that raises no revision."""
         stored = self.flags[key]
         replayed = replay(stored.flag, stored.agenda, self.now)
-        self.flags[key] = replace(stored, flag=replayed.recorded, agenda=replayed.ahead)
+        overrides = dict(stored.overrides)
+        for user_id, step in replayed.overridden.items():
+            overrides.pop(user_id, None)
+            if kind := step.after.override_of(user_id):
+                overrides[user_id] = kind is OverrideType.INCLUDE
+        self.flags[key] = FlagSnapshot(replayed.recorded, replayed.ahead, overrides)
 
     def _keep(self, stored: FlagSnapshot) -> None:
         self.revision += 1
@@ -164,6 +170,8 @@ def test_moments_tell_the_same_if_and_only_if_their_tags_are_the_same(
 
 PLAIN = a_new_flag("a", enabled=True, rollout_percentage=50).born(UUID(int=1), NOON)
 PLANNED = PendingSchedule(1, NOON + timedelta(hours=1), Updates(enabled=False))
+INCLUDED = PendingSchedule(1, NOON, OverrideChange("ada", OverrideType.INCLUDE))
+SHUT = PendingSchedule(2, NOON, OverrideChange("bob", None))
 OTHERS = {
     "key": FlagSnapshot(replace(PLAIN, name=FlagName("production", "b"))),
     "enabled": FlagSnapshot(replace(PLAIN, state=replace(PLAIN.state, enabled=False))),
@@ -173,6 +181,8 @@ OTHERS = {
     "included": FlagSnapshot(PLAIN, overrides={"ada": True}),
     "excluded": FlagSnapshot(PLAIN, overrides={"ada": False}),
     "another included": FlagSnapshot(PLAIN, overrides={"bob": True}),
+    "included by its plan": FlagSnapshot(PLAIN, Agenda.of([INCLUDED])),
+    "included by its plan, who was excluded": FlagSnapshot(PLAIN, Agenda.of([INCLUDED, SHUT]), {"bob": False}),
 }
 
 

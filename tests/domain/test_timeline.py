@@ -1,5 +1,6 @@
 """The heart: order, absolute settings, folding in steps, and what is passed over."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -10,10 +11,12 @@ from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import effective_flag, effective_schedules
 from flagsched.domain.flags import Flag, FlagState
 from flagsched.domain.history import documents_of
+from flagsched.domain.overrides import OverrideChange, OverrideType, with_changes
 from flagsched.domain.schedules import Schedule, Status
-from flagsched.domain.timeline import APPLIED, Failed, next_change_at, replay, state_at
+from flagsched.domain.timeline import APPLIED, Failed, Replay, next_change_at, replay, state_at
 from flagsched.domain.updates import UnreadableUpdates, Updates
 from tests.builders import NOON, a_flag, a_schedule, a_state, after
+from tests.domain.lives import override_changes
 
 UNREADABLE = UnreadableUpdates("updates are not a JSON object")
 
@@ -145,6 +148,96 @@ def test_as_many_versions_come_as_schedules_come_into_effect(flag: Flag, plan: l
     came = sum(one.in_effect for one in effective_schedules(plan, flag, at, Agenda.of(plan)))
 
     assert state_at(flag, Agenda.of(plan), at).version == flag.state.version + came
+
+
+stored = st.dictionaries(st.sampled_from(["ada", "bob", "carol"]), st.booleans())
+
+
+@st.composite
+def plans_with_overrides(draw: st.DrawFn) -> list[Schedule]:
+    """Some of what a plan has, and overrides of two users among it."""
+    plan = [one for one in draw(plans()) if one.pending]
+    return [replace(one, updates=draw(override_changes)) if draw(st.booleans()) else one for one in plan]
+
+
+def kept(written: dict[str, bool], replayed: Replay[Schedule]) -> dict[str, bool]:
+    """What is stored of overrides once a replay is recorded."""
+    ends = {user_id: step.after.override_of(user_id) for user_id, step in replayed.overridden.items()}
+    others = {user_id: included for user_id, included in written.items() if user_id not in ends}
+    return others | {user_id: kind is OverrideType.INCLUDE for user_id, kind in ends.items() if kind}
+
+
+@given(flags, plans_with_overrides(), stored, instants)
+def test_the_last_due_schedule_about_a_user_decides_the_users_override(
+    flag: Flag, plan: list[Schedule], written: dict[str, bool], at: datetime
+) -> None:
+    expected = dict(written)
+    for schedule in sorted(plan, key=lambda s: (s.scheduled_at, s.seq)):
+        if schedule.override and schedule.is_due(max(at, NOON)):
+            expected.pop(schedule.override.user_id, None)
+            if schedule.override.kind:
+                expected[schedule.override.user_id] = schedule.override.kind is OverrideType.INCLUDE
+
+    replayed = replay(flag, Agenda.of(plan), at)
+
+    assert with_changes(written, replayed.state.overrides) == kept(written, replayed) == expected
+    assert (replayed.recorded.state.overrides, replayed.recorded.state.version) == ((), replayed.state.version)
+
+
+@given(flags, plans_with_overrides(), stored, instants, instants)
+def test_recording_halfway_moves_no_override(
+    flag: Flag, plan: list[Schedule], written: dict[str, bool], one: datetime, other: datetime
+) -> None:
+    first, second = sorted([one, other])
+    halfway = replay(flag, Agenda.of(plan), first)
+    rest = replay(halfway.recorded, halfway.ahead, second)
+
+    whole = replay(flag, Agenda.of(plan), second)
+
+    assert with_changes(kept(written, halfway), rest.state.overrides) == with_changes(written, whole.state.overrides)
+    assert rest.state.written == whole.state.written
+
+
+@given(flags, plans_with_overrides(), stored, instants)
+def test_a_replay_that_knows_what_is_stored_takes_the_same_steps(
+    flag: Flag, plan: list[Schedule], written: dict[str, bool], at: datetime
+) -> None:
+    replayed = replay(flag, Agenda.of(plan), at)
+
+    knowing = replayed.knowing(
+        [
+            OverrideChange(user, OverrideType.INCLUDE if included else OverrideType.EXCLUDE)
+            for user, included in written.items()
+        ]
+    )
+
+    assert (knowing.recorded, knowing.ahead, kept(written, knowing)) == (
+        replayed.recorded,
+        replayed.ahead,
+        kept(written, replayed),
+    )
+    assert [(s.schedule, s.after.written, s.effective_at, s.outcome) for s in knowing.steps] == [
+        (s.schedule, s.after.written, s.effective_at, s.outcome) for s in replayed.steps
+    ]
+
+
+def test_a_step_says_what_a_users_override_was_and_is() -> None:
+    plan = [
+        a_schedule(at=after(1), seq=1, updates=OverrideChange("ada", OverrideType.INCLUDE)),
+        a_schedule(at=after(2), seq=2, updates=OverrideChange("ada", None)),
+        a_schedule(at=after(3), seq=3, updates=OverrideChange("bob", OverrideType.INCLUDE)),
+    ]
+    replayed = replay(a_flag(), Agenda.of(plan), after(3))
+
+    told = [documents_of(step) for step in replayed.knowing([OverrideChange("ada", OverrideType.EXCLUDE)]).steps]
+
+    assert [(before["override"], after_["override"]) for before, after_ in told] == [
+        ({"userId": "ada", "set": "exclude"}, {"userId": "ada", "set": "include"}),
+        ({"userId": "ada", "set": "include"}, {"userId": "ada", "set": "remove"}),
+        ({"userId": "bob", "set": "remove"}, {"userId": "bob", "set": "include"}),
+    ]
+    assert [after_["rolloutPercentage"] for _, after_ in told] == [100] * 3
+    assert [step.after.version for step in replayed.steps] == [2, 3, 4]
 
 
 def test_on_a_tie_the_later_created_wins() -> None:

@@ -34,11 +34,11 @@ from tests.builders import NOON, a_change, a_flag, a_schedule, a_state, after
 
 NAME = a_flag().name
 TOKYO = timezone(timedelta(hours=9))
+NAMES = ["enabled", "rolloutPercentage", "override", "userId", "set"]
+UNSETTABLE = "override names no user, or sets none of: include, exclude, remove"
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda below: (
-        st.lists(below) | st.dictionaries(st.text() | st.sampled_from(["enabled", "rolloutPercentage"]), below)
-    ),
+    lambda below: st.lists(below) | st.dictionaries(st.text() | st.sampled_from(NAMES), below),
 )
 
 
@@ -63,10 +63,10 @@ def test_updates_that_no_flag_can_have_cannot_be_built(values: dict[str, object]
 def test_reading_stored_updates_never_fails(stored: object) -> None:
     read = read_updates(stored)
 
-    if isinstance(read, Updates):
-        assert read.as_json() == stored
-    else:
+    if isinstance(read, UnreadableUpdates):
         assert read.reason
+    else:
+        assert read.as_json() == stored
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,13 @@ def test_reading_stored_updates_never_fails(stored: object) -> None:
         ({"enabled": None}, "enabled is null"),
         ({"enabled": True, "percent": 5}, "updates have unknown fields: percent"),
         ({"rolloutPercentage": 250}, "rolloutPercentage is not an integer from 0 to 100"),
+        ({"override": {"userId": "ada", "set": "include"}, "enabled": True}, "updates have unknown fields: override"),
+        ({"override": "ada"}, "override is not a JSON object of userId and set"),
+        ({"override": {"userId": "ada"}}, "override is not a JSON object of userId and set"),
+        ({"override": {"userId": "ada", "set": ["include"]}}, UNSETTABLE),
+        ({"override": {"userId": "ada", "set": "toggle"}}, UNSETTABLE),
+        ({"override": {"userId": 5, "set": "include"}}, UNSETTABLE),
+        ({"override": {"userId": "/", "set": "remove"}}, "the user's id is not one that an override can name"),
     ],
 )
 def test_unreadable_updates_say_why(stored: object, reason: str) -> None:

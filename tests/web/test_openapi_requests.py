@@ -93,6 +93,7 @@ class Sender:
             yield from ([*good[:-1], bad] for bad in self.refused(schema["items"], good[-1]))
             yield good * (schema["maxItems"] // len(good) + 1)
         if schema["type"] == "object":
+            good = good or {}  # An example has one of two that exclude each other.
             yield good | {"unknown": 1}
             yield from (without(good, name) for name in schema.get("required", []))
             for name, below in schema["properties"].items():

@@ -66,6 +66,7 @@ def test_a_single_schedule_is_created_pending(admin: FlaskClient) -> None:
         "status": "pending",
         "inEffect": False,
         "updates": {"enabled": True, "rolloutPercentage": 25},
+        "override": None,
         "appliedAt": None,
         "errorMessage": None,
         "createdBy": "ada",
@@ -154,7 +155,7 @@ def test_a_bulk_of_a_wrong_size_is_refused(admin: FlaskClient, engine: sa.Engine
 
 
 INVALID_ITEMS: dict[str, tuple[Any, Any]] = {
-    "no updates": ({"scheduledAt": "2096-06-01T13:00:00Z"}, {"updates": ["is required"]}),
+    "no updates": ({"scheduledAt": "2096-06-01T13:00:00Z"}, {"updates": ["is required, unless override is given"]}),
     "empty updates": (item(9) | {"updates": {}}, {"updates": ["must set enabled, rolloutPercentage or both"]}),
     "null updates": (item(9) | {"updates": None}, {"updates": ["must not be null"]}),
     "updates no object": (item(9) | {"updates": [1]}, {"updates": ["must be a JSON object"]}),

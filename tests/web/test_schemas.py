@@ -10,6 +10,7 @@ from marshmallow import Schema, ValidationError
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import effective_flag, effective_schedules
 from flagsched.domain.history import Action, StoredEntry, document_of
+from flagsched.domain.overrides import OverrideChange, OverrideType
 from flagsched.domain.schedules import Status
 from flagsched.domain.segments import segments, transitions
 from flagsched.domain.updates import UnreadableUpdates
@@ -36,9 +37,22 @@ updates = st.dictionaries(
     st.booleans() | st.integers(-1, 101) | anything,
     max_size=3,
 ) | st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "rolloutPercentage": st.integers(0, 100)})
-items = st.fixed_dictionaries(
-    {}, optional={"scheduledAt": instants | anything, "updates": updates | anything, "when": anything}
-) | st.fixed_dictionaries({"scheduledAt": instants, "updates": updates})
+overrides = st.fixed_dictionaries(
+    {"userId": st.just("ada") | st.text(max_size=3), "set": st.sampled_from(["include", "exclude", "remove", "toggle"])}
+)
+items = (
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "scheduledAt": instants | anything,
+            "updates": updates | st.fixed_dictionaries({"override": overrides}) | anything,
+            "override": overrides | anything,
+            "when": anything,
+        },
+    )
+    | st.fixed_dictionaries({"scheduledAt": instants, "updates": updates})
+    | st.fixed_dictionaries({"scheduledAt": instants, "override": overrides})
+)
 
 
 def loaded(schema: Schema, body: Any) -> Any:
@@ -65,6 +79,7 @@ PLAN = [
     a_schedule(at=after(6), status=Status.APPLIED, applied_at=after(7), flag_version=2),
     a_schedule(at=after(6), status=Status.CANCELLED, cancelled_by="bob", cancelled_at=after(7)),
     a_schedule(at=after(8), updates=UnreadableUpdates("enabled is not a boolean")),
+    a_schedule(at=after(9), updates=OverrideChange("ada", OverrideType.INCLUDE)),
 ]
 SCHEDULES = effective_schedules(PLAN, FLAG, after(5.5), Agenda.of(PLAN))
 ENTRIES = [

@@ -1,4 +1,4 @@
-"""Column types: instants, JSON, and updates that may be unreadable."""
+"""Column types: instants, JSON, and what a schedule sets, which may be unreadable."""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
+from flagsched.domain.updates import Change, UnreadableUpdates, read_updates
 
 Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
@@ -37,8 +37,8 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
-class StoredUpdates(sa.types.TypeDecorator[Updates | UnreadableUpdates]):
-    """The updates of a schedule: jsonb or text, but always read as text, so that no row makes a query fail."""
+class StoredUpdates(sa.types.TypeDecorator[Change | UnreadableUpdates]):
+    """What a schedule sets: jsonb or text, but always read as text, so that no row makes a query fail."""
 
     impl = sa.Text
     cache_ok = True
@@ -51,14 +51,14 @@ class StoredUpdates(sa.types.TypeDecorator[Updates | UnreadableUpdates]):
         """Select the text."""
         return sa.type_coerce(sa.cast(column, sa.Text), self)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Updates | UnreadableUpdates:
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Change | UnreadableUpdates:
         """Parse the text, which may be unreadable."""
         del dialect
         return _read(value)
 
 
 @lru_cache(maxsize=1024)
-def _read(text: Any) -> Updates | UnreadableUpdates:
+def _read(text: Any) -> Change | UnreadableUpdates:
     # Most schedules have one of a few updates.
     try:
         return read_updates(json.loads(text))

@@ -43,7 +43,7 @@ BULK = BulkScheduleResponse()
 def create_schedule(name: FlagName, change: PlannedChange, key: str | None) -> EffectiveSchedule:
     """Plan one change of a flag.
 
-    At `scheduledAt`, `updates` take effect.
+    At `scheduledAt`, `updates` take effect, or the `override` of one user.
     """
     return _plan(name, [change], batch=False, idempotent=idempotent_request(key, _single))[0]
 
@@ -103,7 +103,8 @@ def read_schedule(name: FlagName, schedule_id: UUID) -> EffectiveSchedule:
 def edit_schedule(name: FlagName, edit: ScheduleEdit, schedule_id: UUID) -> EffectiveSchedule:
     """Change a schedule that is not in effect yet.
 
-    `updates` replaces its updates as a whole. Of two schedules at one instant, the one created later is applied last.
+    `updates` or `override` replaces what it sets as a whole. Of two schedules at one instant, the one created later is
+    applied last.
     """
     return schedules.edit_schedule(name, schedule_id, edit, by=caller(), store=store(), limits=service().limits)
 

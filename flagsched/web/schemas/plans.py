@@ -44,8 +44,9 @@ from flagsched.web.schemas.instants import read_instant
 from flagsched.web.schemas.schedules import (
     CreateScheduleRequest,
     LocalMoment,
+    RequiredChangeBody,
     ScheduleView,
-    UpdatesBody,
+    pop_change,
     pop_local,
     pop_moment,
     refuse_two_instants,
@@ -81,7 +82,7 @@ class PlanChangeBody(CreateScheduleRequest):
     @post_load
     def _change(self, data: dict[str, Any], **options: object) -> Any:
         name = FlagName(data.pop("environment"), data.pop("flag_key"))
-        return name, PlannedChange(**pop_moment(data), **data)
+        return name, PlannedChange(**pop_moment(data), **pop_change(data))
 
 
 class PlanEnvironmentBody(Body):
@@ -95,15 +96,14 @@ class PlanEnvironmentBody(Body):
         return RolloutEnvironment(data["name"], data.get("offset"))
 
 
-class PlanStepBody(Body):
-    """What each flag is set to, how long after the step before."""
+class PlanStepBody(RequiredChangeBody):
+    """What to set of each flag, how long after the step before."""
 
     after = Length()
-    updates = fields.Nested(UpdatesBody, required=True, error_messages=ERROR_MESSAGES)
 
     @post_load
     def _step(self, data: dict[str, Any], **options: object) -> RolloutStep:
-        return RolloutStep(data["updates"], data.get("after"))
+        return RolloutStep(**pop_change(data), after=data.get("after"))
 
 
 class RampBody(Body):

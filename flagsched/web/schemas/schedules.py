@@ -9,8 +9,9 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from flagsched.domain.errors import BULK_REFUSED
 from flagsched.domain.local_times import LOCAL_TIME, Fold, LocalTime
+from flagsched.domain.overrides import SETS, USER_ID, OverrideChange
 from flagsched.domain.schedules import MAX_BATCH, PlannedChange, ScheduleEdit, Status
-from flagsched.domain.updates import UnreadableUpdates, Updates, read_updates
+from flagsched.domain.updates import Change, UnreadableUpdates, Updates, read_updates
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.web.schemas.fields import (
     ERROR_MESSAGES,
@@ -22,6 +23,7 @@ from flagsched.web.schemas.fields import (
     Instant,
     Items,
     Limit,
+    Name,
     OneOf,
     Percentage,
     ZoneName,
@@ -30,10 +32,13 @@ from flagsched.web.schemas.fields import (
 )
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.instants import read_instant
+from flagsched.web.schemas.overrides import USER_MESSAGE
 from flagsched.web.schemas.strict import Body, View
 from flagsched.web.schemas.windows import Window
 
 ANY = "any"
+CHANGE = {"updates", "override"}
+"""What a schedule sets is one of these."""
 LOCAL_FIELDS = {"local_time": "localTime", "time_zone": "timeZone", "fold": "fold"}
 
 
@@ -53,6 +58,49 @@ class UpdatesBody(Body):
     @post_load
     def _updates(self, data: dict[str, Any], **options: object) -> Updates:
         return Updates(**data)
+
+
+class OverrideBody(Body):
+    """The override of one user: to include or exclude this user, or to remove what is set."""
+
+    user_id = Name(USER_ID, USER_MESSAGE, data_key="userId", required=True)
+    sets = fields.String(
+        data_key="set",
+        required=True,
+        validate=validate.OneOf(list(SETS), error="must be one of: {choices}"),
+        error_messages=ERROR_MESSAGES | {"invalid": "must be a string"},
+    )
+
+    @post_load
+    def _change(self, data: dict[str, Any], **options: object) -> OverrideChange:
+        return OverrideChange(data["user_id"], SETS[data["sets"]])
+
+
+class ChangeBody(Body):
+    """What to set: `updates` of the flag, or the `override` of one user."""
+
+    updates = fields.Nested(UpdatesBody, error_messages=ERROR_MESSAGES)
+    override = fields.Nested(OverrideBody, error_messages=ERROR_MESSAGES)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _at_most_one(self, data: dict[str, Any], sent: Any, **options: object) -> None:
+        if isinstance(sent, dict) and sent.keys() >= CHANGE:
+            raise ValidationError({"override": ["must not stand beside updates"]})
+
+
+class RequiredChangeBody(ChangeBody):
+    """What to set, exactly one of the two."""
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _at_least_one(self, data: dict[str, Any], sent: Any, **options: object) -> None:
+        if isinstance(sent, dict) and not sent.keys() & CHANGE:
+            raise ValidationError({"updates": ["is required, unless override is given"]})
+
+
+def pop_change(data: dict[str, Any]) -> dict[str, Any]:
+    """Take what is set out of loaded data: `updates`, of either kind, or nothing."""
+    found = [data.pop(name) for name in CHANGE if name in data]
+    return {"updates": found[0]} if found else {}
 
 
 class LocalMoment(Body):
@@ -113,10 +161,11 @@ def pop_moment(data: dict[str, Any]) -> dict[str, Any]:
         raise ValidationError({"localTime": [str(error)]}) from error
 
 
-class CreateScheduleRequest(Moment):
-    """At an instant, set these updates. `scheduledAt` is required, or `localTime` and `timeZone`."""
+class CreateScheduleRequest(Moment, RequiredChangeBody):
+    """At an instant, set these updates, or the override of one user: exactly one of the two.
 
-    updates = fields.Nested(UpdatesBody, required=True, error_messages=ERROR_MESSAGES)
+    `scheduledAt` is required, or `localTime` and `timeZone`.
+    """
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _says_when(self, data: dict[str, Any], asked: Any, **options: object) -> None:
@@ -125,7 +174,7 @@ class CreateScheduleRequest(Moment):
 
     @post_load
     def _change(self, data: dict[str, Any], **options: object) -> PlannedChange:
-        return PlannedChange(**pop_moment(data), **data)
+        return PlannedChange(**pop_moment(data), **pop_change(data))
 
 
 class Batch(Items):
@@ -146,7 +195,7 @@ def _load_fast(item: Any) -> PlannedChange | None:
     if not (isinstance(item, dict) and item.keys() == {"scheduledAt", "updates"}):
         return None
     at, updates = item["scheduledAt"], read_updates(item["updates"])
-    if not isinstance(at, str) or isinstance(updates, UnreadableUpdates):
+    if not isinstance(at, str) or not isinstance(updates, Updates):
         return None
     try:
         return PlannedChange(read_instant(at), updates)
@@ -162,21 +211,19 @@ class BulkCreateScheduleRequest(Body):
     schedules = Batch(least=1)
 
 
-class EditScheduleRequest(Moment):
-    """What to change of a schedule: its instant, all of its updates, or both."""
+class EditScheduleRequest(Moment, ChangeBody):
+    """What to change of a schedule: its instant, all that it sets (updates or an override), or both."""
 
     described = {"minProperties": 1}
-
-    updates = fields.Nested(UpdatesBody, error_messages=ERROR_MESSAGES)
 
     @validates_schema
     def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
-            raise ValidationError("must set scheduledAt, updates or both")
+            raise ValidationError("must set scheduledAt, updates or override")
 
     @post_load
     def _edit(self, data: dict[str, Any], **options: object) -> ScheduleEdit:
-        return ScheduleEdit(**pop_moment(data), **data)
+        return ScheduleEdit(**pop_moment(data), **pop_change(data))
 
 
 class ScheduleListQuery(EnvironmentQuery):
@@ -218,7 +265,7 @@ class EnvironmentScheduleListQuery(EnvironmentQuery, Window):
 
 
 UPDATES = {
-    "description": "what it sets; null if that can't be read",
+    "description": "what it sets; null if that can't be read, or is an override",
     "type": ["object", "null"],
     "properties": {"enabled": {"type": "boolean"}, "rolloutPercentage": PERCENTAGE},
     "additionalProperties": False,
@@ -226,12 +273,29 @@ UPDATES = {
 }
 
 
+OVERRIDE = {
+    "description": "the override that it sets or removes; null if it sets updates",
+    "type": ["object", "null"],
+    "properties": {"userId": {"type": "string"}, "set": {"type": "string", "enum": list(SETS)}},
+    "required": ["userId", "set"],
+    "additionalProperties": False,
+}
+
+
 class UpdatesView(fields.Field[Any]):
-    """The updates of a schedule; null if they can't be read."""
+    """The updates of a schedule; null if they can't be read, or if it sets an override."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> dict[str, bool | int] | None:
-        updates: Updates | UnreadableUpdates = value
-        return updates.as_json()
+        change: Change | UnreadableUpdates = value
+        return None if isinstance(change, OverrideChange) else change.as_json()
+
+
+class OverrideChangeView(fields.Field[Any]):
+    """The override that a schedule sets or removes; null if it sets updates."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> dict[str, str] | None:
+        change: OverrideChange | None = value
+        return None if change is None else change.as_json()["override"]
 
 
 class ScheduleView(View):
@@ -259,6 +323,7 @@ class ScheduleView(View):
         data_key="inEffect", metadata={"description": "whether it has changed the flag, recorded or not"}
     )
     updates = UpdatesView(attribute="schedule.updates", metadata=UPDATES)
+    override = OverrideChangeView(attribute="schedule.override", metadata=OVERRIDE)
     applied_at = Instant(
         attribute="schedule.applied_at",
         data_key="appliedAt",

@@ -52,7 +52,7 @@ class TimelineView(View):
 
 
 class PreviewView(View):
-    """What the flag would be from now on, and the pending schedules that set the same fields meanwhile."""
+    """What the flag would be from now on, and the pending schedules that set the same meanwhile."""
 
     segments = fields.List(fields.Nested(SegmentView))
     conflicts = fields.List(fields.Nested(ScheduleView))
