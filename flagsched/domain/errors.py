@@ -117,7 +117,7 @@ class DuplicateInstants(ValidationFailed):
     """Changes of one flag at the same instant: where each stands, with the earlier one that it repeats."""
 
     def __init__(self, twins: Mapping[Path, Path]) -> None:
-        why = {path: f"is the same instant as in {_shown(first[:-1])}" for path, first in twins.items()}
+        why = {path: f"is the same instant as in {_shown(first[:-1] or first)}" for path, first in twins.items()}
         super().__init__(_tree(why), "Duplicate scheduledAt times detected in batch")
         self.twins = twins
 

@@ -11,11 +11,21 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 LOCAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?")
-ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}")
 NOT_A_LOCAL_TIME = "must be a local time without an offset, like '2027-01-31T09:00'"
 PACKAGE = "tzdata"
-MARGIN = timedelta(days=2)
-"""Further than any clock was ever set."""
+FOLD_CHOOSES = ": 'fold' chooses, by 'earlier' or 'later'"
+
+
+class NoSuchLocalTime(ValueError):
+    """The clocks go forward over it."""
+
+
+class AmbiguousLocalTime(ValueError):
+    """The clocks go back over it, so that it exists twice, and nothing says which is meant; `fact` names both."""
+
+    def __init__(self, fact: str, hint: str = "") -> None:
+        super().__init__(fact + hint)
+        self.fact = fact
 
 
 class Fold(StrEnum):
@@ -67,32 +77,39 @@ class LocalTime:
 
     @classmethod
     def of(cls, instant: datetime, zone: str) -> Self:
-        """What the clocks show at an instant."""
-        local = instant.astimezone(zone_named(zone))
+        """What the clocks show at an instant; ValueError if that is in no year that can be written."""
+        try:
+            local = instant.astimezone(zone_named(zone))
+        except OverflowError as error:
+            raise ValueError(f"must be in the years 0001 to 9999 also in {zone}") from error
         wall = local.replace(tzinfo=None, fold=0)
         if len(_instants(wall, zone_named(zone))) < 2:
             return cls(wall, zone)
         return cls(wall, zone, Fold.LATER if local.fold else Fold.EARLIER)
 
     def instant(self) -> datetime:
-        """The instant, in UTC; ValueError if there is none, or if there are two and `fold` does not say which."""
+        """The instant, in UTC.
+
+        Raises NoSuchLocalTime, AmbiguousLocalTime if there are two and `fold` does not say which, and ValueError if it
+        is in no year that can be written.
+        """
         try:
             found = _instants(self.wall, zone_named(self.zone))
         except OverflowError as error:
             raise ValueError("must be in the years 0001 to 9999 also in UTC") from error
         if not found:
-            raise ValueError(self._no_such_time())
+            raise NoSuchLocalTime(self._no_such_time())
         if len(found) == 1:
             return found[0]
         if self.fold is None:
-            raise ValueError(self._which_of(found))
+            raise AmbiguousLocalTime(self._exists_twice(found), FOLD_CHOOSES)
         return found[0] if self.fold is Fold.EARLIER else found[1]
 
     def _no_such_time(self) -> str:
         zone = zone_named(self.zone)
         # By the offsets of before and after the gap. Source: PEP 495.
         after, before = (self.wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
-        gap = _transition(after, before, zone)
+        gap = _transition(after.replace(microsecond=0), before.replace(microsecond=0), zone)
         ends = [at.astimezone(zone).replace(tzinfo=None) for at in (gap - timedelta(seconds=1), gap)]
         start, end = (ends[0] + timedelta(seconds=1)).isoformat(), ends[1].isoformat()
         return (
@@ -100,10 +117,10 @@ class LocalTime:
             f"take {_told(after, zone)} or {_told(before, zone)}"
         )
 
-    def _which_of(self, found: Iterable[datetime]) -> str:
+    def _exists_twice(self, found: Iterable[datetime]) -> str:
         zone = zone_named(self.zone)
         earlier, later = (_told(one, zone) for one in found)
-        return f"exists twice in {self.zone}, as {earlier} and {later}: 'fold' chooses, by 'earlier' or 'later'"
+        return f"exists twice in {self.zone}, as {earlier} and {later}"
 
 
 def text_of(local: LocalTime | None) -> str | None:
@@ -125,7 +142,7 @@ def _instants(wall: datetime, zone: ZoneInfo) -> list[datetime]:
 
 
 def _transition(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
-    """When the offset changes between two instants, to the second."""
+    """When the offset changes between two instants that are whole seconds, to the second."""
     before = low.astimezone(zone).utcoffset()
     while high - low > timedelta(seconds=1):
         middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))

@@ -8,7 +8,7 @@ from itertools import product
 from flagsched.domain.durations import Duration
 from flagsched.domain.errors import PLAN_REFUSED, InstantsRefused, Path
 from flagsched.domain.flags import FlagName
-from flagsched.domain.local_times import Fold, LocalTime, zone_named
+from flagsched.domain.local_times import FOLD_CHOOSES, AmbiguousLocalTime, Fold, LocalTime, zone_named
 from flagsched.domain.schedules import PlanItem, PlannedChange
 from flagsched.domain.updates import Change, Updates
 
@@ -68,32 +68,50 @@ class Rollout:
                 path = ("environments", i, "offset")
                 at = self._later(at, environment.offset, path)
             for j, step in enumerate(self.steps):
-                if step.after:
+                if j or step.after:
                     path = ("steps", j, "after")
-                    at = self._later(at, step.after, path)
-                yield environment.name, PlannedChange(at, step.updates, self._local(at)), path
+                    at = self._later(at, step.after or Duration(), path)
+                yield environment.name, PlannedChange(at, step.updates, self._local(at, path)), path
 
     def _begins(self, start: datetime) -> tuple[datetime, Path]:
         match self.start:
             case None:
                 return start, ("startAt",)
             case LocalTime():
-                return self.start.instant(), ("localTime",)
+                return _instant_of(self.start), ("localTime",)
             case _:
                 return self.start, ("startAt",)
 
     def _later(self, at: datetime, length: Duration, path: Path) -> datetime:
+        if min(length.days, length.seconds) < 0:
+            raise _refused(path, "must not go back in time")
         try:
             return length.after(at, None if self.zone is None else zone_named(self.zone), self._fold)
+        except AmbiguousLocalTime as error:
+            raise _refused(path, f"{error}{FOLD_CHOOSES}, beside 'localTime'") from error
         except ValueError as error:
-            raise InstantsRefused({path: str(error)}, PLAN_REFUSED) from error
+            raise _refused(path, error) from error
 
     @property
     def _fold(self) -> Fold | None:
         return self.start.fold if isinstance(self.start, LocalTime) else None
 
-    def _local(self, at: datetime) -> LocalTime | None:
-        return None if self.zone is None else LocalTime.of(at, self.zone)
+    def _local(self, at: datetime, path: Path) -> LocalTime | None:
+        try:
+            return None if self.zone is None else LocalTime.of(at, self.zone)
+        except ValueError as error:
+            raise _refused(path, error) from error
+
+
+def _instant_of(start: LocalTime) -> datetime:
+    try:
+        return start.instant()
+    except ValueError as error:
+        raise _refused(("localTime",), error) from error
+
+
+def _refused(path: Path, reason: object) -> InstantsRefused:
+    return InstantsRefused({path: str(reason)}, PLAN_REFUSED)
 
 
 def ramp(
@@ -103,7 +121,11 @@ def ramp(
 
     With `enable`, the first turns the flag on. Raises ValueError for what has no such steps.
     """
-    if exponential and not (start and end):
+    if steps < 2:
+        raise ValueError("must be at least 2, one for each end")
+    if start == end:
+        raise ValueError(f"must lead from one percentage to another, not from {start} to {end}")
+    if exponential and min(start, end) < 1:
         raise ValueError("must begin and end at 1 or more where the curve is exponential")
     last = steps - 1
     percentages = [

@@ -21,7 +21,7 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.flags import ANY_VERSION, Flag, FlagName, Precondition
 from flagsched.domain.history import Actor, schedule_entry
-from flagsched.domain.instants import rfc3339
+from flagsched.domain.instants import rfc3339, to_milliseconds
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.plans import EffectivePlan, NewPlan, Plan, PlanEdit, PlanStatus
 from flagsched.domain.schedules import PlanItem, Schedule, refuse_duplicates
@@ -286,7 +286,8 @@ def show_plans(
 
 def _start(flags: Iterable[Flag], clock: datetime) -> datetime:
     """When a plan starts that starts now: in the present of all of its flags."""
-    return max((flag.now(clock) for flag in flags), default=clock)
+    # A reader's clock is finer than what is planned.
+    return to_milliseconds(max((flag.now(clock) for flag in flags), default=clock))
 
 
 def _ahead(asked: NewPlan, items: Iterable[PlanItem], start: datetime) -> list[PlanItem]:
