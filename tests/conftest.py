@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 FOLDER = Path(__file__).parent
-PURE = (FOLDER / "domain", FOLDER / "snapshots")
+PURE = (FOLDER / "client", FOLDER / "domain", FOLDER / "snapshots")
 """These need neither a database nor a web app, which take longer to load than all their tests to run."""
 
 # How quickly a machine that others use too draws and runs examples is not what is tested.

@@ -12,7 +12,9 @@ from flagsched.bootstrap import demo
 from flagsched.bootstrap import doctor as examination
 from flagsched.bootstrap import worker as worker_process
 from flagsched.bootstrap.logs import configure_logs
+from flagsched.bootstrap.plans import plan
 from flagsched.bootstrap.web import create_app
+from flagsched.client.errors import FileRefused, ServerFailed
 from flagsched.config.environment import BadSettings
 from flagsched.config.instance import use_saved_secret
 from flagsched.config.settings import read_settings, read_web_settings
@@ -88,11 +90,16 @@ def check() -> None:
     _change_schema(migrations.check)
 
 
+flagsched.add_command(plan)
+
+
 def main() -> None:
-    """Run the command that the arguments name; exit code 2 for bad settings, 1 for errors of the database."""
+    """Run the command that the arguments name; exit code 2 for bad settings, 1 for other errors."""
     try:
         flagsched()
-    except (BadSettings, sa.exc.SQLAlchemyError, NotPrimary, CommandError) as error:
+    except FileRefused as error:
+        sys.exit(str(error))
+    except (BadSettings, sa.exc.SQLAlchemyError, NotPrimary, CommandError, ServerFailed) as error:
         print(f"flagsched: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, BadSettings) else 1)
 
