@@ -4,13 +4,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flagsched.database.schema.tables import flags, history, schedules
+from flagsched.database.schema.tables import flags, history, metadata, schedules
 
 
 def count(engine: sa.Engine, table: str) -> int:
     with engine.connect() as connection:
         number: int = connection.execute(sa.select(sa.func.count()).select_from(sa.table(table))).scalar_one()
         return number
+
+
+def everything(engine: sa.Engine) -> dict[str, list[str]]:
+    """All rows of all tables."""
+    with engine.connect() as connection:
+        tables = metadata.sorted_tables
+        return {one.name: sorted(map(repr, connection.execute(sa.select(one)))) for one in tables}
 
 
 def all_schedules(engine: sa.Engine) -> list[sa.Row[Any]]:

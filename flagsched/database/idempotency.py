@@ -35,6 +35,9 @@ class Idempotency:
         # Late in the transaction, since a request for one of these rows must wait for its end.
         self.forget(now, MAX_PURGED)
 
+    def give_back(self, key: IdempotencyKey) -> None:
+        self.connection.execute(sa.delete(idempotency).where(_of(key)))
+
     def _insert(self, key: IdempotencyKey, now: datetime) -> bool:
         row: dict[str, Any] = {"request_hash": key.request_hash, "created_at": now}
         row |= {"status": None, "headers": None, "body": None}

@@ -38,7 +38,7 @@ FlagschedError
     └── StatementFailed
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 from uuid import UUID
 
@@ -57,9 +57,9 @@ def _quoted(text: object) -> str:
     return repr(str(text)[:100])  # Callers send longer ones than there can be.
 
 
-def _tree(reasons: Mapping[Path, str]) -> Details:
+def _tree(reasons: Iterable[tuple[Path, str]]) -> Details:
     tree: dict[Any, Any] = {}
-    for path, reason in reasons.items():
+    for path, reason in reasons:
         *branches, leaf = path
         node = tree
         for branch in branches:
@@ -109,16 +109,16 @@ class InstantsRefused(ValidationFailed):
     """Changes that are not in the future, or too far in it: the reason for each, by where the request says when."""
 
     def __init__(self, reasons: Mapping[Path, str], message: str = NOT_VALID) -> None:
-        super().__init__(_tree(reasons), message)
+        super().__init__(_tree(reasons.items()), message)
         self.reasons = reasons
 
 
 class DuplicateInstants(ValidationFailed):
-    """Changes of one flag at the same instant: where each stands, with the earlier one that it repeats."""
+    """Changes of one flag at the same instant: where each says when, with the earlier one that it repeats."""
 
     def __init__(self, twins: Mapping[Path, Path]) -> None:
-        why = {path: f"is the same instant as in {_shown(first[:-1] or first)}" for path, first in twins.items()}
-        super().__init__(_tree(why), "Duplicate scheduledAt times detected in batch")
+        why = {path: f"is the same instant as in {_shown(first)}" for path, first in twins.items()}
+        super().__init__(_tree(why.items()), "Duplicate scheduledAt times detected in batch")
         self.twins = twins
 
 
@@ -161,10 +161,10 @@ class FlagMissing(Refused):
 class FlagsMissing(FlagMissing):
     """Some flags that a plan is to change: the reason for each, by where the request names it."""
 
-    def __init__(self, reasons: Mapping[Path, FlagMissing]) -> None:
-        missing: Sequence[FlagMissing] = list({(one.environment, one.key): one for one in reasons.values()}.values())
+    def __init__(self, reasons: Sequence[tuple[Path, FlagMissing]]) -> None:
+        missing: Sequence[FlagMissing] = list({(one.environment, one.key): one for _, one in reasons}.values())
         super().__init__(missing[0].environment, missing[0].key)
-        self.details = _tree({path: str(reason) for path, reason in reasons.items()})
+        self.details = _tree((path, str(reason)) for path, reason in reasons)
         self.missing = missing
 
     @property

@@ -33,7 +33,8 @@ class RolloutEnvironment:
 class Rollout:
     """Implements `plans.PlanItems`: each flag gets each step in each environment.
 
-    Without `start` it starts when it is created. With a `zone`, days are counted by its clocks.
+    Without `start` it starts when it is created. With a `zone`, days are counted by its clocks. `ramped` says whether
+    the request has its steps as a ramp.
     """
 
     flags: Sequence[str]
@@ -41,6 +42,7 @@ class Rollout:
     steps: Sequence[RolloutStep]
     start: datetime | LocalTime | None = None
     zone: str | None = None
+    ramped: bool = False
 
     @property
     def names(self) -> Collection[FlagName]:
@@ -55,12 +57,12 @@ class Rollout:
     def starting(self, start: datetime) -> Sequence[PlanItem]:
         """Its changes by environment, step and flag. Raises InstantsRefused."""
         return [
-            PlanItem(FlagName(environment, key), change, path)
-            for environment, change, path in self._changes(start)
-            for key in self.flags
+            PlanItem(FlagName(environment, key), change, path, place, ("flags", k))
+            for environment, change, path, place in self._changes(start)
+            for k, key in enumerate(self.flags)
         ]
 
-    def _changes(self, start: datetime) -> Iterator[tuple[str, PlannedChange, Path]]:
+    def _changes(self, start: datetime) -> Iterator[tuple[str, PlannedChange, Path, Path]]:
         begins, says_when = self._begins(start)
         for i, environment in enumerate(self.environments):
             at, path = begins, says_when
@@ -68,10 +70,11 @@ class Rollout:
                 path = ("environments", i, "offset")
                 at = self._later(at, environment.offset, path)
             for j, step in enumerate(self.steps):
+                place: Path = ("ramp", "steps") if self.ramped else ("steps", j)
                 if j or step.after:
-                    path = ("steps", j, "after")
+                    path = ("ramp", "every") if self.ramped else (*place, "after")
                     at = self._later(at, step.after or Duration(), path)
-                yield environment.name, PlannedChange(at, step.updates, self._local(at, path)), path
+                yield environment.name, PlannedChange(at, step.updates, self._local(at, path)), path, place
 
     def _begins(self, start: datetime) -> tuple[datetime, Path]:
         match self.start:

@@ -60,11 +60,16 @@ class PlannedChange:
 
 @dataclass(frozen=True, slots=True)
 class PlanItem:
-    """One change of one flag that is asked for; `path` is where the request says when."""
+    """One change of one flag that is asked for.
+
+    The request has it at `place`, and says when at `path`, and which flag at `names_flag`.
+    """
 
     name: FlagName
     change: PlannedChange
     path: Path
+    place: Path = ()
+    names_flag: Path = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +177,17 @@ class Schedule(PendingSchedule):
 
 def items_of_batch(name: FlagName, changes: Sequence[PlannedChange]) -> list[PlanItem]:
     """The changes of a request that has them as `schedules`."""
-    return [PlanItem(name, change, ("schedules", i, change.says_when)) for i, change in enumerate(changes)]
+    return [
+        PlanItem(name, change, (*place, change.says_when), place)
+        for place, change in ((("schedules", i), change) for i, change in enumerate(changes))
+    ]
 
 
 def refuse_duplicates(items: Iterable[PlanItem]) -> None:
     """Raise DuplicateInstants if two changes of a flag fall on one millisecond, whatever their offsets."""
-    first: dict[tuple[FlagName, datetime], Path] = {}
-    places = ((item.path, first.setdefault((item.name, item.change.scheduled_at), item.path)) for item in items)
-    if twins := {path: earlier for path, earlier in places if earlier != path}:
+    first: dict[tuple[FlagName, datetime], PlanItem] = {}
+    pairs = ((item, first.setdefault((item.name, item.change.scheduled_at), item)) for item in items)
+    if twins := {item.path: earlier.place for item, earlier in pairs if earlier is not item}:
         raise DuplicateInstants(twins)
 
 

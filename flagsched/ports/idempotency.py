@@ -18,5 +18,8 @@ class IdempotencyKeys(Protocol):
     def keep(self, key: IdempotencyKey, response: StoredResponse, now: datetime) -> None:
         """Keep the answer for LIFE, and forget some that were kept for as long."""
 
+    def give_back(self, key: IdempotencyKey) -> None:
+        """Let go of a key that was taken: its request is refused."""
+
     def forget(self, now: datetime, limit: int) -> int:
         """Forget up to `limit` answers that were kept for LIFE, and say how many it were."""

@@ -43,6 +43,12 @@ def keep_response(work: Writing, idempotent: IdempotentRequest[Result] | None, r
         work.idempotency.keep(idempotent.key, idempotent.response(result), now)
 
 
+def give_back_key(work: Writing, idempotent: IdempotentRequest[Result] | None) -> None:
+    """Give the key of a request up again that is refused, and whose transaction is committed all the same."""
+    if idempotent is not None:
+        work.idempotency.give_back(idempotent.key)
+
+
 def forget_responses(store: Store, limit: int = MAX_FORGOTTEN) -> int:
     """Delete up to `limit` responses that were kept for KEEP_FOR, and return how many."""
     with store.writing() as work:

@@ -1,14 +1,15 @@
 """Plans with a name, as a file has them: made to be what is asked for, however often it is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from flagsched.domain.agenda import ORDER
 from flagsched.domain.effective import EffectiveSchedule
-from flagsched.domain.errors import PLAN_REFUSED, Overtaken, PlanExists, PlanTooLong
+from flagsched.domain.errors import PLAN_REFUSED, InstantsRefused, Overtaken, PlanExists, PlanTooLong
+from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
+from flagsched.domain.instants import rfc3339
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.plans import MAX_SCHEDULES, EffectivePlan, NewPlan, PlanEdit
 from flagsched.domain.schedules import PlanItem, Schedule, Status
@@ -80,10 +81,22 @@ def _adjust(work: Writing, locked: LockedPlan, asked: NewPlan, *, by: Actor, lim
     difference = _difference(locked, asked, by)
     work.schedules.cancel([after for _, after in difference.cancelled])
     refuse_quotas(work, difference.missing, flags, limits)
+    _refuse_what_has_passed(difference.missing, flags, locked.clock)
     limits.refuse_instants(difference.missing, lambda name: flags[name].now(locked.clock), PLAN_REFUSED)
     if len(locked.schedules) + len(difference.missing) > MAX_SCHEDULES:
         raise PlanTooLong(locked.plan.id, MAX_SCHEDULES)
     return _write(work, locked, asked, difference, by=by)
+
+
+def _refuse_what_has_passed(missing: Iterable[PlanItem], flags: Mapping[FlagName, Flag], clock: datetime) -> None:
+    reasons = {
+        item.path: f"{rfc3339(item.change.scheduled_at)} has passed, and flag {item.name.key!r} in "
+        f"{item.name.environment!r} was not changed then by this plan as it is asked for now"
+        for item in missing
+        if item.change.scheduled_at <= flags[item.name].now(clock)
+    }
+    if reasons:
+        raise InstantsRefused(reasons, PLAN_REFUSED)
 
 
 def _difference(locked: LockedPlan, asked: NewPlan, by: Actor) -> Difference:
@@ -121,7 +134,7 @@ def _write(work: Writing, locked: LockedPlan, asked: NewPlan, difference: Differ
         plan = plan.edited(PlanEdit(asked.title, asked.description), locked.clock)
         work.plans.change(plan)
     known: dict[UUID, Schedule] = {one.id: one for one in (*locked.schedules, *ended, *added)}
-    shown = show_plans(work, [plan], sorted(known.values(), key=ORDER), locked.clock)[0]
+    shown = show_plans(work, [plan], list(known.values()), locked.clock)[0]
     changed = {one.flag_id: locked.flags[one.flag_id] for one in ended} | {flag.id: flag for flag in grown.values()}
     change_flags(work, with_next_due(work, changed.values()), added)
     by_id = {one.schedule.id: one for one in shown.schedules}

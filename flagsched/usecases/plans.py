@@ -1,13 +1,12 @@
 """What an admin does with plans: each is decided as a whole, against the clock, under all of its locks."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
-from flagsched.domain.agenda import ORDER
 from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
@@ -27,7 +26,7 @@ from flagsched.domain.plans import EffectivePlan, NewPlan, Plan, PlanEdit, PlanS
 from flagsched.domain.schedules import PlanItem, Schedule, refuse_duplicates
 from flagsched.ports.plans import PlanQuery
 from flagsched.ports.store import Reading, Store, Writing
-from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
+from flagsched.usecases.idempotency import IdempotentRequest, give_back_key, keep_response, take_key
 from flagsched.usecases.locks import lock_existing, retry_when_overtaken
 from flagsched.usecases.materialise import record
 from flagsched.usecases.overrides import refuse_planned_overrides
@@ -116,7 +115,7 @@ def preview_plan(
     """
     with store.reading() as work:
         flags = {name: flag for name in asked.items.names if (flag := work.flags.find(name))}
-        start = _start(flags.values(), work.at)
+        start = _start(flags.values(), to_milliseconds(work.at))
         items = asked.items.starting(start)
         refuse_items(items, flags)
         agendas = {name: work.schedules.pending(flags[name]) for name in sorted(flags, key=_environment_first)}
@@ -203,6 +202,7 @@ def _edit(
         locked = _lock(work, plan_id, precondition)
         late = [one for one in locked.schedules if one.id in seen_ahead and one.ended_by_instant]
         if late:
+            give_back_key(work, idempotent)
             work.commit()  # What made it too late is worth keeping.
             late[0].refuse_unless_pending()
         moved = [] if edit.shift is None else _shifted(locked, edit.shift, limits)
@@ -252,7 +252,7 @@ def add_plan(
         changed |= {flag.name: flag for flag in record(work, at_once, clock)}
         stored = {one.id: one for one in work.schedules.of_plans([plan.id])}
         planned = [stored[one.id] for one in planned]
-    shown = show_plans(work, [plan], sorted(planned, key=ORDER), clock)[0]
+    shown = show_plans(work, [plan], planned, clock)[0]
     by_id = {one.schedule.id: one for one in shown.schedules}
     return CreatedPlan(shown, [by_id[one.id] for one in planned]), changed.values()
 
@@ -268,20 +268,24 @@ def lock_flags_of(work: Writing, plan: Plan, names: Collection[FlagName] = ()) -
 def refuse_items(items: Sequence[PlanItem], flags: Mapping[FlagName, Flag]) -> None:
     """Raise DuplicateInstants, or FlagsMissing unless `flags` has all that are to be changed."""
     refuse_duplicates(items)
-    missing = {
-        _names_flag(item): FlagMissing(item.name.environment, item.name.key) for item in items if item.name not in flags
-    }
+    missing = dict.fromkeys((item.names_flag, item.name) for item in items if item.name not in flags)
     if missing:
-        raise FlagsMissing(missing)
+        raise FlagsMissing([(path, FlagMissing(name.environment, name.key)) for path, name in missing])
 
 
 def show_plans(
     work: Reading | Writing, plans: Sequence[Plan], schedules: Sequence[Schedule], at: datetime
 ) -> list[EffectivePlan]:
-    """What a reader sees of plans at `at`; `schedules` are all of theirs, in order."""
+    """What a reader sees of plans at `at`, each by time, environment and key; `schedules` are all of theirs."""
     flags = work.flags.among({one.flag_id for one in schedules}) if schedules else {}
-    shown = {one.schedule.id: one for one in show_schedules(work, schedules, flags, at)}
-    return [EffectivePlan(plan, [shown[one.id] for one in schedules if one.batch_id == plan.id]) for plan in plans]
+    own: dict[UUID | None, list[EffectiveSchedule]] = defaultdict(list)
+    for one in sorted(show_schedules(work, schedules, flags, at), key=_by_time):
+        own[one.schedule.batch_id].append(one)
+    return [EffectivePlan(plan, own[plan.id]) for plan in plans]
+
+
+def _by_time(one: EffectiveSchedule) -> tuple[datetime, str, str, int]:
+    return one.schedule.scheduled_at, *_environment_first(one.flag.name), one.schedule.seq
 
 
 def _start(flags: Iterable[Flag], clock: datetime) -> datetime:
@@ -293,10 +297,6 @@ def _start(flags: Iterable[Flag], clock: datetime) -> datetime:
 def _ahead(asked: NewPlan, items: Iterable[PlanItem], start: datetime) -> list[PlanItem]:
     """What has to be in the future: all but what a plan that starts now does at once."""
     return [item for item in items if not (asked.items.starts_now and item.change.scheduled_at == start)]
-
-
-def _names_flag(item: PlanItem) -> tuple[str | int, ...]:
-    return (*item.path[:2], "flagKey") if item.path[0] == "changes" else ("flags", item.name.key)
 
 
 def _environment_first(name: FlagName) -> tuple[str, str]:
@@ -315,11 +315,12 @@ def _shifted(locked: LockedPlan, shift: Duration, limits: ScheduleLimits) -> lis
     if not locked.pending:
         raise PlanEnded(locked.plan.id)
     moved = [(one, _moved(locked, one, shift)) for one in locked.pending]
-    taken = Counter((after.flag_id, after.scheduled_at) for _, after in moved)
-    for _, after in moved:
+    came_from: dict[tuple[UUID, datetime], datetime] = {}
+    for before, after in moved:
         if reason := limits.reason(after.scheduled_at - locked.now(after)):
             raise _shift_refused(locked, after, reason)
-        if taken[after.flag_id, after.scheduled_at] > 1:
+        # Those that were at one instant before stay together; local days can bring others to it.
+        if came_from.setdefault((after.flag_id, after.scheduled_at), before.scheduled_at) != before.scheduled_at:
             raise _shift_refused(locked, after, "is the instant of another schedule of the plan, too")
     return moved
 
@@ -347,8 +348,7 @@ def _write(work: Writing, locked: LockedPlan, plan: Plan, changes: Sequence[Chan
         ]
     )
     changed = {after.id: after for _, after in changes}
-    schedules = sorted((changed.get(one.id, one) for one in locked.schedules), key=ORDER)
-    return show_plans(work, [plan], schedules, locked.clock)[0]
+    return show_plans(work, [plan], [changed.get(one.id, one) for one in locked.schedules], locked.clock)[0]
 
 
 def _change_flags(work: Writing, locked: LockedPlan, changes: Sequence[Change]) -> None:

@@ -263,16 +263,9 @@ def test_no_step_and_no_environment_goes_back_in_time(back: Duration) -> None:
 
 
 @pytest.mark.parametrize("wait", [None, Duration()])
-@pytest.mark.parametrize(
-    ("first", "offset", "as_in"),
-    [
-        (None, None, "startAt"),
-        (HOUR, None, "steps[0]"),
-        (None, HOUR, "environments[0]"),
-    ],
-)
+@pytest.mark.parametrize(("first", "offset"), [(None, None), (HOUR, None), (None, HOUR)])
 def test_two_steps_at_one_instant_are_duplicates(
-    first: Duration | None, offset: Duration | None, as_in: str, wait: Duration | None
+    first: Duration | None, offset: Duration | None, wait: Duration | None
 ) -> None:
     rollout = a_rollout(
         RolloutStep(ON, first), RolloutStep(OFF, wait), environments=[RolloutEnvironment("dev", offset)], start=NOON
@@ -281,7 +274,7 @@ def test_two_steps_at_one_instant_are_duplicates(
     with pytest.raises(DuplicateInstants) as caught:
         refuse_duplicates(rollout.starting(NOON))
 
-    assert caught.value.details == {"steps": {1: {"after": [f"is the same instant as in {as_in}"]}}}
+    assert caught.value.details == {"steps": {1: {"after": ["is the same instant as in steps[0]"]}}}
 
 
 def test_environments_that_start_together_are_no_duplicates() -> None:

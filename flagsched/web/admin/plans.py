@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from flagsched.domain.errors import PlanMissing
+from flagsched.domain.errors import ValidationFailed
 from flagsched.domain.flags import Precondition
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.plans import PLAN_NAME, EffectivePlan, NewPlan, PlanEdit, PlanStatus
@@ -26,6 +26,7 @@ from flagsched.web.schemas.headers import (
     response_headers,
 )
 from flagsched.web.schemas.plans import (
+    NAME_MESSAGE,
     AppliedPlanView,
     ApplyPlanQuery,
     ApplyPlanRequest,
@@ -158,7 +159,7 @@ def apply_named_plan(plan: NewPlan, plan_name: str, *, dry_run: bool) -> tuple[A
     Sent again, it changes nothing. A plan without an instant starts when it is created. `dryRun` writes nothing.
     """
     if not PLAN_NAME.fullmatch(plan_name):
-        raise PlanMissing(plan_name)
+        raise ValidationFailed({"name": [NAME_MESSAGE]})
     applied = apply_plan(
         replace(plan, name=plan_name), dry_run=dry_run, by=caller(), store=store(), limits=service().limits
     )

@@ -129,20 +129,26 @@ class Items(fields.List[Any]):
 
 
 class Length(fields.String):
-    """An ISO 8601 duration."""
+    """An ISO 8601 duration, of `least` or more if that is set."""
 
     default_error_messages = ERROR_MESSAGES
 
-    def __init__(self, description: str = "an ISO 8601 duration", **options: Any) -> None:
+    def __init__(
+        self, description: str = "an ISO 8601 duration", *, least: Duration | None = None, **options: Any
+    ) -> None:
         super().__init__(metadata={"format": "duration", "description": description}, **options)
+        self._least = least
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         if not isinstance(value, str):
             raise ValidationError("must be a string like 'PT24H' or 'P1D'")
         try:
-            return Duration.parse(value)
+            length = Duration.parse(value)
         except ValueError as error:
             raise ValidationError(str(error)) from error
+        if self._least is not None and length.exact < self._least.exact:
+            raise ValidationError(f"must be '{self._least}' or longer")
+        return length
 
 
 class ZoneName(fields.String):

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from flagsched.domain.durations import Duration
 from flagsched.domain.errors import PLAN_REFUSED
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, FlagName
 from flagsched.domain.plans import (
@@ -99,7 +100,7 @@ class PlanEnvironmentBody(Body):
 class PlanStepBody(RequiredChangeBody):
     """What to set of each flag, how long after the step before."""
 
-    after = Length()
+    after = Length("how long after the step before; not negative")
 
     @post_load
     def _step(self, data: dict[str, Any], **options: object) -> RolloutStep:
@@ -117,7 +118,7 @@ class RampBody(Body):
         validate=validate.Range(2, 101, error="must be an integer from 2 to 101"),
         error_messages=ERROR_MESSAGES | {"invalid": "must be an integer from 2 to 101"},
     )
-    every = Length(required=True)
+    every = Length("how long after one step the next comes: 'PT1S' or longer", least=Duration(seconds=1), required=True)
     curve = fields.String(
         load_default="linear",
         validate=validate.OneOf(["linear", "exponential"], error="must be one of: {choices}"),
@@ -164,9 +165,11 @@ class PlanBody(LocalMoment):
             raise ValidationError({name: ["must not be set with changes"] for name in beside})
         if "changes" not in data and "flags" not in data:
             raise ValidationError({"flags": ["is required, unless changes are"]})
+        if (flags := len({name.key for name, _ in data.get("changes", [])})) > MAX_FLAGS:
+            raise ValidationError({"changes": [f"must be of at most {MAX_FLAGS} flag keys, not {flags}"]})
         refuse_two_instants(data, "start_at", "startAt")
         if "fold" in data and "local_time" not in data:
-            raise ValidationError({"fold": ["must be set with localTime alone"]})
+            raise ValidationError({"fold": ["must not be set without localTime"]})
 
     @validates_schema
     def _has_steps(self, data: dict[str, Any], **options: object) -> None:
@@ -215,8 +218,12 @@ class ApplyPlanQuery(Query):
 
 
 def _listed(changes: list[tuple[FlagName, PlannedChange]]) -> PlanItems:
+    places = (("changes", i) for i in range(len(changes)))
     return ListedChanges(
-        [PlanItem(name, change, ("changes", i, change.says_when)) for i, (name, change) in enumerate(changes)]
+        [
+            PlanItem(name, change, (*place, change.says_when), place, (*place, "flagKey"))
+            for place, (name, change) in zip(places, changes, strict=True)
+        ]
     )
 
 
@@ -234,6 +241,7 @@ def _product(data: dict[str, Any]) -> PlanItems:
         flags=data["flags"],
         environments=data.get("environments", [RolloutEnvironment(DEFAULT_ENVIRONMENT)]),
         steps=data.get("steps") or data["ramp"],
+        ramped="ramp" in data,
         start=local or data.get("start_at"),
         zone=zone,
     )

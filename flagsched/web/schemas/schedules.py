@@ -108,6 +108,7 @@ class LocalMoment(Body):
 
     local_time = fields.Raw(
         data_key="localTime",
+        error_messages=ERROR_MESSAGES,
         metadata={
             "type": "string",
             "pattern": LOCAL_TIME.pattern,
@@ -127,7 +128,7 @@ class Moment(LocalMoment):
     def _says_when_once(self, data: dict[str, Any], **options: object) -> None:
         refuse_two_instants(data, "scheduled_at", "scheduledAt")
         if "local_time" not in data and (beside := data.keys() & {"time_zone", "fold"}):
-            raise ValidationError({LOCAL_FIELDS[field]: ["must be set with localTime alone"] for field in beside})
+            raise ValidationError({LOCAL_FIELDS[field]: ["must not be set without localTime"] for field in beside})
 
 
 def refuse_two_instants(data: Mapping[str, Any], field: str, name: str) -> None:
