@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from flagsched.database.connections.listen import MISSED, listen
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
     AlreadyApplied,
@@ -18,15 +19,18 @@ from flagsched.domain.errors import (
     Overtaken,
 )
 from flagsched.domain.flags import FlagEdit
+from flagsched.domain.plans import PlanEdit
 from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.ports.schedules import ScheduleQuery
 from flagsched.usecases.backoff import Backoff
-from flagsched.usecases.flags import archive_flag, edit_flag, read_flag
+from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
 from flagsched.usecases.materialise import materialise_due
+from flagsched.usecases.plans import create_plan, edit_plan, end_plan, read_plan
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules
-from tests.builders import ADMIN, CHECKOUT
+from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.contract.postgresql.lock_waits import plan, soon, waiting_for_locks
+from tests.plans import rollout
 from tests.processes import until
 from tests.rows import all_history, all_schedules
 
@@ -213,3 +217,56 @@ def test_a_worker_hears_of_a_schedule_that_is_brought_forward(store: SqlStore, e
     until(lambda: heard == [MISSED, at])
     stopped.set()
     listening.join()
+
+
+def test_a_shift_that_is_held_up_over_a_step_moves_nothing(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at, at + timedelta(minutes=1))
+    (first, _) = all_schedules(engine)
+    shift = PlanEdit(title="moved", shift=Duration(seconds=3600))
+
+    shifting = held_up_over(
+        at, store, engine, lambda: in_background(edit_plan, first.batch_id, shift, by=ADMIN, store=store)
+    )
+
+    with pytest.raises(AlreadyApplied, match=str(first.id)):
+        shifting.result(timeout=5)
+    assert [(s.status, s.scheduled_at) for s in all_schedules(engine)] == [
+        ("applied", at),
+        ("pending", at + timedelta(minutes=1)),
+    ]
+    assert told(engine) == [*CREATED, ("schedule.created", 1), ("schedule.applied", 2)]
+    seen = read_plan(first.batch_id, store=store)
+    assert (seen.plan.title, seen.plan.version) == ("", 1)
+
+
+def test_an_end_of_a_plan_that_is_held_up_over_a_step_cancels_only_the_rest(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at, at + timedelta(minutes=1))
+    (first, _) = all_schedules(engine)
+
+    held_up_over(at, store, engine, lambda: in_background(end_plan, first.batch_id, by=ADMIN, store=store)).result(
+        timeout=5
+    )
+
+    assert [s.status for s in all_schedules(engine)] == ["applied", "cancelled"]
+    assert read_plan(first.batch_id, store=store).progress.cancelled == 1
+
+
+def test_a_plan_over_two_flags_that_its_first_step_overtakes_is_refused_whole(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    create_flag(a_new_flag("other"), by=ADMIN, store=store)
+    at = soon(store, 0.6)
+    plan(store, at)
+    asked = rollout(["new-checkout", "other"], 10, 20, start=at - timedelta(milliseconds=1), every=60)
+
+    creating = held_up_over(at, store, engine, lambda: in_background(create_plan, asked, by=ADMIN, store=store))
+
+    with pytest.raises(InstantsRefused):
+        creating.result(timeout=5)
+    assert len(all_schedules(engine)) == 1
