@@ -1,17 +1,19 @@
 """Processes that end themselves at a statement of their own: `python -m tests.faults.crash WHAT SIGNAL`.
 
-WHAT is `record` (what a worker does) or `bulk` (what a web process does with a bulk of 50). For each line that it gets,
-a number or `commit`, it forks a process which sends itself SIGNAL after that statement, or just before it commits, and
-prints how that one ended.
+WHAT is `record` (what a worker does), `bulk` (what a web process does with a bulk of 50) or `plan` (with a plan over
+ten flags in two environments, whose first step is in effect at once). For each line that it gets, a number or `commit`,
+it forks a process which sends itself SIGNAL after that statement, or just before it commits, and prints how that one
+ended.
 """
 
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
@@ -23,6 +25,8 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.materialise import materialise_due
 from tests.processes import a_token
+
+FLAGS_OF_PLAN = [f"flag-{n}" for n in range(10)]
 
 
 def main(what: str, signal_name: str) -> None:
@@ -45,7 +49,7 @@ def live(what: str, signal_name: str, statement: str) -> NoReturn:
     if what == "record":
         materialise_due(store, Backoff(monotonic))
     else:
-        _create_bulk(store)
+        _post(store, *REQUESTS[what]())
     os._exit(0)
 
 
@@ -66,21 +70,27 @@ def _strike(engine: sa.Engine, signum: signal.Signals, statement: str) -> None:
     sa.event.listen(engine, "commit", commit)
 
 
-def _create_bulk(store: SqlStore) -> None:
+def _a_bulk() -> tuple[str, dict[str, Any]]:
     later = datetime.now(UTC) + timedelta(hours=1)
     items = [
         {"scheduledAt": (later + timedelta(seconds=n)).isoformat(), "updates": {"rolloutPercentage": n}}
         for n in range(50)
     ]
-    answer = (
-        create_app(read_web_settings(), store=store)
-        .test_client()
-        .post(
-            "/api/admin/flags/new-checkout/schedule/bulk",
-            json={"schedules": items},
-            headers={"Authorization": f"Bearer {a_token()}", "Idempotency-Key": "one"},
-        )
-    )
+    return "/api/admin/flags/new-checkout/schedule/bulk", {"schedules": items}
+
+
+def _a_plan() -> tuple[str, dict[str, Any]]:
+    steps: list[dict[str, Any]] = [{"updates": {"enabled": True}}, {"after": "PT1H", "updates": {"enabled": False}}]
+    environments = [{"name": "dev"}, {"name": "production"}]
+    return "/api/admin/plans", {"flags": FLAGS_OF_PLAN, "environments": environments, "steps": steps, "name": "launch"}
+
+
+REQUESTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {"bulk": _a_bulk, "plan": _a_plan}
+
+
+def _post(store: SqlStore, path: str, body: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {a_token()}", "Idempotency-Key": "one"}
+    answer = create_app(read_web_settings(), store=store).test_client().post(path, json=body, headers=headers)
     assert answer.status_code == 201, answer.text
 
 

@@ -34,9 +34,9 @@ def connected(address: str) -> Iterator[HTTPConnection]:
         connection.close()
 
 
-def ask_all(connection: HTTPConnection) -> Told:
+def ask_all(connection: HTTPConnection, environment: str = "production") -> Told:
     asked_at = datetime.now(UTC)
-    connection.request("POST", "/ofrep/v1/evaluate/flags", ASKED, HEADERS)
+    connection.request("POST", f"/ofrep/v1/evaluate/flags?environment={environment}", ASKED, HEADERS)
     answer = connection.getresponse()
     body = answer.read()
     answered_at = datetime.now(UTC)
@@ -47,7 +47,7 @@ def ask_all(connection: HTTPConnection) -> Told:
 
 
 @contextmanager
-def asking(*addresses: str, effective: int = 1) -> Iterator[list[Told]]:
+def asking(*addresses: str, effective: int = 1, environment: str = "production") -> Iterator[list[Told]]:
     """Ask each address in so many tight loops as long as the block runs; gives what they are told."""
     told: list[Told] = []
     over = Event()
@@ -55,7 +55,7 @@ def asking(*addresses: str, effective: int = 1) -> Iterator[list[Told]]:
     def ask(address: str) -> None:
         with connected(address) as connection:
             while not over.is_set():
-                told.append(ask_all(connection))
+                told.append(ask_all(connection, environment))
 
     with ThreadPoolExecutor(len(addresses) * effective) as threads:
         loops = [threads.submit(ask, address) for address in addresses * effective]

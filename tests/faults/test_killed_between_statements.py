@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,11 +13,15 @@ import sqlalchemy as sa
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
+from flagsched.ports.plans import PlanQuery
 from flagsched.usecases.flags import create_flag, read_flag
+from flagsched.usecases.plans import list_plans
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
+from tests.faults.crash import FLAGS_OF_PLAN
+from tests.plans import create
 from tests.processes import ROOT, environment, until
-from tests.rows import all_history, all_schedules
+from tests.rows import all_history, all_schedules, everything
 
 KILLED = -9
 
@@ -56,6 +61,32 @@ def test_a_bulk_is_nothing_until_its_commit_and_all_of_it_afterwards(
     assert int(statement) > 7
     assert [s.seq for s in all_schedules(engine)] == list(range(1, 51))
     assert len(all_history(engine)) == 51
+    assert all_is_well()
+
+
+def test_a_plan_is_nothing_until_its_commit_and_all_of_it_afterwards(
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool]
+) -> None:
+    create(store, *FLAGS_OF_PLAN, environments=["dev", "production"])
+    before = everything(engine)
+
+    with dying(postgresql_url, "plan") as die:
+        for statement in chain(["commit"], map(str, count(1))):
+            if (code := die(statement)) == 0:
+                break
+            assert code == KILLED
+            assert everything(engine) == before
+            assert all_is_well()
+
+    assert int(statement) > 9
+    assert [s.status for s in all_schedules(engine)] == ["applied"] * 20 + ["pending"] * 20
+    assert Counter(e.action for e in all_history(engine)) == {
+        "flag.created": 20,
+        "schedule.created": 40,
+        "schedule.applied": 20,
+    }
+    (plan,) = list_plans(PlanQuery(name="launch"), store=store).items
+    assert (plan.progress.applied, plan.progress.pending) == (20, 20)
     assert all_is_well()
 
 

@@ -14,12 +14,16 @@ import sqlalchemy as sa
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import AlreadyApplied
 from flagsched.domain.flags import FlagEdit
+from flagsched.domain.rollouts import RolloutEnvironment
 from flagsched.domain.updates import Updates
 from flagsched.usecases.flags import edit_flag
+from flagsched.usecases.plans import create_plan
 from flagsched.usecases.schedules import cancel_schedule, plan_schedules
 from tests.builders import ADMIN, a_change
 from tests.faults.agendas import create, in_steps, named, now, plan
 from tests.faults.sdks import Told, ask_all, asking, connected
+from tests.plans import create as create_in_all
+from tests.plans import rollout
 from tests.poolers import POOLED_TOO
 from tests.processes import until, web, worker
 
@@ -64,6 +68,61 @@ def test_of_two_flags_that_change_at_one_instant_every_answer_tells_both_or_neit
 
     assert [one for one in told if one.versions["a"] != one.versions["b"]] == []
     assert {one.versions["a"] for one in told} == set(range(1, 52))
+
+
+def test_over_the_instants_of_a_plan_every_answer_tells_all_of_its_flags_changed_or_none(
+    store: SqlStore, engine: sa.Engine, tmp_path: Path
+) -> None:
+    keys, steps = [f"flag-{n}" for n in range(5)], 8
+    create(store, *keys)
+
+    with two_webs(engine.url, tmp_path) as addresses:
+        begin = now(store) + timedelta(seconds=2)
+        create_plan(rollout(keys, *range(1, steps + 1), every=1, start=begin), by=ADMIN, store=store)
+        last = begin + timedelta(seconds=steps - 1)
+        with asking(*addresses, effective=8) as told:
+            until(lambda: len(told) >= ANSWERS and now(store) > last, seconds=90, what="all answers")
+
+    assert [one for one in told if len({one.versions[key] for key in keys}) > 1] == []
+    assert {one.versions[keys[0]] for one in told} == set(range(1, steps + 2))
+
+
+def test_a_plan_that_starts_now_is_told_of_all_its_flags_or_of_none(
+    store: SqlStore, engine: sa.Engine, tmp_path: Path
+) -> None:
+    keys = [f"flag-{n}" for n in range(5)]
+    create(store, *keys)
+
+    with two_webs(engine.url, tmp_path) as addresses, asking(*addresses, effective=4) as told:
+        for n in range(ROUNDS):
+            create_plan(rollout(keys, n, 50 + n, every=3600), by=ADMIN, store=store)
+            Event().wait(0.2)
+        until(lambda: told[-1].versions[keys[0]] == ROUNDS + 1)
+
+    assert [one for one in told if len({one.versions[key] for key in keys}) > 1] == []
+    assert {one.versions[keys[0]] for one in told} == set(range(1, ROUNDS + 2))
+
+
+def test_a_plan_of_two_environments_changes_each_at_its_instant_with_no_worker(
+    store: SqlStore, engine: sa.Engine, tmp_path: Path
+) -> None:
+    keys, environments = ["a", "b"], ("dev", "production")
+    create_in_all(store, *keys, environments=environments)
+
+    with web(engine.url, tmp_path / "web.log") as address:
+        for environment in environments:
+            with connected(address) as connection:
+                ask_all(connection, environment)
+        begin = now(store) + timedelta(seconds=1.5)
+        both = [RolloutEnvironment(environment) for environment in environments]
+        create_plan(rollout(keys, 1, 2, 3, every=1, start=begin, environments=both), by=ADMIN, store=store)
+        with asking(address, effective=3, environment="dev") as in_dev, asking(address, effective=3) as in_production:
+            wait_until(store, begin + timedelta(seconds=2.5))
+
+    for told in (in_dev, in_production):
+        assert [one for one in told if one.versions["a"] != one.versions["b"]] == []
+        assert_told_at_its_instant(told, [begin + timedelta(seconds=n) for n in range(3)])
+        assert {one.versions["a"] for one in told} == {1, 2, 3, 4}
 
 
 def assert_told_at_its_instant(told: list[Told], instants: list[datetime]) -> None:
