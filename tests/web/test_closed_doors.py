@@ -34,7 +34,10 @@ PREVIEW = f"{SCHEDULE}/preview"
 TIMELINE = f"{FLAG}/timeline"
 USERS = f"{FLAG}/users"
 HISTORY = "/api/admin/history"
-PLANS = "/api/admin/schedules"
+AGENDA = "/api/admin/schedules"
+PLANS = "/api/admin/plans"
+MISSING = f"{PLANS}/00000000-0000-0000-0000-000000000000"
+PUT = f"{PLANS}/named/launch"
 CONFIG = "/api/config/flags"
 NOW = "2096-06-01T12:00:00Z"
 AHEAD = "2096-06-01T13:00:00Z"
@@ -46,6 +49,7 @@ TABLES = (
     "feature_flag_overrides",
     "feature_flag_history",
     "feature_flag_idempotency",
+    "feature_flag_plans",
 )
 
 
@@ -86,6 +90,23 @@ def raw_updates(text: str) -> bytes:
 
 def user(**changed: Any) -> dict[str, Any]:
     return {"userId": "eve", "override": "include"} | changed
+
+
+def listed(*changes: Any, **changed: Any) -> dict[str, Any]:
+    return {"changes": list(changes)} | changed
+
+
+def change(**changed: Any) -> dict[str, Any]:
+    return {"flagKey": "new-checkout"} | single() | changed
+
+
+def rollout(**changed: Any) -> dict[str, Any]:
+    return {"flags": ["new-checkout"], "startAt": AHEAD, "steps": [{"updates": {"enabled": True}}]} | changed
+
+
+def ramp(**changed: Any) -> dict[str, Any]:
+    made = {"from": 0, "to": 100, "steps": 5, "every": "PT1H"} | changed
+    return {"flags": ["new-checkout"], "startAt": AHEAD, "ramp": made}
 
 
 def made_up(place: Any) -> str:
@@ -134,7 +155,125 @@ BODIES: list[tuple[str, bytes]] = [
 ]  # fmt: skip
 ITEMS: list[Any] = [1, "x", None, [], True, {}, {"scheduledAt": AHEAD}, {"updates": {"enabled": True}}, single(note="x"),
                     updates(), updates(name="x"), single(updates=None), single(updates=[]), single(updates="x")]  # fmt: skip
+TEXTS: list[Any] = ["\x00", "\ud800", 7, None, [], {}, True]
+LENGTHS: list[Any] = [
+    "",
+    "P",
+    "PT",
+    "P1M",
+    "P1Y",
+    "PT1.5H",
+    "P-1D",
+    "p1d",
+    "1h",
+    "P1DT",
+    "PT1H ",
+    "P٣D",
+    "P" + "9" * 5000 + "D",
+    "P99999D",
+    "\x00",
+    7,
+    None,
+    [],
+    {},
+]
+ZONES: list[Any] = [
+    "",
+    "x",
+    "../../etc/passwd",
+    "/etc/localtime",
+    "Europe/Berlin\x00",
+    "europe/berlin",
+    "Europe",
+    "localtime",
+    "+02:00",
+    "\ud800",
+    7,
+    None,
+    [],
+    {},
+]
+LOCAL_TIMES: list[Any] = [
+    "",
+    "2096-06-02",
+    "2096-06-02 09:00",
+    "2096-06-02T09",
+    "2096-06-02T09:00Z",
+    "2096-06-02T09:00:00.5",
+    "2096-06-02T24:00",
+    "2096-06-31T09:00",
+    "0000-01-01T00:00",
+    "0001-01-01T00:00",
+    "9999-12-31T23:59",
+    "2096-06-01T13:00",
+    "\x00",
+    7,
+    None,
+    [],
+    {},
+]
+FOLDS: list[Any] = ["", "first", "LATER", 0, 1, None, [], {}]
+KEYS: list[Any] = ["", "a b", "é", "-a", "a" * 101, "a\n", "a/b", "\x00", "\ud800", 7, None, [], {}]
+LISTS: list[Any] = ["x", 7, None, True, {}, [], [1], [None], [[]], ["x"] * 201]
+OVERRIDES: list[Any] = [
+    "x",
+    7,
+    None,
+    [],
+    {},
+    {"userId": "ada"},
+    {"set": "include"},
+    {"userId": "", "set": "include"},
+    {"userId": "ada", "set": "on"},
+    {"userId": "\x00", "set": "include"},
+    {"userId": "x" * 257, "set": "include"},
+    {"userId": "ada", "set": "include", "x": 1},
+]
+PLANS_REFUSED: dict[str, Any] = {
+    **{f"instant {at!r}": listed(change(scheduledAt=at)) for at in INSTANTS},
+    **{f"start {at!r}": rollout(startAt=at) for at in INSTANTS},
+    **{f"enabled {value!r}": listed(change(updates={"enabled": value})) for value in BOOLEANS},
+    **{f"percentage {value!r}": rollout(steps=[{"updates": {"rolloutPercentage": value}}]) for value in PERCENTAGES},
+    **{f"list of {bad!r}": listed(change(), bad) for bad in ITEMS},
+    **{f"{field} {value!r}"[:60]: rollout(**{field: value}) for field in ("title", "description") for value in [*TEXTS, "x" * 1001]},
+    **{f"{field} {value!r}"[:60]: rollout(**{field: value}) for field in ("flags", "steps", "environments") for value in LISTS},
+    **{f"changes {value!r}"[:60]: listed(changes=value) for value in LISTS},
+    **{f"key {value!r}"[:60]: listed(change(flagKey=value)) for value in KEYS},
+    **{f"key in flags {value!r}"[:60]: rollout(flags=[value]) for value in KEYS},
+    **{f"environment {value!r}"[:60]: listed(change(environment=value)) for value in ["", "A", "a b", "x" * 65, 7, None]},
+    **{f"environments {value!r}"[:60]: rollout(environments=[value]) for value in [{}, {"name": "A"}, {"name": 7}, {"name": "production", "x": 1}, "production"]},
+    **{f"offset {value!r}"[:60]: rollout(environments=[{"name": "production", "offset": value}]) for value in [*LENGTHS, "-PT1S", "P367D"]},
+    **{f"after {value!r}"[:60]: rollout(steps=[{"updates": {"enabled": True}, "after": value}]) for value in [*LENGTHS, "-PT1S", "P367D"]},
+    **{f"every {value!r}"[:60]: ramp(every=value) for value in [*LENGTHS, "-PT1S", "PT0S", "P100D"]},
+    **{f"ramp {value!r}"[:60]: rollout(ramp=value) for value in ["x", 7, None, [], {}, {"from": 0}]},
+    **{f"ramp from {value!r}"[:60]: ramp(**{"from": value}) for value in PERCENTAGES},
+    **{f"ramp steps {value!r}"[:60]: ramp(steps=value) for value in [*(one for one in PERCENTAGES if one != 101), 0, 1, 102]},
+    **{f"ramp curve {value!r}": ramp(curve=value) for value in ["", "Linear", 7, None, [], {}]},
+    **{f"ramp enabled {value!r}": ramp(enabled=value) for value in [*BOOLEANS, False]},
+    "ramp exponential from 0": ramp(curve="exponential"),
+    "ramp from 0 to 0": ramp(to=0),
+    "ramp with more steps than percentages": ramp(to=3),
+    **{f"zone {value!r}"[:60]: rollout(timeZone=value) for value in ZONES},
+    **{f"zone of a change {value!r}"[:60]: listed(change(localTime="2096-06-02T09:00", timeZone=value)) for value in ZONES},
+    **{f"local time {value!r}": rollout(startAt=AHEAD, localTime=value, timeZone="Asia/Tokyo") for value in LOCAL_TIMES},
+    **{f"local time of a change {value!r}": listed({"flagKey": "new-checkout", "localTime": value, "timeZone": "Asia/Tokyo", "updates": {"enabled": True}}) for value in LOCAL_TIMES},
+    **{f"fold {value!r}": {k: v for k, v in rollout(localTime="2096-06-02T09:00", timeZone="Asia/Tokyo", fold=value).items() if k != "startAt"} for value in FOLDS},
+    **{f"override {value!r}"[:60]: listed({"flagKey": "new-checkout", "scheduledAt": AHEAD, "override": value}) for value in OVERRIDES},
+    **{f"override of a step {value!r}"[:60]: rollout(steps=[{"override": value}]) for value in OVERRIDES},
+    "updates and override": listed(change(override={"userId": "ada", "set": "include"})),
+    "both forms": listed(change()) | rollout(),
+    "twins": listed(change(), change()),
+    "201 changes": listed(*[change()] * 201),
+    "a product of 400": rollout(environments=[{"name": f"e{n}"} for n in range(40)], steps=[{"updates": {"enabled": True}}] * 10),
+    "an unknown field": rollout(note="x"),
+}  # fmt: skip
 QUERIES = [
+    *(f"{PLANS}?{query}" for query in [
+        "status=", "status=pending", "status=done&status=done", "limit=0", "limit=101", "limit=x", "q=%00", "q=" + "x" * 101, "name=", "name=a%20b", "name=a/b", "x=1",
+        "environment=", "environment=A", "batchId=x", "cursor=", "cursor=%00", "cursor=AAAA", "cursor=bnVsbA==",
+        *(f"cursor={made_up(place)}" for place in [*PLACES, [NOW, 5], [NOW, "x"], ["x", "00000000-0000-0000-0000-000000000000"], [NOW, "00000000-0000-0000-0000-000000000000", 5]]),
+    ]),
+    f"{MISSING}?x=1",
     f"{FLAGS}?limit=abc", f"{FLAGS}?limit=-1", f"{FLAGS}?limit=0", f"{FLAGS}?limit=501", f"{FLAGS}?limit=1.0", f"{FLAGS}?limit=",
     f"{FLAGS}?limit=1&limit=2", f"{FLAGS}?limit=%31%00", f"{FLAGS}?limit=+5", f"{FLAGS}?limit=99999999999999999999",
     f"{FLAGS}?cursor=", f"{FLAGS}?cursor=%00", f"{FLAGS}?cursor=AAAA", f"{FLAGS}?cursor=bnVsbA==", f"{FLAGS}?cursor=WyJcdTAwMDAiXQ==",
@@ -144,9 +283,9 @@ QUERIES = [
     f"{SCHEDULE}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsOTk5OTk5OTk5OTk5OTk5OTk5OTk5XQ==", f"{SCHEDULE}?from=x",
     f"{TIMELINE}?from=x", f"{TIMELINE}?to=", f"{TIMELINE}?from={NOW}&to={NOW}", f"{TIMELINE}?from={AHEAD}&to={NOW}",
     f"{TIMELINE}?from=2096-06-01T12:00:00", f"{TIMELINE}?limit=5", f"{TIMELINE}?from={NOW}&from={NOW}",
-    f"{PLANS}?status=done", f"{PLANS}?batchId=x", f"{PLANS}?batchId=", f"{PLANS}?cursor=WzEsMl0=", f"{PLANS}?limit=501", f"{PLANS}?flag=x",
-    f"{PLANS}?from={AHEAD}&to={NOW}", f"{PLANS}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsIngiLDFd",
-    *(f"{PLANS}?cursor={made_up([NOW, odd, 5])}" for odd in ODD),
+    f"{AGENDA}?status=done", f"{AGENDA}?batchId=x", f"{AGENDA}?batchId=", f"{AGENDA}?cursor=WzEsMl0=", f"{AGENDA}?limit=501", f"{AGENDA}?flag=x",
+    f"{AGENDA}?from={AHEAD}&to={NOW}", f"{AGENDA}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsIngiLDFd",
+    *(f"{AGENDA}?cursor={made_up([NOW, odd, 5])}" for odd in ODD),
     *(f"{HISTORY}?cursor={made_up(place)}" for place in PLACES),
     f"{HISTORY}?action=x", f"{HISTORY}?action=", f"{HISTORY}?flagKey=", f"{HISTORY}?flagKey=a%20b", f"{HISTORY}?actor=%00", f"{HISTORY}?limit=0",
     f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsLTFd", f"{HISTORY}?cursor=WyIyMDI2LTA2LTAxVDEyOjAwOjAwWiIsMS41XQ==",
@@ -193,6 +332,32 @@ REFUSED: dict[str, Request] = {
     **{f"user missing {method} {name}"[:60]: Request(404, method, f"{USERS}/{name}")
        for method in ["GET", "DELETE"]
        for name in ["eve", "", "%00", "%0A", "%2F", "%2Fa", "/a", ".", "%2E%2E", "%ff", "%ed%a0%80", "x" * 3000, "a%2Fb", "a/b"]},
+    **{f"{method} {path} of {name}"[:110]: Request(400, method, path, json.dumps(body).encode())
+       for method, path in [("POST", PLANS), ("PUT", f"{PUT}?dryRun=true")]
+       for name, body in PLANS_REFUSED.items()},
+    **{f"{method} {path} with body {name}": Request(400, method, path, body)
+       for method, path in [("POST", PLANS), ("POST", f"{PLANS}/preview"), ("PUT", PUT), ("PATCH", MISSING)]
+       for name, body in BODIES},
+    **{f"plan named {value!r}"[:60]: post(400, PLANS, rollout(name=value)) for value in KEYS},
+    "plan with a name in path and body": Request(400, "PUT", PUT, json.dumps(rollout(name="launch")).encode()),
+    **{f"plan at {name!r}"[:60]: Request(status, "PUT", f"{PLANS}/named/{name}", json.dumps(rollout()).encode())
+       for status, name in [(404, ""), (404, "a/b"), (404, "a%2Fb"), (404, "%2F"), (400, "."), (400, "%2E%2E"), (400, "a%20b"), (400, "%00"), (400, "%ff"), (400, "x" * 3000)]},
+    **{f"dryRun={value}": Request(400, "PUT", f"{PUT}?dryRun={value}", json.dumps(rollout()).encode())
+       for value in ["maybe", "", "1", "True", "true&dryRun=false", "%00"]},
+    **{f"plan edited by {body!r}"[:60]: Request(400, "PATCH", MISSING, json.dumps(body).encode())
+       for body in [{}, {"x": 1}, {"name": "launch"}, *({"shift": one} for one in LENGTHS), *({"title": one} for one in [*TEXTS, "x" * 201])]},
+    **{f"{method} missing plan {path}": Request(404, method, path, b'{"title": "x"}' if method == "PATCH" else None)
+       for method in ["GET", "PATCH", "DELETE"] for path in [MISSING, f"{PLANS}/x", f"{PLANS}/%00", f"{PLANS}/{'0' * 32}", f"{MISSING}/"]},
+    **{f"{method} plan if {value!r}": Request(400, method, MISSING, b'{"title": "x"}' if method == "PATCH" else None, headers={"If-Match": value})
+       for method in ["PATCH", "DELETE"] for value in ["", "1", "x", '"', ","]},
+    **{f"plan key {value!r}"[:40]: Request(400, method, path, json.dumps(body).encode(), headers={"Idempotency-Key": value})
+       for method, path, body in [("POST", PLANS, rollout()), ("PATCH", MISSING, {"title": "x"})] for value in ["", "a b", "é", "x" * 256]},
+    "plan of a missing flag": post(404, PLANS, rollout(flags=["none"])),
+    "preview of a plan of a missing flag": post(404, f"{PLANS}/preview", rollout(environments=[{"name": "none"}])),
+    "plan as a form": post(415, PLANS, b"flags=a", content_type="application/x-www-form-urlencoded"),
+    "plan that is too large": post(413, PLANS, b" " * 300_000),
+    **{f"method {method} {path}": Request(405, method, path)
+       for method, path in [("PUT", PLANS), ("DELETE", PLANS), ("PATCH", PLANS), ("PUT", MISSING), ("POST", MISSING), ("PUT", f"{PLANS}/preview"), ("GET", PUT), ("POST", PUT), ("DELETE", PUT), ("PATCH", PUT)]},
     "preview of the past": post(400, PREVIEW, {"schedules": [single(scheduledAt=NOW)]}),
     "preview of twins": post(400, PREVIEW, {"schedules": [single(), single()]}),
     "preview of 51": post(400, PREVIEW, {"schedules": [{}] * 51}),
@@ -209,7 +374,7 @@ REFUSED: dict[str, Request] = {
     **{f"method {method} {path}": Request(405, method, path)
        for method, path in [
            ("PUT", FLAGS), ("DELETE", FLAGS), ("PATCH", FLAGS), ("OPTIONS", FLAGS), ("TRACE", FLAGS), ("PUT", FLAG), ("PUT", SCHEDULE),
-           ("PUT", BULK), ("GET", BULK), ("DELETE", BULK), ("GET", PREVIEW), ("DELETE", PREVIEW), ("PUT", PREVIEW), ("POST", TIMELINE), ("DELETE", HISTORY), ("PATCH", HISTORY), ("POST", PLANS), ("POST", CONFIG), ("DELETE", CONFIG), ("OPTIONS", CONFIG),
+           ("PUT", BULK), ("GET", BULK), ("DELETE", BULK), ("GET", PREVIEW), ("DELETE", PREVIEW), ("PUT", PREVIEW), ("POST", TIMELINE), ("DELETE", HISTORY), ("PATCH", HISTORY), ("POST", AGENDA), ("POST", CONFIG), ("DELETE", CONFIG), ("OPTIONS", CONFIG),
            ("POST", "/healthz"), ("BREW", FLAGS), ("PUT", USERS), ("DELETE", USERS), ("PUT", f"{USERS}/eve"), ("POST", f"{USERS}/eve"),
        ]},
 }  # fmt: skip
@@ -263,7 +428,7 @@ def test_it_is_refused_as_json_and_nothing_is_stored(closed: Doors, name: str) -
     assert answer.content_type == "application/json"
     assert answer.json.keys() == {"error", "message", "details", "requestId"}
     assert ("Allow" in answer.headers) == (request.status == 405)
-    assert [count(closed.engine, table) for table in TABLES] == [1, 0, 0, 1, 0]
+    assert [count(closed.engine, table) for table in TABLES] == [1, 0, 0, 1, 0, 0]
 
 
 @pytest.mark.usefixtures("_a_flag")
