@@ -51,6 +51,7 @@ NOT_VALID = "The request is not valid"
 MUST_BE_FUTURE = "must be in the future"
 BULK_REFUSED = "Bulk creation failed: all schedules rolled back"
 PLAN_REFUSED = "The plan is refused as a whole: nothing of it was stored"
+PLAN_KEPT = "The change is refused as a whole: the plan is as it was"
 
 
 def _quoted(text: object) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from flagsched.domain.effective import EffectiveSchedule
-from flagsched.domain.errors import PLAN_REFUSED, InstantsRefused, Overtaken, PlanExists, PlanTooLong
+from flagsched.domain.errors import PLAN_KEPT, InstantsRefused, Overtaken, PlanExists, PlanTooLong
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.instants import rfc3339
@@ -82,7 +82,7 @@ def _adjust(work: Writing, locked: LockedPlan, asked: NewPlan, *, by: Actor, lim
     work.schedules.cancel([after for _, after in difference.cancelled])
     refuse_quotas(work, difference.missing, flags, limits)
     _refuse_what_has_passed(difference.missing, flags, locked.clock)
-    limits.refuse_instants(difference.missing, lambda name: flags[name].now(locked.clock), PLAN_REFUSED)
+    limits.refuse_instants(difference.missing, lambda name: flags[name].now(locked.clock), PLAN_KEPT)
     if len(locked.schedules) + len(difference.missing) > MAX_SCHEDULES:
         raise PlanTooLong(locked.plan.id, MAX_SCHEDULES)
     return _write(work, locked, asked, difference, by=by)
@@ -96,7 +96,7 @@ def _refuse_what_has_passed(missing: Iterable[PlanItem], flags: Mapping[FlagName
         if item.change.scheduled_at <= flags[item.name].now(clock)
     }
     if reasons:
-        raise InstantsRefused(reasons, PLAN_REFUSED)
+        raise InstantsRefused(reasons, PLAN_KEPT)
 
 
 def _difference(locked: LockedPlan, asked: NewPlan, by: Actor) -> Difference:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
+    PLAN_KEPT,
     PLAN_REFUSED,
     FlagMissing,
     FlagsMissing,
@@ -335,7 +336,7 @@ def _moved(locked: LockedPlan, schedule: Schedule, shift: Duration) -> Schedule:
 def _shift_refused(locked: LockedPlan, schedule: Schedule, reason: str) -> ValidationFailed:
     name = locked.flags[schedule.flag_id].name
     at = rfc3339(schedule.scheduled_at)
-    return ValidationFailed({"shift": [f"{at}, for flag {name.key!r} in {name.environment!r}, {reason}"]}, PLAN_REFUSED)
+    return ValidationFailed({"shift": [f"{at}, for flag {name.key!r} in {name.environment!r}, {reason}"]}, PLAN_KEPT)
 
 
 def _write(work: Writing, locked: LockedPlan, plan: Plan, changes: Sequence[Change], *, by: Actor) -> EffectivePlan:

@@ -255,7 +255,7 @@ PLANS_REFUSED: dict[str, Any] = {
     "ramp with more steps than percentages": ramp(to=3),
     **{f"zone {value!r}"[:60]: rollout(timeZone=value) for value in ZONES},
     **{f"zone of a change {value!r}"[:60]: listed(change(localTime="2096-06-02T09:00", timeZone=value)) for value in ZONES},
-    **{f"local time {value!r}": rollout(startAt=AHEAD, localTime=value, timeZone="Asia/Tokyo") for value in LOCAL_TIMES},
+    **{f"local time {value!r}": {"flags": ["new-checkout"], "localTime": value, "timeZone": "Asia/Tokyo", "steps": [{"updates": {"enabled": True}}]} for value in LOCAL_TIMES},
     **{f"local time of a change {value!r}": listed({"flagKey": "new-checkout", "localTime": value, "timeZone": "Asia/Tokyo", "updates": {"enabled": True}}) for value in LOCAL_TIMES},
     **{f"fold {value!r}": {k: v for k, v in rollout(localTime="2096-06-02T09:00", timeZone="Asia/Tokyo", fold=value).items() if k != "startAt"} for value in FOLDS},
     **{f"override {value!r}"[:60]: listed({"flagKey": "new-checkout", "scheduledAt": AHEAD, "override": value}) for value in OVERRIDES},

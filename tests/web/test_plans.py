@@ -293,7 +293,7 @@ def refused_plans() -> dict[str, tuple[Body, Body]]:
     ramp = {"from": 0, "to": 100, "steps": 5, "every": "PT1H"}
     far = {"startAt": at(60), "timeZone": "Europe/Berlin"}
     return {
-        "nothing": ({}, {"flags": ["is required, unless changes are"]}),
+        "nothing": ({}, {"flags": ["is required, unless changes are given"]}),
         "both forms": (
             listed(change("a", 60)) | steps(10),
             {"flags": ["must not be set with changes"], "steps": ["must not be set with changes"]},
@@ -446,3 +446,16 @@ def test_what_a_worker_records_changes_nothing_of_what_is_told(
     assert recorded.json["pending"] == before.json["pending"]
     assert recorded.headers["ETag"] == before.headers["ETag"]
     assert [one["inEffect"] for one in before.json["ended"]] == [True] * 4
+
+
+def test_a_shift_that_is_refused_says_which_instant_and_that_the_plan_is_as_it_was(admin: FlaskClient) -> None:
+    path = f"{PLANS}/{admin.post(PLANS, json=listed(change('a', 60))).json['plan']['id']}"
+
+    answer = admin.patch(path, json={"title": "x", "shift": "-PT1M"})
+
+    assert (answer.status_code, answer.json["message"], answer.json["details"]) == (
+        400,
+        "The change is refused as a whole: the plan is as it was",
+        {"shift": ["2096-06-01T12:00:00Z, for flag 'a' in 'production', must be in the future"]},
+    )
+    assert admin.get(path).json["plan"]["version"] == 1

@@ -7,7 +7,7 @@ from uuid import UUID
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from flagsched.domain.durations import Duration
-from flagsched.domain.errors import PLAN_REFUSED
+from flagsched.domain.errors import PLAN_KEPT, PLAN_REFUSED
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, FlagName
 from flagsched.domain.plans import (
     MAX_CHANGES,
@@ -164,7 +164,7 @@ class PlanBody(LocalMoment):
         if "changes" in data and beside:
             raise ValidationError({name: ["must not be set with changes"] for name in beside})
         if "changes" not in data and "flags" not in data:
-            raise ValidationError({"flags": ["is required, unless changes are"]})
+            raise ValidationError({"flags": ["is required, unless changes are given"]})
         if (flags := len({name.key for name, _ in data.get("changes", [])})) > MAX_FLAGS:
             raise ValidationError({"changes": [f"must be of at most {MAX_FLAGS} flag keys, not {flags}"]})
         refuse_two_instants(data, "start_at", "startAt")
@@ -251,7 +251,7 @@ class EditPlanRequest(Body):
     """What to change of a plan; at least one field."""
 
     described = {"minProperties": 1}
-    refusal = PLAN_REFUSED
+    refusal = PLAN_KEPT
 
     title = Text(max_length=MAX_TITLE)
     description = Text(max_length=MAX_DESCRIPTION)
