@@ -1,4 +1,4 @@
-"""Local times over HTTP, where the clocks change: single schedules, bulks, previews, plans and edits. On both databases.
+"""Local times over HTTP, where the clocks change: schedules, bulks, previews, plans and edits. On both databases.
 
 The zones' rules of today go on in the years of these tests.
 """
