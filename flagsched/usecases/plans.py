@@ -134,18 +134,23 @@ def list_plans(query: PlanQuery, status: PlanStatus | None = None, *, store: Sto
 
     Then at most MAX_READ plans are read, and a page may be shorter than its limit though more follows.
     """
+    limit = query.limit
+    if status is not None:
+        query = replace(query, limit=max(limit, MAX_READ // 4))  # Most of them may be of another status.
     with store.reading() as work:
         found: list[EffectivePlan] = []
         for _ in range(-(-MAX_READ // query.limit)):
             page = work.plans.page(query)
             for plan in show_plans(work, page.items, work.schedules.of_plans([one.id for one in page.items]), work.at):
-                if len(found) == query.limit:
+                if len(found) == limit:
                     return PlanPage(found, query.before)
                 query = replace(query, before=(plan.plan.created_at, plan.plan.id))
                 if status in (None, plan.status):
                     found.append(plan)
             if not page.more:
                 return PlanPage(found)
+            if len(found) == limit:
+                break
         return PlanPage(found, query.before)
 
 

@@ -52,6 +52,10 @@ class PlainFlag:
         present = max(clock, self.changed_at)
         return [s for s in self.plan if s.status == "pending" and s.at <= present]
 
+    def is_ahead(self, schedule: PlainSchedule, clock: datetime) -> bool:
+        """Has it not come yet?"""
+        return schedule.status == "pending" and schedule not in self.due(clock)
+
     def changed_by(self, schedule: PlainSchedule, clock: datetime) -> bool:
         """Is the schedule in effect?"""
         return schedule.status == "applied" or (schedule in self.due(clock) and schedule.sets is not None)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +27,7 @@ from flagsched.database.clock import HostClock
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.schema.tables import schedules
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
     AlreadyApplied,
@@ -36,11 +37,15 @@ from flagsched.domain.errors import (
     FlagExists,
     InstantsRefused,
     OverrideMissing,
+    PlanEnded,
+    ValidationFailed,
 )
 from flagsched.domain.evaluation import Reason
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.domain.overrides import SETS, NewOverride, Override, OverrideChange
+from flagsched.domain.plans import NewPlan, PlanEdit
+from flagsched.domain.rollouts import Rollout, RolloutEnvironment, RolloutStep
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.domain.updates import Change, Updates
 from flagsched.ports.flags import FlagQuery
@@ -55,6 +60,7 @@ from flagsched.usecases.idempotency import IdempotentRequest, Replayed
 from flagsched.usecases.locks import lock_current
 from flagsched.usecases.materialise import materialise_due, record
 from flagsched.usecases.overrides import list_overrides, remove_override, set_override
+from flagsched.usecases.plans import create_plan, edit_plan, end_plan, read_plan
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, ManualClock, a_new_flag
@@ -101,6 +107,8 @@ class Machine(RuleBasedStateMachine):
         self.workers = [Backoff(lambda: self.clock().timestamp()) for _ in range(3)]
         self.ids: dict[UUID, tuple[str, PlainFlag, PlainSchedule]] = {}
         self.kept: list[Kept] = []
+        self.plans: dict[UUID, list[UUID]] = {}
+        self.ended_plans: set[UUID] = set()
 
     @initialize()
     def a_flag_to_begin_with(self) -> None:
@@ -127,14 +135,83 @@ class Machine(RuleBasedStateMachine):
             request, lambda made: StoredResponse(201, {}, ids_of(made))
         )
         created = self._plan(key, changes, idempotent if keyed else None)
-        flag = self.world.record(key, self.clock.at)
-        for one, change in zip(created, changes, strict=True):
+        self.world.record(key, self.clock.at)
+        self._remember([(key, change) for change in changes], created)
+        if keyed:
+            self.kept.append(Kept(idempotent, key, changes, ids_of(created)))
+
+    def _remember(self, changes: Sequence[tuple[str, PlannedChange]], created: Sequence[EffectiveSchedule]) -> None:
+        for one, (key, change) in zip(created, changes, strict=True):
+            flag = self.world.flags[key]
             plain = PlainSchedule(change.scheduled_at, len(flag.plan) + 1, dict(change.updates.as_json()))
             flag.plan.append(plain)
             self.ids[one.schedule.id] = (key, flag, plain)
+            self.plans.setdefault(plan_of(one), []).append(one.schedule.id)
         self.world.told["schedule.created"] += len(changes)
-        if keyed:
-            self.kept.append(Kept(idempotent, key, changes, ids_of(created)))
+
+    @precondition(lambda self: self.world.flags)
+    @rule(ahead=st.dictionaries(st.integers(0, 6), changes, min_size=1, max_size=3), now=st.booleans())
+    def plan_all_flags(self, ahead: dict[int, Change], now: bool) -> None:
+        names = sorted(self.world.flags)
+        start = max(map(self._present, names)) + timedelta(seconds=0 if now else 1)
+        offsets = sorted(ahead)
+        waits = [Duration(seconds=later - earlier) for earlier, later in zip([0, *offsets], offsets, strict=False)]
+        steps = [RolloutStep(ahead[offset], wait) for offset, wait in zip(offsets, waits, strict=True)]
+        rollout = Rollout(names, [RolloutEnvironment("production")], steps, None if now else start)
+        created = create_plan(NewPlan(rollout), by=ADMIN, store=self.store).schedules
+        for key in names:
+            self.world.record(key, self.clock.at)
+        changes = [PlannedChange(start + timedelta(seconds=offset), ahead[offset]) for offset in offsets]
+        self._remember([(key, change) for change in changes for key in names], created)
+        for key in names:
+            self.world.record(key, self.clock.at)
+
+    @precondition(lambda self: self.plans)
+    @rule(data=st.data(), by=st.integers(-3, 6))
+    def shift_a_plan(self, data: st.DataObject, by: int) -> None:
+        plan_id = data.draw(st.sampled_from(list(self.plans)))
+        length = timedelta(seconds=by)
+        ahead = self._ahead_of(plan_id)
+        expected: type[Exception] | None = None
+        if plan_id in self.ended_plans or not ahead:
+            expected = PlanEnded
+        elif any(plain.at + length <= self._present(key) for key, plain in ahead):
+            expected = ValidationFailed
+        else:
+            self._record_flags_of(plan_id)
+        with refused(expected):
+            edit_plan(plan_id, PlanEdit(shift=Duration(seconds=by)), by=ADMIN, store=self.store)
+        if expected is None:
+            for _, plain in ahead:
+                plain.at += length
+            self.world.told["schedule.updated"] += len(ahead)
+
+    @precondition(lambda self: self.plans)
+    @rule(data=st.data())
+    def end_a_plan(self, data: st.DataObject) -> None:
+        plan_id = data.draw(st.sampled_from(list(self.plans)))
+        if plan_id in self.ended_plans:
+            with pytest.raises(PlanEnded):
+                end_plan(plan_id, by=ADMIN, store=self.store)
+            return
+        ahead = self._ahead_of(plan_id)
+        self._record_flags_of(plan_id)
+        end_plan(plan_id, by=ADMIN, store=self.store)
+        self.ended_plans.add(plan_id)
+        for _, plain in ahead:
+            plain.status = "cancelled"
+        self.world.told["schedule.cancelled"] += len(ahead)
+
+    def _ahead_of(self, plan_id: UUID) -> list[tuple[str, PlainSchedule]]:
+        """What of a plan has not come yet."""
+        own = [self.ids[one] for one in self.plans[plan_id]]
+        return [(key, plain) for key, flag, plain in own if flag.is_ahead(plain, self.clock.at)]
+
+    def _record_flags_of(self, plan_id: UUID) -> None:
+        """A plan's writer records what is due on the flags that something of it is not recorded for."""
+        own = [self.ids[one] for one in self.plans[plan_id]]
+        for key in {key for key, _, plain in own if plain.status == "pending"}:
+            self.world.record(key, self.clock.at)
 
     @precondition(lambda self: self.world.flags)
     @rule(data=st.data(), ahead=seconds, behind=st.integers(min_value=0, max_value=3), twice=st.booleans())
@@ -317,6 +394,17 @@ class Machine(RuleBasedStateMachine):
         }
 
     @invariant()
+    def every_plan_is_as_far_as_the_model_says(self) -> None:
+        for plan_id, schedule_ids in self.plans.items():
+            own = [self.ids[one][1:] for one in schedule_ids]
+            progress = read_plan(plan_id, store=self.store).progress
+            ahead = [plain.at for flag, plain in own if flag.is_ahead(plain, self.clock.at)]
+            assert (progress.pending, progress.next_at) == (len(ahead), min(ahead, default=None))
+            assert progress.applied == sum(flag.changed_by(plain, self.clock.at) for flag, plain in own)
+            assert progress.cancelled == sum(plain.status == "cancelled" for _, plain in own)
+            assert progress.pending + progress.applied + progress.cancelled + progress.failed == len(own)
+
+    @invariant()
     def the_timeline_tells_what_was_and_what_will_be(self) -> None:
         for key, flag in self.world.flags.items():
             for segment in read_timeline(named(key), None, None, store=self.store).segments:
@@ -340,6 +428,11 @@ class Machine(RuleBasedStateMachine):
 
 def named(key: str) -> FlagName:
     return FlagName("production", key)
+
+
+def plan_of(one: EffectiveSchedule) -> UUID:
+    assert one.schedule.batch_id is not None
+    return one.schedule.batch_id
 
 
 def ids_of(created: list[EffectiveSchedule]) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 CLAIMS = "contract/postgresql/test_claims.py::test_"
 LOCKS = "contract/postgresql/test_locks.py::test_"
+PLAN_LOCKS = "contract/postgresql/test_plan_locks.py::test_"
+LATE_SHIFTS = "contract/test_late_shifts.py::test_"
 REPEATING = "contract/postgresql/test_idempotency.py::test_"
 FLAGS = "contract/test_flags.py::test_"
 MIGRATIONS = "contract/test_migrations.py::test_"
@@ -16,6 +18,8 @@ HELD_UP = "faults/test_held_up.py::test_"
 
 FLAGS_PY = "flagsched/database/flags.py"
 LOCK_CURRENT = "flagsched/usecases/locks.py"
+PLANS_PY = "flagsched/database/plans.py"
+PLAN_EDITS = "flagsched/usecases/plans.py"
 IN_ORDER = "LOCKED = SELECTED.order_by(flags.c.id)"
 BEFORE, AFTER = "flags.c.next_due_at", "rows.c.next_due_at"
 FIRST = "migrations/versions/0001_flags_schedules_history.py"
@@ -90,8 +94,8 @@ RECORDING_MUTATIONS = [
         [
             (
                 LOCK_CURRENT,
-                "    locked = work.flags.lock(names)\n",
-                "    clock = work.now()\n    locked = work.flags.lock(names)\n",
+                "    locked = work.flags.lock(names, ids)\n",
+                "    clock = work.now()\n    locked = work.flags.lock(names, ids)\n",
             ),
             (LOCK_CURRENT, "    clock = work.now()\n    due =", "    due ="),
         ],
@@ -239,5 +243,25 @@ RECORDING_MUTATIONS = [
                 '        self._insert(key, now)\n        kept = {"status": answer.status,',
             ),
         ],
+    ),
+    Mutation(
+        "writers of one plan take turns",
+        [f"{PLAN_LOCKS}a_change_of_a_plan_waits_for_another_and_is_judged_after_it"],
+        [(PLANS_PY, "self._one(FOUND.with_for_update()", "self._one(FOUND")],
+    ),
+    Mutation(
+        "environments are locked by name",
+        [f"{PLAN_LOCKS}plans_over_different_flags_of_the_same_environments_in_opposite_order_never_deadlock"],
+        [("flagsched/database/revisions.py", "names = sorted(wake_at)", "names = list(wake_at)")],
+    ),
+    Mutation(
+        "a shift that came too late moves nothing",
+        [f"{LATE_SHIFTS}a_shift_that_waits_until_a_step_has_come_moves_nothing_and_records_that_step"],
+        [(PLAN_EDITS, "        if late:\n", "        if not locked:\n")],
+    ),
+    Mutation(
+        "a shift that came too late keeps no key",
+        [f"{LATE_SHIFTS}a_shift_that_came_too_late_can_be_sent_again_with_its_key"],
+        [(PLAN_EDITS, "            give_back_key(work, idempotent)\n", "")],
     ),
 ]

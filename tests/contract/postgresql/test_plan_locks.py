@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.durations import Duration
-from flagsched.domain.errors import FlagBusy, PlanExists, Refused
-from flagsched.domain.flags import FlagEdit
+from flagsched.domain.errors import FlagBusy, PlanChanged, PlanExists, Refused
+from flagsched.domain.flags import FlagEdit, Precondition
 from flagsched.domain.plans import NewPlan, PlanEdit
 from flagsched.domain.rollouts import RolloutEnvironment
 from flagsched.domain.schedules import PlannedChange
@@ -25,11 +25,12 @@ from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import edit_flag
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.named_plans import apply_plan
-from flagsched.usecases.plans import create_plan, edit_plan, end_plan, list_plans
+from flagsched.usecases.plans import create_plan, edit_plan, end_plan, list_plans, read_plan
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN
-from tests.contract.postgresql.lock_waits import soon
+from tests.contract.postgresql.lock_waits import soon, waiting_for_locks
 from tests.plans import ON, create, named, rollout
+from tests.processes import until
 
 ROUNDS = 200
 THREADS = 8
@@ -151,6 +152,41 @@ def test_plans_over_overlapping_flags_in_opposite_order_never_deadlock(store: Sq
 
     assert deadlocks(store) == 0
     assert well(store)
+
+
+def test_plans_over_different_flags_of_the_same_environments_in_opposite_order_never_deadlock(store: SqlStore) -> None:
+    together = Barrier(len(KEYS))
+
+    def work(number: int) -> None:
+        environments = [RolloutEnvironment(one) for one in (ENVIRONMENTS if number % 2 else ENVIRONMENTS[::-1])]
+        for _ in range(ROUNDS):
+            together.wait(timeout=30)
+            create_plan(rollout([KEYS[number]], 10, environments=environments), by=ADMIN, store=store)
+
+    with ThreadPoolExecutor(len(KEYS)) as threads:
+        for working in [threads.submit(work, number) for number in range(len(KEYS))]:
+            working.result(timeout=120)
+
+    assert deadlocks(store) == 0
+    assert well(store)
+
+
+def test_a_change_of_a_plan_waits_for_another_and_is_judged_after_it(store: SqlStore, engine: sa.Engine) -> None:
+    plan = create_plan(rollout(KEYS[:1], 10, start=soon(store, 600)), by=ADMIN, store=store).plan.plan
+    seen = Precondition({(plan.id, 1)})
+
+    with ThreadPoolExecutor() as threads:
+        with store.writing() as work:
+            locked = work.plans.lock(plan.id)
+            assert locked is not None
+            ending = threads.submit(end_plan, plan.id, by=ADMIN, store=store, precondition=seen)
+            until(lambda: waiting_for_locks(engine) == 1)
+            work.plans.change(locked.edited(PlanEdit(title="Launch"), work.now()))
+            work.commit()
+        with pytest.raises(PlanChanged):
+            ending.result(timeout=5)
+
+    assert read_plan(plan.id, store=store).progress.pending == 1
 
 
 def test_a_name_that_many_ask_for_at_once_is_of_one_plan(store: SqlStore) -> None:
