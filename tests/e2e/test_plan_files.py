@@ -92,12 +92,21 @@ class Admin:
         return self.ask("GET", "/plans", params={"name": name})["plans"]
 
     def timeline(self, key: str, environment: str) -> dict[str, str]:
-        """The states of a flag, by the instants from which on they hold; that at its creation is 'before'."""
-        query = {"environment": environment}
-        created_at = self.ask("GET", f"/flags/{quote(key)}", params=query)["createdAt"]
-        segments = self.ask("GET", f"/flags/{quote(key)}/timeline", params=query | {"from": created_at})["segments"]
-        states = [f"{'on' if one['enabled'] else 'off'} {one['rolloutPercentage']} %" for one in segments]
+        """The states of a flag, by the instants from which on they hold; that at its creation is 'before'.
+
+        A state that begins with an override says so.
+        """
+        flag, query = f"/flags/{quote(key)}", {"environment": environment}
+        created_at = self.ask("GET", flag, params=query)["createdAt"]
+        planned = {one["id"]: one["override"] for one in self.ask("GET", f"{flag}/schedule", params=query)}
+        segments = self.ask("GET", f"{flag}/timeline", params=query | {"from": created_at})["segments"]
+        states = [state_of(one, planned.get(one["cause"]["scheduleId"])) for one in segments]
         return dict(zip(["before", *(one["from"] for one in segments[1:])], states, strict=True))
+
+
+def state_of(segment: Any, override: Any) -> str:
+    state = f"{'on' if segment['enabled'] else 'off'} {segment['rolloutPercentage']} %"
+    return f"{state}, {override['set']} {override['userId']}" if override else state
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +173,7 @@ def test_each_plan_has_its_table() -> None:
     tables = {path.name for path in (ROOT / "tests" / "plans" / "timelines").iterdir()}
 
     assert {path.name for path in PLANS} == tables
-    assert len(tables) > 8
+    assert len(tables) == 10
     # Each is ordinary YAML, too, to whom reads it with another parser.
     assert all(yaml.safe_load(path.read_text())["name"] == path.stem for path in PLANS)
 
@@ -278,7 +287,7 @@ def test_each_fault_of_a_file_is_shown_with_its_place(admin: Admin, tmp_path: Pa
 @pytest.mark.parametrize(
     ("plan", "reason"),
     [
-        (GHOST, "flags.ghost: flag 'ghost' does not exist in 'production' (line 2)\n"),
+        (GHOST, "flags[0]: flag 'ghost' does not exist in 'production' (line 2)\n"),
         (GHOST.replace("name: ghost\n", ""), "name: is required: by it the plan is found again"),
         (f"{GHOST}title: a: b\n", "line 7, column 9: mapping values are not allowed here\n"),
         (f"{GHOST}name: b\n", "line 7, column 1: 'name' appears twice in one mapping\n"),
