@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +46,19 @@ NOT_PASSED_OVER = flags.c.id.not_in(sa.bindparam("passing_over", expanding=True)
 claimable_at = sa.case((flags.c.retry_at > flags.c.next_due_at, flags.c.retry_at), else_=flags.c.next_due_at)
 EARLIEST_DUE = sa.select(sa.func.min(claimable_at)).where(flags.c.next_due_at.is_not(None), NOT_PASSED_OVER)
 EARLIEST_DUE_AFTER = EARLIEST_DUE.where(claimable_at > sa.bindparam("after", type_=flags.c.next_due_at.type))
+
+
+@lru_cache(maxsize=1024)
+def _locked(names: int, by_id: bool) -> sa.Select[Any]:
+    """Flags by so many names, and by ids if `by_id`, locked."""
+    # Written out: of pairs in a list, SQLite's index finds none.
+    wanted = [
+        sa.and_(flags.c.environment == sa.bindparam(f"environment_{n}"), flags.c.key == sa.bindparam(f"key_{n}"))
+        for n in range(names)
+    ]
+    if by_id:
+        wanted.append(flags.c.id.in_(sa.bindparam("ids_", expanding=True)))
+    return LOCKED.where(LIVE, sa.or_(*wanted))
 
 
 class FlagStatements:
@@ -129,11 +142,10 @@ class Flags:
         return due_at
 
     def lock(self, names: Collection[FlagName], ids: Collection[UUID] = ()) -> Mapping[FlagName, Flag]:
-        # Written out: of pairs in a list, SQLite's index finds none.
-        wanted = [sa.and_(flags.c.environment == name.environment, flags.c.key == name.key) for name in names]
-        if ids:
-            wanted.append(flags.c.id.in_(ids))
-        return {flag.name: flag for flag in self._all(LOCKED.where(LIVE, sa.or_(*wanted)))} if wanted else {}
+        given: dict[str, Any] = {"ids_": ids} if ids else {}
+        for n, name in enumerate(names):
+            given |= {f"environment_{n}": name.environment, f"key_{n}": name.key}
+        return {flag.name: flag for flag in self._all(_locked(len(names), bool(ids)), given)} if given else {}
 
     def claim_due(self, limit: int, *, passing_over: Collection[UUID]) -> list[Flag]:
         return self._all(self.statements.claim_due, {"passing_over": passing_over, "limit_": limit})

@@ -1,6 +1,7 @@
 """Plans in the database."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,13 @@ FOUND = sa.select(plans).where(plans.c.id == sa.bindparam("id_"))
 NAMED = sa.select(plans).where(plans.c.name == sa.bindparam("name_"), is_live_plan)
 
 
+@cache
+def _added(dialect: str) -> sa.Insert:
+    insert = insert_for(dialect, plans).values({name: sa.bindparam(name) for name in WRITTEN})
+    added: sa.Insert = insert.on_conflict_do_nothing(index_elements=["name"], index_where=is_live_plan)
+    return added
+
+
 @dataclass(frozen=True, slots=True)
 class Plans:
     """Implements `ports.plans`."""
@@ -37,10 +45,8 @@ class Plans:
         return Page([_plan(row) for row in rows[: query.limit]], more=len(rows) > query.limit)
 
     def add(self, plan: Plan) -> None:
-        insert = insert_for(self.connection.dialect.name, plans).values({name: getattr(plan, name) for name in WRITTEN})
-        added = self.connection.execute(
-            insert.on_conflict_do_nothing(index_elements=["name"], index_where=is_live_plan)
-        )
+        row = {name: getattr(plan, name) for name in WRITTEN}
+        added = self.connection.execute(_added(self.connection.dialect.name), row)
         if added.rowcount != 1:
             raise PlanExists(str(plan.name))
 
