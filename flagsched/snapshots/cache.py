@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from random import uniform
+from random import SystemRandom
 from threading import Lock
 from time import sleep
 from typing import NamedTuple
@@ -16,6 +16,8 @@ from flagsched.snapshots.clock import ClockEstimate
 
 MAX_AGE_SECONDS = 1.0
 """No answer rests on an older refresh, unless the database is away."""
+# Not the process's generator: a thread of ours would take numbers from a host that has seeded it.
+CHANCE = SystemRandom()
 RELOAD_SECONDS = (240.0, 300.0)
 """How often a snapshot is read whole, since rows can be changed by hand."""
 MAX_READS = 20
@@ -263,7 +265,7 @@ class SnapshotCache:
         now = self._monotonic()
         if base is None or now > base.reload_at or revision < base.snapshot.revision:
             whole = snapshot_of(environment, revision, work.snapshots.whole(environment))
-            return Base(whole, now + uniform(*RELOAD_SECONDS))  # noqa: S311 - a jitter
+            return Base(whole, now + CHANCE.uniform(*RELOAD_SECONDS))
         if revision == base.snapshot.revision:
             return base
         changed = work.snapshots.changed_since(environment, base.snapshot.revision)

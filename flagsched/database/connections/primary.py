@@ -1,7 +1,7 @@
 """Connections to a primary alone: the server itself says whether it takes writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from random import shuffle
+from random import SystemRandom
 from typing import Any
 
 import psycopg2
@@ -39,7 +39,7 @@ def each_host(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         return
     places = list(range(number))
     if arguments.get("load_balance_hosts") == "random":
-        shuffle(places)
+        SystemRandom().shuffle(places)  # Not the generator that a host may have seeded.
     for place in places:
         yield {**arguments, **{name: values[place % len(values)] for name, values in lists.items()}}
 
