@@ -119,10 +119,14 @@ class LocalMoment(Body):
     fold = Choice(Fold, description="which of the two, where the clocks go back and it exists twice")
 
 
-class Moment(LocalMoment):
-    """When: `scheduledAt`, or `localTime` with `timeZone`."""
+class ScheduledAt(Body):
+    """An instant."""
 
     scheduled_at = Instant(data_key="scheduledAt")
+
+
+class Moment(LocalMoment, ScheduledAt):
+    """When: `scheduledAt`, or `localTime` with `timeZone`."""
 
     @validates_schema
     def _says_when_once(self, data: dict[str, Any], **options: object) -> None:
@@ -162,7 +166,8 @@ def pop_moment(data: dict[str, Any]) -> dict[str, Any]:
         raise ValidationError({"localTime": [str(error)]}) from error
 
 
-class CreateScheduleRequest(Moment, RequiredChangeBody):
+# The fields of the last base come first, in generated clients too: so those that callers give by position stay.
+class CreateScheduleRequest(Moment, RequiredChangeBody, ChangeBody, ScheduledAt):
     """At an instant, set these updates, or the override of one user: exactly one of the two.
 
     `scheduledAt` is required, or `localTime` and `timeZone`.
@@ -212,7 +217,7 @@ class BulkCreateScheduleRequest(Body):
     schedules = Batch(least=1)
 
 
-class EditScheduleRequest(Moment, ChangeBody):
+class EditScheduleRequest(Moment, ChangeBody, ScheduledAt):
     """What to change of a schedule: its instant, all that it sets (updates or an override), or both."""
 
     described = {"minProperties": 1}
