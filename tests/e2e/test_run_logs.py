@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from tests.processes import PATIENCE_SECONDS, a_token, environment, free_port, started, until
 
 COLOURS = re.compile(r"\x1b\[\d*(;\d+)*m")
-LINE = re.compile(r"^\d\d:\d\d:\d\d (?:web|worker) +\| (.*)$", flags=re.MULTILINE)
+LINE = re.compile(r"^\d\d:\d\d:\d\d (?:web|worker) +\| (.*)\n", flags=re.MULTILINE)
 
 
 class Terminal:
@@ -66,6 +66,11 @@ def send_raw(address: str, sent: bytes) -> None:
 
 
 LAST = ("401", "worker started")
+
+
+def lines_of(terminal: Terminal) -> list[str]:
+    """The lines that are whole."""
+    return LINE.findall(terminal.plain)
 
 
 def test_on_a_terminal_the_log_is_for_people(sqlite_url: sa.URL, tmp_path: Path) -> None:
