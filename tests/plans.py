@@ -10,7 +10,7 @@ from flagsched.domain.flags import FlagName
 from flagsched.domain.plans import ListedChanges, NewPlan
 from flagsched.domain.rollouts import Rollout, RolloutEnvironment, RolloutStep
 from flagsched.domain.schedules import PlanItem, PlannedChange
-from flagsched.domain.updates import Updates
+from flagsched.domain.updates import Change, Updates
 from flagsched.usecases.flags import create_flag
 from tests.builders import ADMIN, a_new_flag, after
 
@@ -30,7 +30,7 @@ def create(store: SqlStore, *keys: str, environments: Sequence[str] = ("producti
     return names
 
 
-def asked(key: str, seconds: float, updates: Updates = ON, environment: str = "production") -> Asked:
+def asked(key: str, seconds: float, updates: Change = ON, environment: str = "production") -> Asked:
     """A change of a flag, so many seconds after noon."""
     return named(key, environment), PlannedChange(after(seconds), updates)
 

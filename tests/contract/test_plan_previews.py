@@ -16,10 +16,11 @@ from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import DuplicateInstants, FlagsMissing
 from flagsched.domain.flags import FlagName
+from flagsched.domain.overrides import SETS, OverrideChange
 from flagsched.domain.plans import NewPlan
 from flagsched.domain.rollouts import Rollout, RolloutEnvironment, RolloutStep
 from flagsched.domain.segments import Cause, Segment
-from flagsched.domain.updates import Updates
+from flagsched.domain.updates import Change, Updates
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.plans import create_plan, preview_plan
 from flagsched.usecases.schedules import plan_schedules
@@ -32,24 +33,25 @@ KEYS = ("a", "b")
 ENVIRONMENTS = ("dev", "production")
 seconds = st.integers(min_value=1, max_value=6)  # Few instants, so that ties with what is planned are common.
 updates = st.builds(Updates, enabled=st.none() | st.booleans(), rollout_percentage=st.integers(0, 100))
+changes = updates | st.builds(OverrideChange, st.sampled_from(["ada", "bob"]), st.sampled_from([*SETS.values()]))
 places = st.tuples(st.sampled_from(KEYS), st.sampled_from(ENVIRONMENTS))
-lists = st.dictionaries(st.tuples(places, seconds), updates, min_size=1, max_size=8)
+lists = st.dictionaries(st.tuples(places, seconds), changes, min_size=1, max_size=8)
 products = st.tuples(
     st.lists(st.sampled_from(KEYS), min_size=1, unique=True),
     st.dictionaries(st.sampled_from(ENVIRONMENTS), st.integers(0, 3), min_size=1),
-    updates,
-    st.lists(st.tuples(seconds, updates), max_size=4),
+    changes,
+    st.lists(st.tuples(seconds, changes), max_size=4),
     st.none() | seconds,
 )
 numbers = count()
 
 
-def the_list(changes: dict[tuple[tuple[str, str], int], Updates], number: int, now: datetime) -> NewPlan:
+def the_list(changes: dict[tuple[tuple[str, str], int], Change], number: int, now: datetime) -> NewPlan:
     base = (now - after(0)).total_seconds()
     return listed(*(asked(f"{key}-{number}", base + s, sets, env) for ((key, env), s), sets in changes.items()))
 
 
-def the_product(drawn: tuple[list[str], dict[str, int], Updates, list[tuple[int, Updates]], int | None], number: int,
+def the_product(drawn: tuple[list[str], dict[str, int], Change, list[tuple[int, Change]], int | None], number: int,
                 now: datetime) -> NewPlan:  # fmt: skip
     keys, offsets, first, steps, start = drawn
     environments = [RolloutEnvironment(name, Duration(seconds=offset)) for name, offset in offsets.items()]
