@@ -16,12 +16,14 @@ from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import DuplicateInstants, FlagsMissing
 from flagsched.domain.flags import FlagName
-from flagsched.domain.overrides import SETS, OverrideChange
+from flagsched.domain.overrides import SETS, OverrideChange, OverrideType
 from flagsched.domain.plans import NewPlan
 from flagsched.domain.rollouts import Rollout, RolloutEnvironment, RolloutStep
 from flagsched.domain.segments import Cause, Segment
 from flagsched.domain.updates import Change, Updates
+from flagsched.ports.overrides import OverrideQuery
 from flagsched.usecases.doctor import examine
+from flagsched.usecases.overrides import list_overrides
 from flagsched.usecases.plans import create_plan, preview_plan
 from flagsched.usecases.schedules import plan_schedules
 from flagsched.usecases.timeline import read_timeline
@@ -60,12 +62,27 @@ def the_product(drawn: tuple[list[str], dict[str, int], Change, list[tuple[int, 
     return NewPlan(Rollout([f"{key}-{number}" for key in keys], environments, [RolloutStep(first), *later], begins))
 
 
-def as_created(segments: Sequence[Segment], created: Sequence[EffectiveSchedule]) -> list[Segment]:
-    """Segments whose drafts have become the schedules of these."""
-    return [
-        replace(one, cause=one.cause if one.cause.draft is None else Cause(created[one.cause.draft].schedule.id))
-        for one in segments
-    ]
+def as_created(cause: Cause, created: Sequence[EffectiveSchedule]) -> Cause:
+    """The same cause, once the drafts have become these schedules."""
+    return cause if cause.draft is None else Cause(created[cause.draft].schedule.id)
+
+
+Users = dict[str, OverrideType]
+
+
+def as_read(segment: Segment, now: Users) -> tuple[Segment, Users]:
+    """A segment as readers have it: the state, and who is set apart, by who is now and what is not written yet."""
+    users: dict[str, OverrideType | None] = {**now}
+    for change in segment.state.overrides:
+        users[change.user_id] = change.kind
+    return (
+        replace(segment, state=segment.state.written),
+        {user_id: kind for user_id, kind in users.items() if kind is not None},
+    )
+
+
+def set_apart(name: FlagName, store: SqlStore) -> Users:
+    return {one.user_id: one.kind for one in list_overrides(name, OverrideQuery(), store=store).items}
 
 
 @pytest.mark.parametrize("kind", ["list", "product"])
@@ -96,12 +113,17 @@ def test_what_a_preview_shows_comes_about(store: SqlStore, engine: sa.Engine, cl
         previews = preview_plan(plan, store=store)
 
         assert everything(engine) == before
+        users = {name: set_apart(name, store) for name in previews}
         created = create_plan(plan, by=ADMIN, store=store).schedules
         assert previews.keys() == {one.flag.name for one in created}
         for name, preview in previews.items():
             own = [one for one in created if one.flag.name == name]
             timeline = read_timeline(name, clock.at, None, store=store)
-            assert as_created(preview.segments, own) == list(timeline.segments)
+            shown = [replace(one, cause=as_created(one.cause, own)) for one in preview.segments]
+            users_now = set_apart(name, store)
+            assert [as_read(one, users[name]) for one in shown] == [
+                as_read(one, users_now) for one in timeline.segments
+            ]
 
     preview_and_create()
     assert [one for one in examine(store, clock.at) if not one.ok and one.check != "record"] == []
