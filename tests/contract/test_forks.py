@@ -30,7 +30,7 @@ def test_forked_processes_start_with_an_empty_cache_and_refresh_by_themselves(
             clock.advance(seconds=2)
         return answers == {False} and [one.name for one in threading.enumerate()].count("refresher") == 1
 
-    # All at once, beside their parent: processes that shared a connection would read each other's answers.
+    # All at once, beside their parent.
     children = [in_a_fork(refreshes_by_itself) for _ in range(6)]
     for _ in range(20):
         clock.advance(seconds=2)
@@ -39,6 +39,19 @@ def test_forked_processes_start_with_an_empty_cache_and_refresh_by_themselves(
 
     assert ended == [0] * 6
     assert not enabled(refresher)
+
+
+@pytest.mark.usefixtures("_flag")
+def test_a_forked_process_opens_connections_of_its_own(engine: sa.Engine, store: SqlStore) -> None:
+    read_flag(CHECKOUT, store=store)
+
+    def opens_one() -> bool:
+        opened: list[object] = []
+        sa.event.listen(engine, "connect", lambda connection, _: opened.append(connection))
+        read_flag(CHECKOUT, store=store)
+        return len(opened) == 1
+
+    assert psutil.Process(in_a_fork(opens_one)).wait(timeout=20) == 0
 
 
 def in_a_fork(succeeds: Callable[[], bool]) -> int:

@@ -86,7 +86,7 @@ SNAPSHOT_MUTATIONS = [
     ),
     Mutation(
         "a fork shares no connection",
-        [f"{FORKS}forked_processes_start_with_an_empty_cache_and_refresh_by_themselves[postgresql]"],
+        [f"{FORKS}a_forked_process_opens_connections_of_its_own[postgresql]"],
         [("flagsched/database/connections/fork_safety.py", "engine.dispose(close=False)", "pass")],
         BESIDE,
     ),
