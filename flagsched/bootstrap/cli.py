@@ -23,8 +23,13 @@ from flagsched.database.connections.primary import NotPrimary
 from flagsched.database.schema import migrations
 from flagsched.version import __version__
 from flagsched.web.auth import SUBJECT, make_token
+from flagsched.web.roles import Role
 from flagsched.web.tokens.claims import HS256, MAX_LIFE
 
+ROLE_HELP = (
+    "The role that it holds: 'viewer' reads and previews, 'operator' also holds and releases, 'admin' does everything. "
+    "Any other opens nothing under /api/admin."
+)
 TOKEN_HOURS = click.IntRange(1, MAX_LIFE // timedelta(hours=1))
 
 
@@ -36,7 +41,7 @@ def flagsched() -> None:
 
 @flagsched.command()
 @click.option("--subject", required=True, help="The token's subject: the actor in the history.")
-@click.option("--role", default="admin", show_default=True, help="The claim 'role'; only 'admin' may change anything.")
+@click.option("--role", default=Role.ADMIN.value, show_default=True, help=ROLE_HELP)
 @click.option("--hours", default=1, show_default=True, type=TOKEN_HOURS, help="How long it is valid.")
 def token(subject: str, role: str, hours: int) -> None:
     """Print a JWT, signed with JWT_SECRET_KEY or, without it, with the key that 'flagsched run' made in this folder."""

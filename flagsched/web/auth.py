@@ -1,4 +1,4 @@
-"""Who may send a request: admins by a token with the role `admin`, applications by the rules for evaluation."""
+"""Who may send a request: under /api/admin by the roles in a token, elsewhere by the rules for evaluation."""
 
 import hmac
 import re
@@ -12,7 +12,8 @@ from flask_jwt_extended import create_access_token
 
 from flagsched.domain.errors import Forbidden, Unauthenticated
 from flagsched.web.access import Access
-from flagsched.web.caller import caller_address, set_caller
+from flagsched.web.caller import caller_address, caller_roles, set_caller
+from flagsched.web.roles import Role, one_of
 from flagsched.web.service import Service, service
 from flagsched.web.tokens.claims import Claims, roles_of, with_role
 from flagsched.web.tokens.verifier import bearer, refused
@@ -20,7 +21,6 @@ from flagsched.web.tokens.verifier import bearer, refused
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ADMIN = "admin"
 API_KEY = "X-API-Key"
 READS = {"GET", "HEAD"}
 # The history stores the subject, so it must be printable and short.
@@ -37,19 +37,24 @@ class Authentication(NamedTuple):
     """The statuses that follow from the check, and from a database that may be away, on every route."""
 
 
-def require_admin() -> None:
-    """Raise Unauthenticated without a valid token, Forbidden unless one of its roles is `admin`, RateLimited."""
+def require_token() -> None:
+    """Note whose token this is, and its roles; raise Unauthenticated without a valid one, RateLimited."""
     serving = service()
     claims, subject = _signed_in()
     if serving.rates and request.method not in READS:
         serving.rates.count_write(subject)
-    if ADMIN not in roles_of(claims, serving.roles_claim):
-        raise Forbidden(f"this needs a token with the role '{ADMIN}' in its claim '{serving.roles_claim}'")
-    set_caller(subject)
+    set_caller(subject, roles_of(claims, serving.roles_claim))
 
 
-ADMINS = Authentication(
-    require_admin,
+def require_role(role: Role) -> None:
+    """Raise Forbidden unless the caller's token holds this role, or one above it."""
+    if caller_roles().isdisjoint(role.sufficient):
+        needed = one_of(role.sufficient)
+        raise Forbidden(f"this needs a token with the role {needed} in its claim '{service().roles_claim}'")
+
+
+TOKEN_HOLDERS = Authentication(
+    require_token,
     security=({"bearer": []},),
     refusals=frozenset(
         {

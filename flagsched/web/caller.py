@@ -1,4 +1,6 @@
-"""The caller of a request: the admin, and the address."""
+"""The caller of a request: whose token it has, with which roles, and the address."""
+
+from collections.abc import Collection
 
 from flask import g, request
 
@@ -13,11 +15,18 @@ def caller_address() -> str:
     return (request.remote_addr or "")[:MAX_ADDRESS]
 
 
-def set_caller(subject: str) -> None:
-    """Make `subject` the admin who sends this request."""
+def set_caller(subject: str, roles: Collection[str]) -> None:
+    """Make `subject`, who has these roles, the caller of this request."""
     g.flagsched_subject = subject
+    g.flagsched_roles = frozenset(roles)
+
+
+def caller_roles() -> frozenset[str]:
+    """The roles in the token of this request."""
+    roles: frozenset[str] = g.flagsched_roles
+    return roles
 
 
 def caller() -> Actor:
-    """The admin who sends this request, with the request's id."""
+    """The caller of this request, with the request's id."""
     return Actor(g.flagsched_subject, request_id())

@@ -18,7 +18,9 @@ DESCRIPTION = """\
 flagsched changes feature flags on time: an admin plans one change or up to fifty at once, and each takes effect at its
 instant, in order, exactly once.
 
-- **Admin routes** (`/api/admin`) need a bearer token whose claim `role` (a setting) is `admin`, or a list that has it.
+- **Admin routes** (`/api/admin`) need a bearer token whose claim `role` (a setting) is a role, or a list that has one:
+  `viewer` reads and previews, `operator` also holds and releases, `admin` does everything. `x-required-role` is the
+  least role that an operation needs.
 - **Applications** ask `/api/config`, or OpenFeature's protocol (OFREP) under `/ofrep`, which has a document of its own.
 - **Instants** are RFC 3339 date-times with an offset, kept to the millisecond. Answers are in UTC.
 - **Input is strict**: unknown fields and parameters are refused, and no value is converted to another type.
@@ -43,7 +45,8 @@ BEARER = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "JWT",
-    "description": "A JSON Web Token: `flagsched token` makes one.",
+    "description": "A JSON Web Token with a role: `viewer` reads and previews, `operator` also holds and releases, "
+    "`admin` does everything. `flagsched token` makes one.",
 }
 PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "flag_key": {
@@ -67,7 +70,7 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
 ERRORS = {
     HTTPStatus.BAD_REQUEST: "The request is not well formed, or plans for the past or too far ahead: `details` has it.",
     HTTPStatus.UNAUTHORIZED: "No valid token, or no valid API key where one is asked for: `UNAUTHORIZED`.",
-    HTTPStatus.FORBIDDEN: "A valid token without the admin role: `FORBIDDEN`.",
+    HTTPStatus.FORBIDDEN: "A valid token without the role in `x-required-role`, or one above it: `FORBIDDEN`.",
     HTTPStatus.NOT_FOUND: "`FLAG_NOT_FOUND`, `SCHEDULE_NOT_FOUND`, `OVERRIDE_NOT_FOUND`; `NOT_FOUND` for other paths.",
     HTTPStatus.CONFLICT: "`FLAG_EXISTS`, `QUOTA_EXCEEDED`; `ALREADY_APPLIED`, `ALREADY_CANCELLED`, `ALREADY_FAILED` "
     "for a schedule that has ended; `IDEMPOTENCY_IN_PROGRESS` while the first request with this key is running.",

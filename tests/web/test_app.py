@@ -56,7 +56,7 @@ def address(rule: Rule) -> str:
     return reduce(lambda path, one: path.replace(*one), parameters.items(), rule.rule)
 
 
-def test_every_route_but_the_public_ones_is_for_admins_only(
+def test_every_route_but_the_public_ones_needs_a_token_with_a_role(
     app: Flask, anyone: FlaskClient, token: Callable[..., str], engine: sa.Engine
 ) -> None:
     reader = {"Authorization": f"Bearer {token(role='reader')}"}

@@ -181,6 +181,7 @@ def test_our_routes_answer_their_errors_themselves(host: Host, client: FlaskClie
     for answer, status, code in (
         (client.get(ADMIN), 401, "UNAUTHORIZED"),
         (client.get(ADMIN, headers=host.token("reader")), 403, "FORBIDDEN"),
+        (client.post(ADMIN, json={"key": "x"}, headers=host.token("viewer")), 403, "FORBIDDEN"),
         (client.get(f"{ADMIN}/none", headers=host.token()), 404, "FLAG_NOT_FOUND"),
         (client.post(ADMIN, json={}, headers=host.token()), 400, "Validation failed"),
         (client.post(ADMIN, data="x", headers=host.token()), 415, "UNSUPPORTED_MEDIA_TYPE"),

@@ -43,6 +43,17 @@ def test_a_request_is_one_event_with_the_id_that_the_history_keeps(
     assert event["request_id"] == answer.headers["X-Request-Id"] == all_history(engine)[-1].request_id
 
 
+def test_a_request_without_the_right_is_logged_with_the_subject_of_its_token(
+    anyone: FlaskClient, token: Callable[..., str], lines: Lines
+) -> None:
+    bearer = {"Authorization": f"Bearer {token(role='viewer', subject='eve')}"}
+
+    anyone.post("/api/admin/flags", json={"key": "new-checkout"}, headers=bearer)
+
+    *_, event = lines()
+    assert (event["event"], event["status"], event["subject"]) == ("request", 403, "eve")
+
+
 def test_every_line_of_a_request_carries_its_id(anyone: FlaskClient, lines: Lines) -> None:
     answer = anyone.get("/api/admin/flags", headers={"Authorization": "Bearer a.b.c"})
 

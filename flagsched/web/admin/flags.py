@@ -11,7 +11,7 @@ from flagsched.domain.errors import ValidationFailed
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FlagEdit, FlagName, NewFlag, Precondition
 from flagsched.ports.flags import FlagQuery
 from flagsched.usecases import flags
-from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
 from flagsched.web.schemas.fields import cursor
@@ -26,7 +26,7 @@ from flagsched.web.schemas.flags import (
 from flagsched.web.schemas.headers import IdempotencyHeaders, MatchHeaders, etag, response_headers
 from flagsched.web.service import store
 
-blueprint = admin_blueprint("flags", "Create, read, edit and archive flags.")
+blueprint = AdminBlueprint("flags", "Create, read, edit and archive flags.")
 VIEW = FlagView()
 
 

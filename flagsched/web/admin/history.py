@@ -9,12 +9,12 @@ from flagsched.domain.instants import rfc3339
 from flagsched.ports.history import HistoryQuery
 from flagsched.ports.pages import Page
 from flagsched.usecases import history
-from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.history import FlagHistoryQuery, HistoryListQuery, HistoryView
 from flagsched.web.service import store
 
-blueprint = admin_blueprint("history", "Every change that was accepted or took effect, and who made it.")
+blueprint = AdminBlueprint("history", "Every change that was accepted or took effect, and who made it.")
 
 
 @blueprint.get("/history")

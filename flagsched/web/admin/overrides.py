@@ -9,7 +9,7 @@ from flagsched.domain.flags import FlagName
 from flagsched.domain.overrides import NewOverride, Override
 from flagsched.ports.overrides import OverrideQuery
 from flagsched.usecases import overrides
-from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
 from flagsched.web.schemas.fields import cursor
@@ -17,7 +17,7 @@ from flagsched.web.schemas.headers import IdempotencyHeaders
 from flagsched.web.schemas.overrides import OverrideListQuery, OverrideListView, OverrideView, SetOverrideRequest
 from flagsched.web.service import store
 
-blueprint = admin_blueprint("overrides", "Users for whom a flag is on or off, whatever its percentage.")
+blueprint = AdminBlueprint("overrides", "Users for whom a flag is on or off, whatever its percentage.")
 VIEW = OverrideView()
 
 

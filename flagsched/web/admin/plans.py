@@ -14,9 +14,10 @@ from flagsched.ports.plans import PlanQuery
 from flagsched.usecases import plans
 from flagsched.usecases.named_plans import AppliedPlan, apply_plan
 from flagsched.usecases.plans import CreatedPlan
-from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
+from flagsched.web.roles import Role
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.headers import (
     IdempotencyHeaders,
@@ -41,7 +42,7 @@ from flagsched.web.schemas.plans import (
 from flagsched.web.schemas.strict import Query
 from flagsched.web.service import service, store
 
-blueprint = admin_blueprint("plans", "Plan changes of several flags and environments in one call; move and end them.")
+blueprint = AdminBlueprint("plans", "Plan changes of several flags and environments in one call; move and end them.")
 CREATED = CreatedPlanView()
 DETAIL = PlanDetailView()
 Detail: TypeAlias = tuple[dict[str, Any], int, dict[str, str]]
@@ -62,7 +63,7 @@ def create_plan(plan: NewPlan, key: str | None) -> tuple[CreatedPlan, int, dict[
     return created, HTTPStatus.CREATED, _headers(created)
 
 
-@blueprint.post("/plans/preview")
+@blueprint.post("/plans/preview", role=Role.VIEWER)
 @blueprint.loads(Query, body=CreatePlanRequest)
 @blueprint.response(HTTPStatus.OK, PlanPreviewView)
 @blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")

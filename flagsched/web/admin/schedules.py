@@ -15,7 +15,7 @@ from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 from flagsched.usecases import schedules
 from flagsched.usecases.idempotency import IdempotentRequest
-from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
 from flagsched.web.schemas.fields import cursor
@@ -32,7 +32,7 @@ from flagsched.web.schemas.schedules import (
 )
 from flagsched.web.service import service, store
 
-blueprint = admin_blueprint("schedules", "Plan changes of flags, and read, edit and cancel what is planned.")
+blueprint = AdminBlueprint("schedules", "Plan changes of flags, and read, edit and cancel what is planned.")
 SINGLE = ScheduleView()
 BULK = BulkScheduleResponse()
 

@@ -8,11 +8,12 @@ from flagsched.domain.flags import FlagName
 from flagsched.domain.schedules import PlannedChange
 from flagsched.usecases import timeline
 from flagsched.usecases.timeline import Preview, Timeline
-from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.admin.blueprint import AdminBlueprint
+from flagsched.web.roles import Role
 from flagsched.web.schemas.timeline import PreviewScheduleRequest, PreviewView, TimelineQuery, TimelineView
 from flagsched.web.service import service, store
 
-blueprint = admin_blueprint("timeline", "What a flag was, is and will be.")
+blueprint = AdminBlueprint("timeline", "What a flag was, is and will be.")
 
 
 @blueprint.get("/flags/<flag_key>/timeline")
@@ -26,7 +27,7 @@ def read_timeline(name: FlagName, start: datetime | None = None, end: datetime |
     return timeline.read_timeline(name, start, end, store=store())
 
 
-@blueprint.post("/flags/<flag_key>/schedule/preview")
+@blueprint.post("/flags/<flag_key>/schedule/preview", role=Role.VIEWER)
 @blueprint.on_flag(body=PreviewScheduleRequest)
 @blueprint.response(HTTPStatus.OK, PreviewView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")

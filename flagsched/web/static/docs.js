@@ -1,1 +1,1 @@
-SwaggerUIBundle({ url: "openapi.json", domNode: document.getElementById("ui"), deepLinking: true, validatorUrl: null });
+SwaggerUIBundle({ url: "openapi.json", domNode: document.getElementById("ui"), deepLinking: true, showExtensions: true, validatorUrl: null });
