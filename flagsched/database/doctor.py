@@ -1,5 +1,6 @@
 """What the doctor asks of everything that is stored."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,10 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from flagsched.database.flags import LIVE
+from flagsched.database.holds import Holds
 from flagsched.database.invariants import INVARIANTS, Query
 from flagsched.database.schema.tables import environments, flags, history, is_pending, schedules
 from flagsched.database.storage import measure
 from flagsched.domain.agenda import Agenda
+from flagsched.domain.holds import Hold
 from flagsched.domain.local_times import LocalTime, text_of
 from flagsched.domain.schedules import PendingSchedule
 from flagsched.ports.doctor import Overdue, Stored
@@ -25,6 +28,8 @@ LOCAL = "each pending schedule is at its local time, by the time zones of this r
 AGENDAS = (
     sa.select(
         (flags.c.environment + "/" + flags.c.key).label("name"),
+        flags.c.id,
+        flags.c.environment,
         sa.cast(flags.c.next_due_at, sa.Text).label("next_due_at"),
         schedules.c.seq,
         sa.cast(schedules.c.scheduled_at, sa.Text).label("scheduled_at"),
@@ -56,9 +61,17 @@ class Doctor:
 
     def _due_at_another_instant(self) -> Page[str]:
         """Live flags that are not due when their agenda says, which the domain computes, or which can't be read."""
-        rows = self.connection.execute(AGENDAS)
-        flags_ = groupby(rows, key=lambda row: (row.name, row.next_due_at))
-        wrong = [name for (name, next_due_at), agenda in flags_ if not _is_due_at(next_due_at, agenda)]
+        holds: dict[object, list[Hold]] = defaultdict(list)
+        for hold in Holds(self.connection).all():
+            holds[hold.flag_id or hold.environment].append(hold)
+        flags_ = groupby(
+            self.connection.execute(AGENDAS), key=lambda row: (row.name, row.next_due_at, row.id, row.environment)
+        )
+        wrong = [
+            name
+            for (name, next_due_at, id_, environment), agenda in flags_
+            if not _is_due_at(next_due_at, agenda, (*holds[id_], *holds[environment]))
+        ]
         return Page(wrong[:MAX_EXAMPLES], more=len(wrong) > MAX_EXAMPLES)
 
     def _at_another_local_time(self) -> Page[str]:
@@ -100,10 +113,10 @@ class Doctor:
         return Page(found[:MAX_EXAMPLES], more=len(found) > MAX_EXAMPLES)
 
 
-def _is_due_at(next_due_at: str | None, agenda: Iterable[sa.Row[Any]]) -> bool:
+def _is_due_at(next_due_at: str | None, agenda: Iterable[sa.Row[Any]], holds: Iterable[Hold]) -> bool:
     try:
         pending = [PendingSchedule(row.seq, _instant(row.scheduled_at), row.updates) for row in agenda if row.seq]
-        return Agenda.of(pending).next_due_at == (next_due_at and _instant(next_due_at))
+        return Agenda.of(pending, holds=holds).next_due_at == (next_due_at and _instant(next_due_at))
     except ValueError:
         return False
 

@@ -39,17 +39,17 @@ def _appended(dialect: str) -> sa.Insert:
 def entries_of_finished(finished: sa.FromClause) -> sa.Insert:
     """Append an entry for each schedule that has ended by its instant.
 
-    `finished` has the columns id (the schedule's), place, flag_id, flag_version, before, after, reason, effective_at.
+    `finished` has the columns id (the schedule's), status, place, flag_id, flag_version, before, after, effective_at.
     """
-    applied = finished.c.reason.is_(None)
     values = {column.name: column for column in finished.c} | {
         "flag_key": flags.c.key,
         "environment": flags.c.environment,
-        "action": sa.case((applied, Action.SCHEDULE_APPLIED.value), else_=Action.SCHEDULE_FAILED.value),
+        "action": sa.literal("schedule.") + finished.c.status,
         "schedule_id": finished.c.id,
         "actor": sa.literal(SYSTEM_ACTOR),
         "request_id": sa.null(),
         "recorded_at": RECORDED_AT,
+        "undoes": sa.null(),
     }
     chosen = sa.select(*(values[name] for name in WRITTEN)).join_from(finished, flags, flags.c.id == finished.c.flag_id)
     return _insert(chosen.order_by(finished.c.place))
@@ -126,6 +126,7 @@ def _entry(row: sa.Row[Any]) -> StoredEntry:
         request_id=row.request_id,
         effective_at=row.effective_at,
         recorded_at=row.recorded_at,
+        undoes=row.undoes,
     )
 
 
@@ -144,4 +145,5 @@ def _row(entry: Entry) -> list[Any]:
         entry.request_id,
         entry.effective_at,
         entry.recorded_at,
+        entry.undoes,
     ]

@@ -15,6 +15,7 @@ ENDINGS = {
     Status.APPLIED: Action.SCHEDULE_APPLIED,
     Status.CANCELLED: Action.SCHEDULE_CANCELLED,
     Status.FAILED: Action.SCHEDULE_FAILED,
+    Status.SKIPPED: Action.SCHEDULE_SKIPPED,
 }
 OVERRIDE = "override"
 OVERRIDE_COLUMNS = ("override_type", "reason", "created_by", "created_at")

@@ -12,18 +12,20 @@ import sqlalchemy as sa
 
 from flagsched.database.errors import readable, refuse_unless_all_were_pending
 from flagsched.database.history import entries_of_finished
+from flagsched.database.holds import held
 from flagsched.database.row_parameters import RowParameters
 from flagsched.database.schema.tables import flags, history, is_pending, schedules
 from flagsched.database.schema.types import Json
 from flagsched.domain.agenda import Agenda
+from flagsched.domain.effective import ending
 from flagsched.domain.flags import Flag
 from flagsched.domain.history import documents_of
 from flagsched.domain.schedules import PendingSchedule, Schedule, Status
-from flagsched.domain.timeline import Failed, Replay
+from flagsched.domain.timeline import Replay
 from flagsched.ports.pages import Page
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 
-COLUMNS = tuple(schedules.c)
+COLUMNS = tuple(c.label("status_reason") if c.name == "error_message" else c for c in schedules.c)
 ORDER = (schedules.c.scheduled_at, schedules.c.seq)
 ORDER_IN_ENVIRONMENT = (schedules.c.scheduled_at, schedules.c.flag_id, schedules.c.seq)
 LOCAL = ("local_time", "time_zone")
@@ -42,6 +44,7 @@ FINISHED_ROWS = RowParameters(
         "flag_version": sa.BigInteger(),
         "before": Json,
         "after": Json,
+        "status": sa.Text(),
         "reason": sa.Text(),
         "effective_at": history.c.effective_at.type,
     }
@@ -116,13 +119,13 @@ def _pending_of(rows: sa.FromClause) -> sa.Update:
 def _finished(dialect: str) -> Sequence[sa.Update | sa.Insert]:
     """Finish the given schedules and append their entries: on PostgreSQL in one, to which the rows travel once."""
     rows = FINISHED_ROWS.given(dialect)
-    applied = rows.c.reason.is_(None)
+    applied = rows.c.status == Status.APPLIED.value
     same = sa.and_(schedules.c.flag_id == rows.c.flag_id, schedules.c.seq == rows.c.seq)
     finish = (
         sa.update(schedules)
         .where(same, is_pending)
         .values(
-            status=sa.case((applied, Status.APPLIED.value), else_=Status.FAILED.value),
+            status=rows.c.status,
             applied_at=sa.case((applied, RECORDED_AT)),
             flag_version=sa.case((applied, rows.c.flag_version)),
             error_message=rows.c.reason,
@@ -178,13 +181,14 @@ class Schedules:
         return number
 
     def pending(self, flag: Flag) -> Agenda[Schedule]:
-        return Agenda.of(_schedule(row) for row in self.connection.execute(PENDING, {"flag_id_": flag.id}))
+        agenda = Agenda.of(_schedule(row) for row in self.connection.execute(PENDING, {"flag_id_": flag.id}))
+        return held(self.connection, [flag], {flag.id: agenda})[flag.id]
 
     def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
         given = FLAG_ROWS.parameters([flag.id] for flag in flags)
         with readable():
             found = agendas_of(self.connection.execute(_agendas(self._dialect), given))
-        return {flag.id: found.get(flag.id, Agenda()) for flag in flags}
+        return held(self.connection, flags, {flag.id: found.get(flag.id, Agenda()) for flag in flags})
 
     def due(
         self, flags: Sequence[Flag], at: datetime, limit: int | None = None
@@ -202,7 +206,9 @@ class Schedules:
         # The last flag may have been cut off: it is left for another time, unless it is the first.
         chosen = flags[:last] if is_cut_off else flags
         agendas = {flag.id: Agenda.of(found[n], later_at.get(n)) for n, flag in enumerate(chosen)}
-        return {**agendas, **self.due([flags[first]], at)} if is_cut_off and first == last else agendas
+        if is_cut_off and first == last:
+            return {**held(self.connection, chosen, agendas), **self.due([flags[first]], at)}
+        return held(self.connection, chosen, agendas)
 
     def _due_up_to(
         self, flags: Sequence[Flag], at: datetime, limit: int | None
@@ -290,8 +296,9 @@ def _value(schedule: Schedule, name: str) -> Any:
 
 
 def _finished_row(flag_id: UUID, step: Any) -> tuple[Any, ...]:
-    reason = step.outcome.reason if isinstance(step.outcome, Failed) else None
-    return (flag_id, step.schedule.seq, step.after.version, *documents_of(step), reason, step.effective_at)
+    status, reason = ending(step.outcome)
+    documents = documents_of(step)
+    return (flag_id, step.schedule.seq, step.after.version, *documents, status.value, reason, step.effective_at)
 
 
 def _schedule(row: sa.Row[Any]) -> Schedule:

@@ -18,6 +18,7 @@ from flagsched.database.doctor import Doctor
 from flagsched.database.errors import AWAY, translated
 from flagsched.database.flags import Flags, FlagStatements
 from flagsched.database.history import History
+from flagsched.database.holds import Holds
 from flagsched.database.idempotency import Idempotency
 from flagsched.database.overrides import Overrides
 from flagsched.database.plans import Plans
@@ -46,6 +47,7 @@ class SqlReading:
     schedules: Schedules
     overrides: Overrides
     plans: Plans
+    holds: Holds
     history: History
     doctor: Doctor
     snapshots: Snapshots
@@ -67,6 +69,7 @@ class SqlWriting:
     schedules: Schedules
     overrides: Overrides
     plans: Plans
+    holds: Holds
     history: History
     idempotency: Idempotency
 
@@ -115,6 +118,7 @@ class SqlStore:
                 Schedules(connection),
                 Overrides(connection),
                 Plans(connection),
+                Holds(connection),
                 History(connection),
                 Doctor(connection),
                 Snapshots(connection),
@@ -135,6 +139,7 @@ class SqlStore:
                 Schedules(connection),
                 Overrides(connection),
                 Plans(connection),
+                Holds(connection),
                 History(connection),
                 Idempotency(connection),
             )

@@ -1,11 +1,12 @@
 """All that will change one flag, in the order in which it takes effect."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Generic, Self, TypeVar
 
+from flagsched.domain.holds import Hold, takes_effect_at
 from flagsched.domain.schedules import PendingSchedule
 
 AnySchedule = TypeVar("AnySchedule", bound=PendingSchedule)
@@ -16,27 +17,43 @@ ORDER = attrgetter("scheduled_at", "seq")
 class Agenda(Generic[AnySchedule]):
     """A flag's pending schedules, in order: on a tie the later-created comes last and wins.
 
-    Where only the schedules up to some instant were read, `later_at` is that of the first one after it.
+    Where only the schedules up to some instant were read, `later_at` is that of the first one after it. `holds` are
+    all that bear on these.
     """
 
     schedules: tuple[AnySchedule, ...] = ()
     later_at: datetime | None = None
+    holds: tuple[Hold, ...] = ()
 
     @classmethod
-    def of(cls, schedules: Iterable[AnySchedule], later_at: datetime | None = None) -> Self:
+    def of(cls, schedules: Iterable[AnySchedule], later_at: datetime | None = None, holds: Iterable[Hold] = ()) -> Self:
         """The pending ones of these, in any order."""
-        return cls(tuple(sorted((one for one in schedules if one.pending), key=ORDER)), later_at)
+        return cls(tuple(sorted((one for one in schedules if one.pending), key=ORDER)), later_at, tuple(holds))
 
     @property
-    def next_due_at(self) -> datetime | None:
-        """The first instant at which anything of it ends, whatever its outcome; None if nothing is ahead."""
+    def begins_at(self) -> datetime | None:
+        """The instant of its first schedule; None if there is none."""
         instants = (*(one.scheduled_at for one in self.schedules[:1]), *([self.later_at] if self.later_at else []))
         return min(instants, default=None)
 
+    @property
+    def next_due_at(self) -> datetime | None:
+        """The first instant at which anything of it ends, whatever its outcome; None if nothing ends by itself."""
+        begins_at = self.begins_at
+        return None if begins_at is None else takes_effect_at(begins_at, self.holds)
+
+    def under(self, holds: Iterable[Hold]) -> Self:
+        """The same schedules under these holds."""
+        return replace(self, holds=tuple(holds))
+
     def after(self, ended: int) -> Self:
         """What is left once its first `ended` schedules have ended."""
-        return type(self)(self.schedules[ended:], self.later_at) if ended else self
+        return replace(self, schedules=self.schedules[ended:]) if ended else self
 
     def ahead(self, now: datetime) -> Self:
         """What is not due yet."""
-        return self.after(sum(one.is_due(now) for one in self.schedules))
+        return self.after(sum(self._is_due(one, now) for one in self.schedules))
+
+    def _is_due(self, schedule: AnySchedule, now: datetime) -> bool:
+        ends_at = takes_effect_at(schedule.scheduled_at, self.holds)
+        return ends_at is not None and ends_at <= now

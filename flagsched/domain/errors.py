@@ -13,20 +13,26 @@ FlagschedError
 │   ├── ScheduleMissing      404
 │   ├── OverrideMissing      404
 │   ├── PlanMissing          404
+│   ├── HoldMissing          404
+│   ├── EnvironmentMissing   404
 │   ├── FlagExists           409
 │   ├── FlagChanged          412
 │   ├── PlanExists           409
 │   ├── PlanChanged          412
 │   ├── PlanEnded            409
+│   ├── HoldOver             409
+│   ├── Frozen               409
 │   ├── KeyReused            422
 │   ├── KeyInProgress        409  try again after `retry_after` seconds
 │   ├── QuotaExceeded        409
 │   ├── PlanTooLong          409
 │   ├── TooManyOverrides     409
+│   ├── TooManyHolds         409
 │   └── AlreadyEnded         409
 │       ├── AlreadyApplied
 │       ├── AlreadyCancelled
-│       └── AlreadyFailed
+│       ├── AlreadyFailed
+│       └── AlreadySkipped
 └── Unavailable              503  try again after `retry_after` seconds
     ├── FlagBusy
     │   └── Overtaken
@@ -306,6 +312,59 @@ class TooManyOverrides(Refused):
         self.key, self.most = key, most
 
 
+class TooManyHolds(Refused):
+    """The flag or the environment would have more holds than it may."""
+
+    code = "QUOTA_EXCEEDED"
+
+    def __init__(self, held: str, most: int) -> None:
+        super().__init__(f"{held} may have {most} holds that are not over at most")
+        self.held, self.most = held, most
+
+
+class HoldMissing(Refused):
+    """There is no such hold."""
+
+    code = "HOLD_NOT_FOUND"
+
+    def __init__(self, hold_id: UUID) -> None:
+        super().__init__(f"hold '{hold_id}' does not exist")
+        self.hold_id = hold_id
+
+
+class EnvironmentMissing(Refused):
+    """Nothing was ever stored in this environment."""
+
+    code = "ENVIRONMENT_NOT_FOUND"
+
+    def __init__(self, environment: str) -> None:
+        super().__init__(f"environment {_quoted(environment)} does not exist: no flag was ever created in it")
+        self.environment = environment
+
+
+class HoldOver(Refused):
+    """The hold is over, so nothing of it can be changed."""
+
+    code = "HOLD_OVER"
+
+    def __init__(self, hold_id: UUID) -> None:
+        super().__init__(f"hold '{hold_id}' is over")
+        self.hold_id = hold_id
+
+
+class Frozen(Refused):
+    """A hold refuses edits by hand."""
+
+    code = "FROZEN"
+
+    def __init__(self, hold_id: UUID, reason: str, until: str | None) -> None:
+        ends = f"until {until}" if until else "until it is released"
+        super().__init__(
+            f"edits are refused {ends} by hold '{hold_id}' ({reason}); ?override=REASON lets this one through"
+        )
+        self.hold_id = hold_id
+
+
 class AlreadyEnded(Refused):
     """The schedule is not pending any more."""
 
@@ -335,6 +394,13 @@ class AlreadyFailed(AlreadyEnded):
 
     code = "ALREADY_FAILED"
     ending = "has failed, and changed nothing"
+
+
+class AlreadySkipped(AlreadyEnded):
+    """Its instant came, and a hold or its condition had it skipped."""
+
+    code = "ALREADY_SKIPPED"
+    ending = "was skipped, and changed nothing"
 
 
 class Unavailable(FlagschedError):

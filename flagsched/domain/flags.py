@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 from uuid import UUID
@@ -37,6 +37,8 @@ class FlagState:
     """What a flag is: its settings, their version, and the effective instant of the last change.
 
     `overrides` has, in order, what was changed of its overrides and is not written yet. A written state has none.
+    `edited_at` is when an admin last edited its settings by hand, if one ever did: conditions ask it, but it is no part
+    of what the flag is.
     """
 
     enabled: bool
@@ -44,6 +46,7 @@ class FlagState:
     version: int
     changed_at: datetime
     overrides: tuple[OverrideChange, ...] = ()
+    edited_at: datetime | None = field(default=None, compare=False)
 
     @property
     def written(self) -> Self:
@@ -69,6 +72,7 @@ def apply(state: FlagState, change: Change, at: datetime) -> FlagState:
         state.version + 1,
         at,
         state.overrides,
+        state.edited_at,
     )
 
 
@@ -96,12 +100,15 @@ class Flag:
     def edited(self, edit: "FlagEdit", at: datetime) -> Self:
         """The flag after an accepted edit at `at`: one version more, whatever the values."""
         description = self.description if edit.description is None else edit.description
-        state = apply(self.state, edit.updates, at) if edit.updates else self.state.succeeded(at)
+        if edit.updates is None:
+            return replace(self, state=self.state.succeeded(at), description=description)
+        state = replace(apply(self.state, edit.updates, at), edited_at=at)
         return replace(self, state=state, description=description)
 
-    def with_schedules(self, last_seq: int, first_at: datetime) -> Self:
-        """The flag with more on its agenda: numbered up to `last_seq`, the first of it at `first_at`."""
-        return replace(self, last_seq=last_seq, next_due_at=min(self.next_due_at or first_at, first_at))
+    def with_schedules(self, last_seq: int, due_at: datetime | None) -> Self:
+        """The flag with more on its agenda: numbered up to `last_seq`, and due at `due_at`, if a hold lets it."""
+        instants = (at for at in (self.next_due_at, due_at) if at is not None)
+        return replace(self, last_seq=last_seq, next_due_at=min(instants, default=None))
 
     def archived(self, at: datetime) -> Self:
         """The flag after its end at `at`, with nothing on its agenda."""

@@ -12,7 +12,7 @@ from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.overrides import Override, OverrideChange
 from flagsched.domain.schedules import Schedule
-from flagsched.domain.timeline import Failed, Step
+from flagsched.domain.timeline import Failed, Skipped, Step
 from flagsched.domain.updates import FIELDS, Updates, read_updates
 
 SYSTEM_ACTOR = "flagsched"
@@ -35,6 +35,7 @@ class Action(StrEnum):
     SCHEDULE_CANCELLED = "schedule.cancelled"
     SCHEDULE_APPLIED = "schedule.applied"
     SCHEDULE_FAILED = "schedule.failed"
+    SCHEDULE_SKIPPED = "schedule.skipped"
     OVERRIDE_SET = "override.set"
     OVERRIDE_REMOVED = "override.removed"
 
@@ -66,6 +67,8 @@ class Entry:
     request_id: str | None
     effective_at: datetime
     recorded_at: datetime
+    undoes: int | None = None
+    """The number of the entry that it undoes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class StoredEntry:
     request_id: str | None
     effective_at: datetime
     recorded_at: datetime
+    undoes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,8 @@ def documents_of(step: Step[AnySchedule]) -> tuple[Document, Document]:
     before, after = document_of(step.before), document_of(step.after)
     if isinstance(step.outcome, Failed):
         return before, after | {"errorMessage": step.outcome.reason}
+    if isinstance(step.outcome, Skipped):
+        return before, after | {"statusReason": step.outcome.reason}
     if step.after.overrides and (change := step.schedule.override):
         was = OverrideChange(change.user_id, step.before.override_of(change.user_id))
         return before | was.as_json(), after | change.as_json()

@@ -1,6 +1,7 @@
 """Plans: what one call planned, over any flags and environments, and how far it has come."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,6 +29,7 @@ class PlanStatus(StrEnum):
 
     UPCOMING = "upcoming"
     RUNNING = "running"
+    HELD = "held"
     DONE = "done"
     CANCELLED = "cancelled"
 
@@ -134,6 +136,7 @@ class Progress:
 
     pending: int
     applied: int
+    skipped: int
     cancelled: int
     failed: int
     next_at: datetime | None
@@ -153,28 +156,29 @@ class EffectivePlan:
 
     @property
     def ended(self) -> list[EffectiveSchedule]:
-        """What is in effect, was cancelled or has failed, recorded or not."""
+        """What is in effect, was skipped or cancelled, or has failed, recorded or not."""
         return [one for one in self.schedules if not one.ahead]
 
     @property
     def progress(self) -> Progress:
         """How far it has come."""
-        ahead = self.pending
-        applied = sum(one.in_effect for one in self.schedules)
-        cancelled = sum(one.schedule.status is Status.CANCELLED for one in self.schedules)
+        became = Counter(one.status for one in self.schedules)
         return Progress(
-            pending=len(ahead),
-            applied=applied,
-            cancelled=cancelled,
-            failed=len(self.schedules) - len(ahead) - applied - cancelled,
-            next_at=min((one.schedule.scheduled_at for one in ahead), default=None),
+            pending=became[Status.PENDING],
+            applied=became[Status.APPLIED],
+            skipped=became[Status.SKIPPED],
+            cancelled=became[Status.CANCELLED],
+            failed=became[Status.FAILED],
+            next_at=min((at for one in self.pending if (at := one.takes_effect_at)), default=None),
         )
 
     @property
     def status(self) -> PlanStatus:
-        """Upcoming until its first instant, running while something is ahead."""
+        """Upcoming until its first instant, running while something is ahead, and held if a hold keeps some of that."""
         progress = self.progress
-        came = progress.applied + progress.failed
+        came = progress.applied + progress.skipped + progress.failed
+        if any(one.held for one in self.pending):
+            return PlanStatus.HELD
         if progress.pending:
             return PlanStatus.RUNNING if came else PlanStatus.UPCOMING
         was_stopped = self.plan.ended_at is not None and progress.cancelled

@@ -12,6 +12,7 @@ from flagsched.domain.errors import (
     AlreadyApplied,
     AlreadyCancelled,
     AlreadyFailed,
+    AlreadySkipped,
     DuplicateInstants,
     Path,
 )
@@ -31,12 +32,14 @@ class Status(StrEnum):
     APPLIED = "applied"
     CANCELLED = "cancelled"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 ENDINGS = {
     Status.APPLIED: AlreadyApplied,
     Status.CANCELLED: AlreadyCancelled,
     Status.FAILED: AlreadyFailed,
+    Status.SKIPPED: AlreadySkipped,
 }
 
 
@@ -129,7 +132,8 @@ class Schedule(PendingSchedule):
     updated_at: datetime
     applied_at: datetime | None = None
     flag_version: int | None = None
-    error_message: str | None = None
+    status_reason: str | None = None
+    """Why it has failed, or was skipped."""
     cancelled_by: str | None = None
     cancelled_at: datetime | None = None
     local_time: str | None = None
@@ -144,7 +148,7 @@ class Schedule(PendingSchedule):
     @property
     def ended_by_instant(self) -> bool:
         """Has its instant come, and was it recorded?"""
-        return self.status in (Status.APPLIED, Status.FAILED)
+        return self.status in (Status.APPLIED, Status.FAILED, Status.SKIPPED)
 
     def refuse_unless_pending(self) -> None:
         """Raise the error that names how it ended, if it did."""

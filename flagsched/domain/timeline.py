@@ -7,6 +7,7 @@ from typing import Generic, Self, TypeAlias
 
 from flagsched.domain.agenda import Agenda, AnySchedule
 from flagsched.domain.flags import Flag, FlagState, apply
+from flagsched.domain.holds import Delay, delay_of
 from flagsched.domain.overrides import OverrideChange
 from flagsched.domain.updates import UnreadableUpdates
 
@@ -23,7 +24,14 @@ class Failed:
     reason: str
 
 
-Outcome: TypeAlias = Applied | Failed
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The schedule was not to change the flag as it was found: it changes nothing, and adds no version."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Applied | Skipped | Failed
 APPLIED = Applied()
 
 
@@ -66,22 +74,38 @@ class Replay(Generic[AnySchedule]):
     def knowing(self, stored: Iterable[OverrideChange]) -> Self:
         """The same steps, with what is stored of their users in each state, for the history to tell."""
         state = replace(self.flag.state, overrides=tuple(stored))
-        return replace(self, steps=tuple(steps(state, Agenda(tuple(step.schedule for step in self.steps)))))
+        ended = Agenda(tuple(step.schedule for step in self.steps), holds=self.ahead.holds)
+        return replace(self, steps=tuple(steps(state, ended)))
 
 
-def take_effect(schedule: AnySchedule, before: FlagState) -> Step[AnySchedule]:
-    """What becomes of a schedule at its instant, given the state just before it."""
+def take_effect(schedule: AnySchedule, before: FlagState, delay: Delay | None = None) -> Step[AnySchedule]:
+    """What becomes of a schedule when it ends, given the state just before that, and what holds do with it.
+
+    Raises ValueError for one that an open hold keeps.
+    """
+    due_at = schedule.scheduled_at if delay is None else delay.until
+    if due_at is None:
+        raise ValueError("an open hold keeps it")
     # Never before what is in effect already, though a hand may have put it there.
-    at = max(schedule.scheduled_at, before.changed_at)
+    at = max(due_at, before.changed_at)
+    if delay and delay.skipped_by:
+        hold = delay.skipped_by
+        return Step(schedule, before, before, at, Skipped(f"skipped by the hold {hold.id}: {hold.reason}"))
     if isinstance(schedule.updates, UnreadableUpdates):
         return Step(schedule, before, before, at, Failed(schedule.updates.reason))
     return Step(schedule, before, apply(before, schedule.updates, at), at, APPLIED)
 
 
 def steps(state: FlagState, agenda: Agenda[AnySchedule]) -> Iterator[Step[AnySchedule]]:
-    """The whole fold from `state` on, one step after the other, as far as the caller reads on."""
+    """The whole fold from `state` on, one step after the other, as far as the caller reads on.
+
+    It ends where an open hold keeps what follows.
+    """
     for schedule in agenda.schedules:
-        step = take_effect(schedule, state)
+        delay = delay_of(schedule.scheduled_at, agenda.holds) if agenda.holds else None
+        if delay is not None and delay.until is None:
+            return
+        step = take_effect(schedule, state, delay)
         yield step
         state = step.after
 
@@ -93,7 +117,7 @@ def replay(flag: Flag, agenda: Agenda[AnySchedule], at: datetime) -> Replay[AnyS
     """
     now, folded = flag.now(at), []
     for step in steps(flag.state, agenda):
-        if not step.schedule.is_due(now):
+        if step.effective_at > now:
             break
         folded.append(step)
     return Replay(flag, tuple(folded), agenda.after(len(folded)))

@@ -8,6 +8,7 @@ from typing import Protocol
 from flagsched.ports.doctor import DoctorReader
 from flagsched.ports.flags import FlagReader, FlagWriter
 from flagsched.ports.history import HistoryReader, HistoryWriter
+from flagsched.ports.holds import HoldReader, HoldWriter
 from flagsched.ports.idempotency import IdempotencyKeys
 from flagsched.ports.overrides import OverrideReader, OverrideWriter
 from flagsched.ports.plans import PlanReader, PlanWriter
@@ -29,6 +30,9 @@ class Reading(Protocol):
 
     @property
     def plans(self) -> PlanReader: ...
+
+    @property
+    def holds(self) -> HoldReader: ...
 
     @property
     def history(self) -> HistoryReader: ...
@@ -61,6 +65,9 @@ class Writing(Protocol):
 
     @property
     def plans(self) -> PlanWriter: ...
+
+    @property
+    def holds(self) -> HoldWriter: ...
 
     @property
     def history(self) -> HistoryWriter: ...

@@ -25,7 +25,7 @@ def create_flag(
         flag = asked.born(uuid4(), clock)
         work.flags.add(flag)  # Before the environment, as locks are taken; so its revision is written afterwards.
         work.history.append([flag_entry(None, flag, by=by, recorded_at=clock)])
-        created = effective_flag(flag, NOTHING_DUE, clock)
+        created = effective_flag(flag, NOTHING_DUE, clock, work.holds.bearing_on([flag], clock).get(flag.id, ()))
         keep_response(work, idempotent, created, clock)
         work.flags.change([flag], work.publish({flag.name.environment: None}))
         work.commit()
@@ -91,5 +91,5 @@ def find_flag(work: Reading, name: FlagName) -> Flag:
 
 
 def _effective(work: Reading, flags: Sequence[Flag]) -> list[EffectiveFlag]:
-    agendas = work.schedules.agendas(flags)
-    return [effective_flag(flag, agendas[flag.id], work.at) for flag in flags]
+    agendas, holds = work.schedules.agendas(flags), work.holds.bearing_on(flags, work.at)
+    return [effective_flag(flag, agendas[flag.id], work.at, holds.get(flag.id, ())) for flag in flags]

@@ -62,7 +62,7 @@ def _create(work: Writing, asked: NewPlan, *, by: Actor, limits: ScheduleLimits)
     except PlanExists as error:
         # By another request, since this one looked.
         raise Overtaken(str(error)) from error
-    change_flags(work, changed, [one.schedule for one in created.plan.pending])
+    change_flags(work, changed)
     return AppliedPlan(created.plan, created=True, added=created.schedules, cancelled=[], kept=[])
 
 
@@ -128,15 +128,16 @@ def _write(work: Writing, locked: LockedPlan, asked: NewPlan, difference: Differ
             for before, after in difference.cancelled
         ]
     )
-    added, grown = add_schedules(work, difference.missing, flags, locked.clock, plan_id=locked.plan.id, by=by)
-    plan = locked.plan
+    grown = add_schedules(work, difference.missing, flags, locked.clock, plan_id=locked.plan.id, by=by)
+    added, plan = grown.schedules, locked.plan
     if ended or added or difference.edited:
         plan = plan.edited(PlanEdit(asked.title, asked.description), locked.clock)
         work.plans.change(plan)
     known: dict[UUID, Schedule] = {one.id: one for one in (*locked.schedules, *ended, *added)}
     shown = show_plans(work, [plan], list(known.values()), locked.clock)[0]
-    changed = {one.flag_id: locked.flags[one.flag_id] for one in ended} | {flag.id: flag for flag in grown.values()}
-    change_flags(work, with_next_due(work, changed.values()), added)
+    changed = {one.flag_id: locked.flags[one.flag_id] for one in ended}
+    changed |= {flag.id: flag for flag in grown.flags.values()}
+    change_flags(work, with_next_due(work, changed.values()))
     by_id = {one.schedule.id: one for one in shown.schedules}
     return AppliedPlan(
         shown,

@@ -102,7 +102,7 @@ def create_plan(
             raise PlanExists(asked.name)
         created, changed = add_plan(work, asked, by=by, limits=limits)
         keep_response(work, idempotent, created, created.plan.plan.created_at)
-        change_flags(work, changed, [one.schedule for one in created.plan.pending])
+        change_flags(work, changed)
         work.commit()
     return created
 
@@ -252,7 +252,8 @@ def add_plan(
     limits.refuse_instants(_ahead(asked, items, start), lambda name: flags[name].now(clock), PLAN_REFUSED)
     plan = asked.made(uuid4(), by.name, start)
     work.plans.add(plan)
-    planned, changed = add_schedules(work, items, flags, clock, plan_id=plan.id, by=by)
+    added = add_schedules(work, items, flags, clock, plan_id=plan.id, by=by)
+    planned, changed = added.schedules, added.flags
     at_once = [flag for flag in changed.values() if flag.is_due(clock)]
     if at_once:
         changed |= {flag.name: flag for flag in record(work, at_once, clock)}
@@ -360,4 +361,4 @@ def _write(work: Writing, locked: LockedPlan, plan: Plan, changes: Sequence[Chan
 def _change_flags(work: Writing, locked: LockedPlan, changes: Sequence[Change]) -> None:
     if changes:
         flags = {after.flag_id: locked.flags[after.flag_id] for _, after in changes}
-        change_flags(work, with_next_due(work, flags.values()), [after for _, after in changes if after.pending])
+        change_flags(work, with_next_due(work, flags.values()))

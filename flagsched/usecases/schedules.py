@@ -2,18 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from uuid import UUID, uuid4
 
+from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import NOTHING_DUE, EffectiveSchedule, effective_schedules
 from flagsched.domain.errors import BULK_REFUSED, NOT_VALID, ScheduleMissing
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
+from flagsched.domain.holds import Hold, takes_effect_at
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.plans import ListedChanges, NewPlan
 from flagsched.domain.schedules import (
+    PendingSchedule,
     PlanItem,
     PlannedChange,
     Schedule,
@@ -30,6 +33,15 @@ from flagsched.usecases.flags import find_flag
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
 from flagsched.usecases.locks import lock_current, retry_when_overtaken
 from flagsched.usecases.overrides import refuse_planned_overrides
+
+
+@dataclass(frozen=True, slots=True)
+class AddedSchedules:
+    """New schedules in the order asked for, their flags with more on their agendas, and the holds that bear on them."""
+
+    schedules: Sequence[Schedule]
+    flags: dict[FlagName, Flag]
+    holds: Mapping[UUID, tuple[Hold, ...]]
 
 
 @retry_when_overtaken
@@ -60,10 +72,10 @@ def plan_schedules(
             plan = NewPlan(ListedChanges(items)).made(uuid4(), by.name, flag.now(clock))
             work.plans.add(plan)
             plan_id = plan.id
-        planned, changed = add_schedules(work, items, {name: flag}, clock, plan_id=plan_id, by=by)
-        created = effective_schedules(planned, flag, clock)
+        added = add_schedules(work, items, {name: flag}, clock, plan_id=plan_id, by=by)
+        created = effective_schedules(added.schedules, flag, clock, Agenda(holds=added.holds.get(flag.id, ())))
         keep_response(work, idempotent, created, clock)
-        change_flags(work, changed.values(), planned)
+        change_flags(work, added.flags.values())
         work.commit()
     return created
 
@@ -96,11 +108,8 @@ def add_schedules(
     *,
     plan_id: UUID | None,
     by: Actor,
-) -> tuple[list[Schedule], dict[FlagName, Flag]]:
-    """Insert the schedules for these changes of locked flags, with their entries of the history.
-
-    Returns the schedules in the order of `items`, and the flags with more on their agendas, by name.
-    """
+) -> AddedSchedules:
+    """Insert the schedules for these changes of locked flags, with their entries of the history."""
     own = by_flag(items)
     made = {
         name: iter(
@@ -123,27 +132,26 @@ def add_schedules(
             for item, schedule in zip(items, planned, strict=True)
         ]
     )
+    if not own:
+        return AddedSchedules([], {}, {})
+    first_at = {name: min(item.change.scheduled_at for item in asked) for name, asked in own.items()}
+    holds = work.holds.bearing_on([flags[name] for name in own], min(first_at.values()))
     changed = {
         name: flags[name].with_schedules(
-            flags[name].last_seq + len(asked), min(item.change.scheduled_at for item in asked)
+            flags[name].last_seq + len(asked), takes_effect_at(first_at[name], holds.get(flags[name].id, ()))
         )
         for name, asked in own.items()
     }
-    return planned, changed
+    return AddedSchedules(planned, changed, holds)
 
 
-def change_flags(work: Writing, changed: Collection[Flag], planned: Iterable[Schedule] = ()) -> None:
-    """Write flags whose agendas an admin has changed, and publish that: the last statements of a transaction.
-
-    `planned` has what is new or moved on them.
-    """
-    environments = {flag.id: flag.name.environment for flag in changed}
-    wake_at: dict[str, datetime | None] = dict.fromkeys(environments.values())
-    for schedule in planned:
-        environment = environments[schedule.flag_id]
-        wake_at[environment] = min(wake_at[environment] or schedule.scheduled_at, schedule.scheduled_at)
-    revisions = work.publish(wake_at)
-    work.flags.change(list(changed), revisions)
+def change_flags(work: Writing, changed: Collection[Flag]) -> None:
+    """Write flags whose agendas have changed, and publish that: the last statements of a transaction."""
+    wake_at: dict[str, datetime | None] = {}
+    for flag in changed:
+        instants = (at for at in (wake_at.get(flag.name.environment), flag.next_due_at) if at is not None)
+        wake_at[flag.name.environment] = min(instants, default=None)
+    work.flags.change(list(changed), work.publish(wake_at))
 
 
 def with_next_due(work: Writing, flags: Collection[Flag]) -> list[Flag]:
@@ -199,9 +207,10 @@ def edit_schedule(
         if edit.scheduled_at is not None:
             limits.refuse_instant(edit.scheduled_at, flag.now(clock), (edit.says_when,))
         work.schedules.edit([after])
+        edited = show_schedules(work, [after], {flag.id: flag}, clock)[0]
         _change_agenda(work, flag, before, after, by=by, clock=clock)
         work.commit()
-    return effective_schedules([after], flag, clock)[0]
+    return edited
 
 
 @retry_when_overtaken
@@ -226,7 +235,7 @@ def _refuse_overrides(work: Writing, flag: Flag, edited: Schedule) -> None:
 
 def _change_agenda(work: Writing, flag: Flag, before: Schedule, after: Schedule, *, by: Actor, clock: datetime) -> None:
     work.history.append([schedule_entry(flag, before, after, by=by, recorded_at=clock)])
-    change_flags(work, with_next_due(work, [flag]), [after] if after.pending else [])
+    change_flags(work, with_next_due(work, [flag]))
 
 
 def show_schedules(
@@ -236,11 +245,27 @@ def show_schedules(
     own: dict[UUID, list[Schedule]] = defaultdict(list)
     for schedule in schedules:
         own[schedule.flag_id].append(schedule)
-    # Nearly always all that is due is recorded, and no query is needed.
-    late = [flags[id_] for id_ in own if any(one.pending and one.is_due(flags[id_].now(at)) for one in own[id_])]
-    due = work.schedules.due(late, max(flag.now(at) for flag in late)) if late else {}
-    shown = (effective_schedules(own[id_], flags[id_], at, due.get(id_, NOTHING_DUE)) for id_ in own)
+    agendas = _due(work, own, flags, at)
+    shown = (effective_schedules(own[id_], flags[id_], at, agendas.get(id_, NOTHING_DUE)) for id_ in own)
     return list(chain.from_iterable(shown))
+
+
+def _due(
+    work: Reading | Writing, own: Mapping[UUID, Sequence[Schedule]], flags: Mapping[UUID, Flag], at: datetime
+) -> Mapping[UUID, Agenda[PendingSchedule]]:
+    """What is due at `at` of the flags of these schedules, and all holds that bear on those that are pending."""
+    first_at = {
+        id_: min(instants)
+        for id_, schedules in own.items()
+        if (instants := [one.scheduled_at for one in schedules if one.pending])
+    }
+    if not first_at:
+        return {}
+    holds = work.holds.bearing_on([flags[id_] for id_ in first_at], min(first_at.values()))
+    # Nearly always all that is due is recorded, and no query is needed.
+    late = [flags[id_] for id_, first in first_at.items() if first <= flags[id_].now(at)]
+    due = work.schedules.due(late, max(flag.now(at) for flag in late)) if late else {}
+    return {**{id_: Agenda(holds=some) for id_, some in holds.items()}, **due}
 
 
 def _lock_pending(work: Writing, name: FlagName, schedule_id: UUID) -> tuple[Flag, Schedule, datetime]:

@@ -77,13 +77,12 @@ def preview_schedules(
 def foresee(work: Reading, flag: Flag, agenda: Agenda[Schedule], drafts: Sequence[PlannedChange]) -> Preview:
     """What a flag with this agenda would be from now on with these changes."""
     now = flag.now(work.at)
-    in_the_way = effective_schedules(conflicts(drafts, agenda.ahead(now).schedules), flag, now)
-    return Preview(_foreseen(work, flag, agenda, drafts), in_the_way)
-
-
-def _foreseen(work: Reading, flag: Flag, agenda: Agenda[Schedule], drafts: Sequence[PlannedChange]) -> list[Segment]:
-    now = flag.now(work.at)
     drafted = number_schedules(flag, drafts, ids=[uuid4() for _ in drafts], batch_id=None, by="", at=now)
+    whole = Agenda.of([*agenda.schedules, *drafted])
+    whole = whole.under(work.holds.bearing_on([flag], min(now, whole.begins_at or now)).get(flag.id, ()))
+    in_the_way = effective_schedules(
+        conflicts(drafts, agenda.ahead(now).schedules), flag, now, Agenda(holds=whole.holds)
+    )
     positions = {draft.id: position for position, draft in enumerate(drafted)}
     present = work.history.state_changes(flag, now, None, 1).items
-    return segments(transitions(flag, present, Agenda.of([*agenda.schedules, *drafted]), positions), now, None)
+    return Preview(segments(transitions(flag, present, whole, positions), now, None), in_the_way)

@@ -72,7 +72,8 @@ ERRORS = {
     HTTPStatus.UNAUTHORIZED: "No valid token, or no valid API key where one is asked for: `UNAUTHORIZED`.",
     HTTPStatus.FORBIDDEN: "A valid token without the role in `x-required-role`, or one above it: `FORBIDDEN`.",
     HTTPStatus.NOT_FOUND: "`FLAG_NOT_FOUND`, `SCHEDULE_NOT_FOUND`, `OVERRIDE_NOT_FOUND`; `NOT_FOUND` for other paths.",
-    HTTPStatus.CONFLICT: "`FLAG_EXISTS`, `QUOTA_EXCEEDED`; `ALREADY_APPLIED`, `ALREADY_CANCELLED`, `ALREADY_FAILED` "
+    HTTPStatus.CONFLICT: "`FLAG_EXISTS`, `QUOTA_EXCEEDED`; `ALREADY_APPLIED`, `ALREADY_CANCELLED`, `ALREADY_FAILED`, "
+    "`ALREADY_SKIPPED` "
     "for a schedule that has ended; `IDEMPOTENCY_IN_PROGRESS` while the first request with this key is running.",
     HTTPStatus.PRECONDITION_FAILED: "The flag is not in the version that If-Match names: `PRECONDITION_FAILED`.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body has more than 256 KiB: `REQUEST_ENTITY_TOO_LARGE`.",

@@ -61,7 +61,7 @@ def test_mixed_updates_leave_alone_what_they_do_not_set(
 
 def unrecorded(schedule: Schedule) -> Schedule:
     """The schedule without what its recording says."""
-    return replace(schedule, status=Status.PENDING, applied_at=None, flag_version=None, error_message=None)
+    return replace(schedule, status=Status.PENDING, applied_at=None, flag_version=None, status_reason=None)
 
 
 def test_recording_changes_nothing_that_a_reader_sees(

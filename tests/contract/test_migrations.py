@@ -199,7 +199,7 @@ def test_a_key_is_free_again_once_its_flag_is_archived(store: SqlStore, engine: 
         assert connection.exec_driver_sql("SELECT count(*) FROM feature_flags").scalar_one() == 2
 
 
-@pytest.mark.parametrize(("revision", "fits"), [("0004", False), ("0005", True), ("0006", True)])
+@pytest.mark.parametrize(("revision", "fits"), [("0005", False), ("0006", True), ("0007", True)])
 def test_a_later_schema_fits_and_an_earlier_one_does_not(
     store: SqlStore, engine: sa.Engine, revision: str, fits: bool
 ) -> None:

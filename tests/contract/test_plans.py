@@ -285,7 +285,7 @@ def a_plan(store: SqlStore, **other: object) -> EffectivePlan:
 
 
 def progress(*, pending: int = 0, applied: int = 0, cancelled: int = 0, next_at: float | None = None) -> Progress:
-    return Progress(pending, applied, cancelled, 0, None if next_at is None else after(next_at))
+    return Progress(pending, applied, 0, cancelled, 0, None if next_at is None else after(next_at))
 
 
 def test_a_plan_tells_how_far_it_has_come_recorded_or_not(store: SqlStore, clock: ManualClock) -> None:

@@ -72,10 +72,13 @@ def schedule(plan: str, schedule_id: str, key: str, seconds: float, **other: Any
         "localTime": None,
         "timeZone": None,
         "status": "pending",
+        "takesEffectAt": at(seconds),
+        "heldBy": None,
         "inEffect": False,
         "updates": {"enabled": True},
         "override": None,
         "appliedAt": None,
+        "statusReason": None,
         "errorMessage": None,
         "createdBy": "ada",
         "createdAt": at(0),
@@ -93,7 +96,7 @@ def plan(plan_id: str, **other: Any) -> Body:
         "title": "Launch",
         "description": "Of it all",
         "status": "upcoming",
-        "progress": {"pending": 2, "applied": 0, "cancelled": 0, "failed": 0, "nextAt": at(60)},
+        "progress": {"pending": 2, "applied": 0, "skipped": 0, "cancelled": 0, "failed": 0, "nextAt": at(60)},
         "environments": ["production"],
         "flags": ["a", "b"],
         "createdBy": "ada",
@@ -129,10 +132,10 @@ def test_a_plan_is_created_read_moved_and_ended(admin: FlaskClient, clock: Manua
     moved = admin.patch(
         f"{PLANS}/{plan_id}", json={"title": "Later", "shift": "PT1H"}, headers={"If-Match": read.headers["ETag"]}
     )
-    applied = {"status": "applied", "inEffect": True, "appliedAt": at(60)}
+    applied = {"status": "applied", "takesEffectAt": None, "inEffect": True, "appliedAt": at(60)}
     assert (moved.status_code, moved.headers["ETag"]) == (200, f'"{plan_id}.2"')
     running = {"title": "Later", "status": "running", "version": 2, "updatedAt": at(60)}
-    progress = {"pending": 1, "applied": 1, "cancelled": 0, "failed": 0, "nextAt": at(3720)}
+    progress = {"pending": 1, "applied": 1, "skipped": 0, "cancelled": 0, "failed": 0, "nextAt": at(3720)}
     assert moved.json == {
         "plan": plan(plan_id, **running, progress=progress),
         "pending": [schedule(plan_id, b, "b", 3720, updatedAt=at(60))],
@@ -141,9 +144,15 @@ def test_a_plan_is_created_read_moved_and_ended(admin: FlaskClient, clock: Manua
     assert admin.get(f"{PLANS}/{plan_id}").json == moved.json
 
     ended = admin.delete(f"{PLANS}/{plan_id}", headers={"If-Match": moved.headers["ETag"]})
-    cancelled = {"status": "cancelled", "cancelledBy": "ada", "cancelledAt": at(60), "updatedAt": at(60)}
+    cancelled = {
+        "status": "cancelled",
+        "takesEffectAt": None,
+        "cancelledBy": "ada",
+        "cancelledAt": at(60),
+        "updatedAt": at(60),
+    }
     assert (ended.status_code, ended.headers["ETag"]) == (200, f'"{plan_id}.3"')
-    progress = {"pending": 0, "applied": 1, "cancelled": 1, "failed": 0, "nextAt": None}
+    progress = {"pending": 0, "applied": 1, "skipped": 0, "cancelled": 1, "failed": 0, "nextAt": None}
     assert ended.json == {
         "plan": plan(plan_id, **running | {"status": "cancelled", "version": 3}, progress=progress),
         "pending": [],

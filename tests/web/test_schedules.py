@@ -64,6 +64,9 @@ def test_a_single_schedule_is_created_pending(admin: FlaskClient) -> None:
         "localTime": None,
         "timeZone": None,
         "status": "pending",
+        "takesEffectAt": "2096-06-01T12:01:00Z",
+        "heldBy": None,
+        "statusReason": None,
         "inEffect": False,
         "updates": {"enabled": True, "rolloutPercentage": 25},
         "override": None,
@@ -377,7 +380,13 @@ def test_a_cancelled_schedule_says_by_whom(admin: FlaskClient, clock: ManualCloc
 
     at = "2096-06-01T12:00:05Z"
     assert answer.status_code == 200
-    assert answer.json == created | {"status": "cancelled", "cancelledBy": "ada", "cancelledAt": at, "updatedAt": at}
+    assert answer.json == created | {
+        "status": "cancelled",
+        "takesEffectAt": None,
+        "cancelledBy": "ada",
+        "cancelledAt": at,
+        "updatedAt": at,
+    }
     again = admin.delete(f"{SCHEDULE}/{created['id']}")
     assert (again.status_code, again.json["error"]) == (409, "ALREADY_CANCELLED")
 
@@ -390,7 +399,7 @@ def test_what_is_in_effect_cannot_be_cancelled(admin: FlaskClient, clock: Manual
 
     assert (answer.status_code, answer.json["error"]) == (409, "ALREADY_APPLIED")
     at = "2096-06-01T12:01:00Z"
-    recorded = {"inEffect": True, "status": "applied", "appliedAt": at}
+    recorded = {"inEffect": True, "takesEffectAt": None, "status": "applied", "appliedAt": at}
     assert admin.get(f"{SCHEDULE}/{created['id']}").json == created | recorded
 
 

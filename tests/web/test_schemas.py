@@ -84,7 +84,18 @@ PLAN = [
 SCHEDULES = effective_schedules(PLAN, FLAG, after(5.5), Agenda.of(PLAN))
 ENTRIES = [
     StoredEntry(
-        7, FLAG.name, Action.SCHEDULE_CREATED, PLAN[0].id, 1, None, document_of(PLAN[0]), "ada", "1", after(1), after(1)
+        7,
+        FLAG.name,
+        Action.SCHEDULE_CREATED,
+        PLAN[0].id,
+        1,
+        None,
+        document_of(PLAN[0]),
+        "ada",
+        "1",
+        after(1),
+        after(1),
+        None,
     )
 ]
 SEGMENTS = Timeline(segments(transitions(FLAG, [], Agenda.of(PLAN)), after(0), after(10)))

@@ -121,6 +121,7 @@ def test_a_schedule_is_given_another_instant_and_other_updates(admin: FlaskClien
     assert answer.status_code == 200
     assert answer.json == planned | {
         "scheduledAt": "2096-06-01T12:00:30Z",
+        "takesEffectAt": "2096-06-01T12:00:30Z",
         "updates": {"rolloutPercentage": 5},
         "updatedAt": "2096-06-01T12:00:01Z",
     }

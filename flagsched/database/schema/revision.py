@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from flagsched.domain.errors import SchemaOutdated
 
 VERSION_TABLE = "flagsched_alembic_version"
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 
 
 def check_schema(connection: sa.Connection) -> None:

@@ -34,6 +34,7 @@ flags = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("created_at", UTCDateTime, nullable=False),
     sa.Column("archived_at", UTCDateTime),
+    sa.Column("edited_at", UTCDateTime),
     sa.CheckConstraint("rollout_percentage BETWEEN 0 AND 100", name="rollout_percentage"),
     sa.CheckConstraint("version >= 1", name="version"),
     sa.CheckConstraint("archived_at IS NULL OR next_due_at IS NULL", name="archived_plans_nothing"),
@@ -73,12 +74,12 @@ schedules = sa.Table(
     sa.Column("cancelled_at", UTCDateTime),
     sa.Column("local_time", sa.String(32)),
     sa.Column("time_zone", sa.String(64)),
-    sa.CheckConstraint("status IN ('pending', 'applied', 'cancelled', 'failed')", name="status"),
+    sa.CheckConstraint("status IN ('pending', 'applied', 'cancelled', 'failed', 'skipped')", name="status"),
     sa.CheckConstraint("(status = 'applied') = (applied_at IS NOT NULL AND flag_version IS NOT NULL)", name="applied"),
     sa.CheckConstraint(
         "(status = 'cancelled') = (cancelled_at IS NOT NULL AND cancelled_by IS NOT NULL)", name="cancelled"
     ),
-    sa.CheckConstraint("(status = 'failed') = (error_message IS NOT NULL)", name="failed"),
+    sa.CheckConstraint("(status IN ('failed', 'skipped')) = (error_message IS NOT NULL)", name="failed"),
     sa.CheckConstraint("(local_time IS NULL) = (time_zone IS NULL)", name="local_time"),
     sa.UniqueConstraint("flag_id", "seq", name="uq_feature_flag_schedules_flag_id_seq"),
     sa.UniqueConstraint("flag_id", "flag_version", name="uq_feature_flag_schedules_flag_id_flag_version"),
@@ -146,6 +147,7 @@ history = sa.Table(
     sa.Column("request_id", sa.Text),
     sa.Column("effective_at", UTCDateTime, nullable=False),
     sa.Column("recorded_at", UTCDateTime, nullable=False),
+    sa.Column("undoes", sa.BigInteger),
 )
 sa.Index("ix_feature_flag_history_flag_id_effective_at", history.c.flag_id, history.c.effective_at, history.c.id)
 sa.Index(
@@ -194,3 +196,30 @@ environments = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("revision", sa.BigInteger, nullable=False),
 )
+
+# Without a flag, a hold bears on all flags of its environment.
+holds = sa.Table(
+    "feature_flag_holds",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("environment", sa.String(64), nullable=False),
+    sa.Column("flag_id", sa.Uuid, sa.ForeignKey(flags.c.id)),
+    sa.Column("plan_id", sa.Uuid),
+    sa.Column("starts_at", UTCDateTime, nullable=False),
+    sa.Column("ends_at", UTCDateTime),
+    sa.Column("at_end", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("refuses_edits", sa.Boolean, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.Column("released_by", sa.Text),
+    sa.Column("released_at", UTCDateTime),
+    sa.CheckConstraint("at_end IN ('catchUp', 'skip')", name="at_end"),
+    sa.CheckConstraint("ends_at >= starts_at", name="ends_at"),
+    sa.CheckConstraint("(released_at IS NULL) = (released_by IS NULL)", name="released"),
+)
+sa.Index("ix_feature_flag_holds_environment", holds.c.environment, holds.c.flag_id, holds.c.ends_at)
+sa.Index("ix_feature_flag_holds_flag_id", holds.c.flag_id, holds.c.ends_at)
+is_of_plan = holds.c.plan_id.is_not(None)
+sa.Index("ix_feature_flag_holds_plan_id", holds.c.plan_id, postgresql_where=is_of_plan, sqlite_where=is_of_plan)

@@ -294,6 +294,7 @@ class ProgressView(View):
 
     pending = fields.Integer()
     applied = fields.Integer()
+    skipped = fields.Integer()
     cancelled = fields.Integer()
     failed = fields.Integer()
     next_at = Instant(data_key="nextAt", allow_none=True)

@@ -325,6 +325,18 @@ class ScheduleView(View):
     )
     time_zone = fields.String(attribute="schedule.time_zone", data_key="timeZone", allow_none=True)
     status = OneOf(Status, attribute="schedule.status")
+    takes_effect_at = Instant(
+        data_key="takesEffectAt",
+        allow_none=True,
+        metadata={
+            "description": "when it ends, as holds have it; null once it has ended, and while an open hold keeps it"
+        },
+    )
+    held_by = fields.UUID(
+        data_key="heldBy",
+        allow_none=True,
+        metadata={"description": "the hold that decides `takesEffectAt`, if one does"},
+    )
     in_effect = fields.Boolean(
         data_key="inEffect", metadata={"description": "whether it has changed the flag, recorded or not"}
     )
@@ -336,8 +348,14 @@ class ScheduleView(View):
         allow_none=True,
         metadata={"description": "when its effect was recorded"},
     )
+    status_reason = fields.String(
+        attribute="reason",
+        data_key="statusReason",
+        allow_none=True,
+        metadata={"description": "why it was skipped, or has failed"},
+    )
     error_message = fields.String(
-        data_key="errorMessage", allow_none=True, metadata={"description": "why it changes nothing"}
+        data_key="errorMessage", allow_none=True, metadata={"description": "why it fails, or has failed"}
     )
     created_by = fields.String(attribute="schedule.created_by", data_key="createdBy")
     created_at = Instant(attribute="schedule.created_at", data_key="createdAt")
