@@ -12,6 +12,7 @@ from flagsched.database.schema import migrations
 EMPTY = """
     ALTER TABLE feature_flag_history DISABLE TRIGGER USER;
     DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flag_overrides;
+    DELETE FROM feature_flag_holds;
     DELETE FROM feature_flags; DELETE FROM feature_flag_plans;
     DELETE FROM feature_flag_environments; DELETE FROM feature_flag_idempotency;
     ALTER TABLE feature_flag_history ENABLE TRIGGER USER;

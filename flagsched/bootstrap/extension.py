@@ -24,7 +24,7 @@ from flagsched.ports.store import Store
 from flagsched.snapshots.evaluation import Evaluated, evaluate_flag
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.access import DEFAULT_RULES, EvaluationRules
-from flagsched.web.admin import flags, history, overrides, plans, schedules, timeline
+from flagsched.web.admin import flags, history, holds, overrides, plans, schedules, timeline
 from flagsched.web.evaluation import config, ofrep
 from flagsched.web.rate_limits import RateLimits
 from flagsched.web.service import Service, serve
@@ -35,6 +35,7 @@ BLUEPRINTS = (
     flags.blueprint,
     schedules.blueprint,
     plans.blueprint,
+    holds.blueprint,
     timeline.blueprint,
     overrides.blueprint,
     history.blueprint,

@@ -13,7 +13,7 @@ from flagsched.database.clock import Clock
 from flagsched.database.connections.engine import insert_for
 from flagsched.database.errors import OVERTAKEN
 from flagsched.database.row_parameters import RowParameters
-from flagsched.database.schema.tables import flags
+from flagsched.database.schema.tables import environments, flags
 from flagsched.domain.errors import FlagExists, Overtaken
 from flagsched.domain.flags import Flag, FlagName, FlagState
 from flagsched.ports.flags import FlagQuery
@@ -179,6 +179,18 @@ class Flags:
 
     def lock_environment(self, environment: str) -> list[Flag]:
         return self._all(LOCKED.where(flags.c.environment == environment))
+
+    def lock_live(self, environment: str) -> list[Flag]:
+        return self._all(LOCKED.where(flags.c.environment == environment, LIVE))
+
+    def count(self, environment: str) -> int:
+        wanted = sa.select(sa.func.count()).where(flags.c.environment == environment, LIVE)
+        number: int = self.connection.execute(wanted).scalar_one()
+        return number
+
+    def exists(self, environment: str) -> bool:
+        wanted = sa.select(sa.exists().where(environments.c.name == environment))
+        return bool(self.connection.execute(wanted).scalar_one())
 
     def repair(self, flags: Sequence[Flag], revision: int) -> None:
         if self.statements.dialect == "postgresql":

@@ -15,6 +15,7 @@ from flagsched.domain.history import (
     STATE_CHANGES,
     SYSTEM_ACTOR,
     Action,
+    Document,
     Entry,
     StateChange,
     StoredEntry,
@@ -140,10 +141,15 @@ def _row(entry: Entry) -> list[Any]:
         entry.schedule_id,
         entry.flag_version,
         None if entry.before is None else document_of(entry.before),
-        None if entry.after is None else document_of(entry.after),
+        _after(entry),
         entry.actor,
         entry.request_id,
         entry.effective_at,
         entry.recorded_at,
         entry.undoes,
     ]
+
+
+def _after(entry: Entry) -> Document | None:
+    after = None if entry.after is None else document_of(entry.after)
+    return after if entry.exemption is None else (after or {}) | entry.exemption.as_json()

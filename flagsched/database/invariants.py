@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from flagsched.database.schema.tables import environments, flags, history, is_pending, overrides, plans, schedules
 from flagsched.database.schema.types import Json
-from flagsched.domain.history import STATE_CHANGES, Action
+from flagsched.domain.history import HOLD_ACTIONS, NO_FLAG, STATE_CHANGES, Action
 from flagsched.domain.overrides import NAMES, PLANNED
 from flagsched.domain.schedules import Status
 from flagsched.domain.updates import FIELDS
@@ -174,7 +174,8 @@ def _applied_as_planned() -> Query:
 
 def _entries_of_no_flag() -> Query:
     known = sa.select(flags.c.id).where(flags.c.id == history.c.flag_id).exists()
-    return sa.select(_entry_named()).where(~known)
+    of_environment = sa.and_(history.c.flag_id == NO_FLAG, history.c.action.in_(HOLD_ACTIONS))
+    return sa.select(_entry_named()).where(~known, ~of_environment)
 
 
 def _numbered_and_born() -> Query:

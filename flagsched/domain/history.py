@@ -9,16 +9,19 @@ from uuid import UUID
 
 from flagsched.domain.agenda import AnySchedule
 from flagsched.domain.flags import Flag, FlagName, FlagState
+from flagsched.domain.holds import Hold
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.overrides import Override, OverrideChange
 from flagsched.domain.schedules import Schedule
 from flagsched.domain.timeline import Failed, Skipped, Step
 from flagsched.domain.updates import FIELDS, Updates, read_updates
 
+NO_FLAG = UUID(int=0)
+"""Of entries about all flags of an environment, whose name has an empty key."""
 SYSTEM_ACTOR = "flagsched"
 """Who applies schedules, whichever process records it."""
 
-Subject: TypeAlias = Flag | FlagState | Schedule | Override
+Subject: TypeAlias = Flag | FlagState | Schedule | Override | Hold
 """What a change concerns, as it was before or is after it."""
 Document: TypeAlias = dict[str, Any]
 """A subject as JSON, as it is stored and answered."""
@@ -38,10 +41,15 @@ class Action(StrEnum):
     SCHEDULE_SKIPPED = "schedule.skipped"
     OVERRIDE_SET = "override.set"
     OVERRIDE_REMOVED = "override.removed"
+    HOLD_PLACED = "hold.placed"
+    HOLD_UPDATED = "hold.updated"
+    HOLD_RELEASED = "hold.released"
 
 
 STATE_CHANGES = (Action.FLAG_CREATED, Action.FLAG_UPDATED, Action.SCHEDULE_APPLIED)
 """What makes a new version of a flag that is not archived by it."""
+HOLD_ACTIONS = (Action.HOLD_PLACED, Action.HOLD_UPDATED, Action.HOLD_RELEASED)
+"""What happens to holds, those of an environment too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,18 @@ class Actor:
 
     name: str
     request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Why an edit was made although a hold refuses edits."""
+
+    hold_id: UUID
+    reason: str
+
+    def as_json(self) -> Document:
+        """As the history has it, beside what the edit made."""
+        return {"despiteHold": {"holdId": str(self.hold_id), "reason": self.reason}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,7 @@ class Entry:
     recorded_at: datetime
     undoes: int | None = None
     """The number of the entry that it undoes."""
+    exemption: Exemption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +109,11 @@ class StoredEntry:
     recorded_at: datetime
     undoes: int | None
 
+    @property
+    def flag_key(self) -> str | None:
+        """Its flag's key; None for what concerns all flags of the environment."""
+        return self.name.key or None
+
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
@@ -98,7 +124,9 @@ class StateChange:
     state: FlagState
 
 
-def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: datetime) -> Entry:
+def flag_entry(
+    before: Flag | None, after: Flag, *, by: Actor, recorded_at: datetime, exemption: Exemption | None = None
+) -> Entry:
     """The entry for a change of the flag itself by an admin; `before` is None at its creation."""
     return Entry(
         flag_id=after.id,
@@ -112,6 +140,7 @@ def flag_entry(before: Flag | None, after: Flag, *, by: Actor, recorded_at: date
         request_id=by.request_id,
         effective_at=after.state.changed_at,
         recorded_at=recorded_at,
+        exemption=exemption,
     )
 
 
@@ -122,11 +151,40 @@ def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: 
 
 
 def override_entry(
-    flag: Flag, before: Override | None, after: Override | None, *, by: Actor, recorded_at: datetime
+    flag: Flag,
+    before: Override | None,
+    after: Override | None,
+    *,
+    by: Actor,
+    recorded_at: datetime,
+    exemption: Exemption | None = None,
 ) -> Entry:
     """The entry for an override that is set, or removed (`after` is None). The flag keeps its version."""
     action = Action.OVERRIDE_REMOVED if after is None else Action.OVERRIDE_SET
-    return _entry(flag, action, before, after, by=by, recorded_at=recorded_at)
+    return _entry(flag, action, before, after, by=by, recorded_at=recorded_at, exemption=exemption)
+
+
+def hold_entry(before: Hold | None, after: Hold, flag: Flag | None, *, by: Actor, recorded_at: datetime) -> Entry:
+    """The entry for a hold that is placed (without `before`), edited or released; `flag` is its own, if it has one."""
+    return Entry(
+        flag_id=flag.id if flag else NO_FLAG,
+        name=flag.name if flag else FlagName(after.environment, ""),
+        action=_hold_action(before, after),
+        schedule_id=None,
+        flag_version=flag.state.version if flag else 0,
+        before=before,
+        after=after,
+        actor=by.name,
+        request_id=by.request_id,
+        effective_at=flag.now(recorded_at) if flag else recorded_at,
+        recorded_at=recorded_at,
+    )
+
+
+def _hold_action(before: Hold | None, after: Hold) -> Action:
+    if before is None:
+        return Action.HOLD_PLACED
+    return Action.HOLD_UPDATED if after.released_at is None else Action.HOLD_RELEASED
 
 
 def _entry(
@@ -138,6 +196,7 @@ def _entry(
     by: Actor,
     recorded_at: datetime,
     schedule_id: UUID | None = None,
+    exemption: Exemption | None = None,
 ) -> Entry:
     return Entry(
         flag_id=flag.id,
@@ -151,6 +210,7 @@ def _entry(
         request_id=by.request_id,
         effective_at=flag.now(recorded_at),
         recorded_at=recorded_at,
+        exemption=exemption,
     )
 
 
@@ -180,6 +240,15 @@ def document_of(subject: Subject) -> Document:
             return {"scheduledAt": rfc3339(subject.scheduled_at), **(named or {}), "status": subject.status.value}
         case Override():
             return {"userId": subject.user_id, "override": subject.kind.value, "reason": subject.reason}
+        case Hold():
+            return {
+                "holdId": str(subject.id),
+                "from": rfc3339(subject.starts_at),
+                "until": rfc3339(subject.ends_at) if subject.ends_at else None,
+                "then": subject.at_end.value,
+                "reason": subject.reason,
+                "refuseEdits": subject.refuses_edits,
+            }
 
 
 def documents_of(step: Step[AnySchedule]) -> tuple[Document, Document]:

@@ -22,6 +22,13 @@ class AtEnd(StrEnum):
     SKIP = "skip"
 
 
+class HoldScope(StrEnum):
+    """What a hold bears on."""
+
+    FLAG = "flag"
+    ENVIRONMENT = "environment"
+
+
 class HoldStatus(StrEnum):
     """Where a hold stands at an instant."""
 
@@ -52,6 +59,11 @@ class Hold:
     updated_at: datetime
     released_by: str | None = None
     released_at: datetime | None = None
+
+    @property
+    def scope(self) -> HoldScope:
+        """What it bears on."""
+        return HoldScope.FLAG if self.flag_id else HoldScope.ENVIRONMENT
 
     def covers(self, at: datetime) -> bool:
         """Does the instant lie in it?"""

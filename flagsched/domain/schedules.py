@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
@@ -170,6 +170,12 @@ class Schedule(PendingSchedule):
             return edited._moved(shift.after(self.scheduled_at, None), None)
         moved = shift.after(self.scheduled_at, zone_named(self.time_zone))
         return edited._moved(moved, LocalTime.of(moved, self.time_zone))
+
+    def delayed(self, length: timedelta, at: datetime) -> Self:
+        """The schedule after it was moved by an exact length of time; its local time is then another."""
+        to = self.scheduled_at + length
+        local = None if self.time_zone is None else LocalTime.of(to, self.time_zone)
+        return replace(self, updated_at=at)._moved(to, local)
 
     def _moved(self, to: datetime, local: LocalTime | None) -> Self:
         return replace(self, scheduled_at=to, local_time=text_of(local), time_zone=zone_of(local))

@@ -6,9 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 from flagsched.domain.agenda import Agenda
+from flagsched.domain.effective import ending
 from flagsched.domain.flags import Flag, FlagState
 from flagsched.domain.history import StateChange
-from flagsched.domain.schedules import Schedule
+from flagsched.domain.holds import delay_of
+from flagsched.domain.schedules import Schedule, Status
 from flagsched.domain.timeline import APPLIED, steps
 
 NO_DRAFTS: Mapping[UUID, int] = {}
@@ -70,6 +72,45 @@ def segments(changes: Sequence[Transition], start: datetime, end: datetime | Non
         for transition, following in zip(changes, until, strict=True)
     )
     return [one for one in cut if one.end is None or one.start < one.end]
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A schedule, planned or considered, that ends and changes nothing."""
+
+    cause: Cause
+    scheduled_at: datetime
+    status: Status
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A schedule, planned or considered, that holds keep beyond its instant: until `until`, or until a release."""
+
+    cause: Cause
+    scheduled_at: datetime
+    until: datetime | None
+    held_by: UUID
+
+
+def passed_over(flag: Flag, agenda: Agenda[Schedule], drafts: Mapping[UUID, int] = NO_DRAFTS) -> list[PassedOver]:
+    """What of an agenda will change nothing, in order."""
+    return [
+        PassedOver(_planned(step.schedule, drafts), step.schedule.scheduled_at, *ending(step.outcome))
+        for step in steps(flag.state, agenda)
+        if step.outcome is not APPLIED
+    ]
+
+
+def deferred(agenda: Agenda[Schedule], drafts: Mapping[UUID, int] = NO_DRAFTS) -> list[Deferred]:
+    """What of an agenda holds defer, in order; what they have skipped is `passed_over`."""
+    delays = ((one, delay_of(one.scheduled_at, agenda.holds)) for one in agenda.schedules)
+    return [
+        Deferred(_planned(one, drafts), one.scheduled_at, delay.until, delay.by.id)
+        for one, delay in delays
+        if delay is not None and delay.skipped_by is None
+    ]
 
 
 def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -67,6 +67,15 @@ class FlagWriter(FlagReader, Protocol):
     def lock_environment(self, environment: str) -> list[Flag]:
         """All flags of an environment, archived ones too, locked."""
 
+    def lock_live(self, environment: str) -> list[Flag]:
+        """All flags of an environment but archived ones, locked in the order of their ids; FlagBusy."""
+
+    def count(self, environment: str) -> int:
+        """How many flags an environment has, without archived ones."""
+
+    def exists(self, environment: str) -> bool:
+        """Was a flag ever created in this environment?"""
+
     def repair(self, flags: Sequence[Flag], revision: int) -> None:
         """Write when each of these flags is due next, and that all of them have changed."""
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import uuid4
 
 from flagsched.domain.effective import NOTHING_DUE, EffectiveFlag, effective_flag
 from flagsched.domain.errors import FlagMissing
 from flagsched.domain.flags import ANY_VERSION, Flag, FlagEdit, FlagName, NewFlag, Precondition
-from flagsched.domain.history import Actor, flag_entry, schedule_entry
+from flagsched.domain.history import Actor, Entry, flag_entry, hold_entry, schedule_entry
+from flagsched.domain.holds import Hold
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.pages import Page
-from flagsched.ports.store import Reading, Store
+from flagsched.ports.store import Reading, Store, Writing
+from flagsched.usecases.freezes import refuse_frozen
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
 from flagsched.usecases.locks import lock_current, retry_when_overtaken
 
@@ -47,27 +50,49 @@ def read_flag(name: FlagName, *, store: Store) -> EffectiveFlag:
 
 @retry_when_overtaken
 def edit_flag(
-    name: FlagName, edit: FlagEdit, *, by: Actor, store: Store, precondition: Precondition = ANY_VERSION
+    name: FlagName,
+    edit: FlagEdit,
+    *,
+    by: Actor,
+    store: Store,
+    precondition: Precondition = ANY_VERSION,
+    override: str | None = None,
 ) -> EffectiveFlag:
-    """Change a flag at once; its agenda stays. FlagMissing, FlagBusy, FlagChanged."""
+    """Change a flag at once; its agenda stays. `override` is why, where a hold refuses edits.
+
+    Raises FlagMissing, FlagBusy, FlagChanged, Frozen.
+    """
     with store.writing() as work:
         (before,), clock = lock_current(work, [name])
         precondition.check(before)
+        exemption = refuse_frozen(work, before, clock, override)
         after = before.edited(edit, before.now(clock))
-        work.history.append([flag_entry(before, after, by=by, recorded_at=clock)])
+        work.history.append([flag_entry(before, after, by=by, recorded_at=clock, exemption=exemption)])
         agenda = work.schedules.agendas([after])[after.id]
         after = replace(after, next_due_at=agenda.next_due_at)  # Whatever the row said, if a hand has changed it.
         work.flags.change([after], work.publish({name.environment: None}))
+        edited = effective_flag(after, agenda, clock, work.holds.bearing_on([after], clock).get(after.id, ()))
         work.commit()
-    return effective_flag(after, agenda, clock)
+    return edited
 
 
 @retry_when_overtaken
-def archive_flag(name: FlagName, *, by: Actor, store: Store, precondition: Precondition = ANY_VERSION) -> None:
-    """End a flag, and cancel what is planned for it. FlagMissing, FlagBusy, FlagChanged."""
+def archive_flag(
+    name: FlagName,
+    *,
+    by: Actor,
+    store: Store,
+    precondition: Precondition = ANY_VERSION,
+    override: str | None = None,
+) -> None:
+    """End a flag with its holds, and cancel what is planned for it. `override` is why, where a hold refuses edits.
+
+    Raises FlagMissing, FlagBusy, FlagChanged, Frozen.
+    """
     with store.writing() as work:
         (before,), clock = lock_current(work, [name])
         precondition.check(before)
+        exemption = refuse_frozen(work, before, clock, override)
         now = before.now(clock)
         after = before.archived(now)
         planned = work.schedules.pending(before).schedules
@@ -77,9 +102,20 @@ def archive_flag(name: FlagName, *, by: Actor, store: Store, precondition: Preco
             schedule_entry(before, was, ended, by=by, recorded_at=clock)
             for was, ended in zip(planned, cancelled, strict=True)
         ]
-        work.history.append([*endings, flag_entry(before, after, by=by, recorded_at=clock)])
+        endings += [_end_hold(work, hold, before, clock, by) for hold in _own_holds(work, before, now)]
+        work.history.append([*endings, flag_entry(before, after, by=by, recorded_at=clock, exemption=exemption)])
         work.flags.change([after], work.publish({name.environment: None}))
         work.commit()
+
+
+def _own_holds(work: Writing, flag: Flag, now: datetime) -> list[Hold]:
+    return [hold for hold in work.holds.bearing_on([flag], now).get(flag.id, ()) if hold.flag_id == flag.id]
+
+
+def _end_hold(work: Writing, hold: Hold, flag: Flag, clock: datetime, by: Actor) -> Entry:
+    released = hold.released(hold.at_end, by.name, flag.now(clock))
+    work.holds.change(released)
+    return hold_entry(hold, released, flag, by=by, recorded_at=clock)
 
 
 def find_flag(work: Reading, name: FlagName) -> Flag:

@@ -14,6 +14,7 @@ from flagsched.ports.overrides import OverrideQuery, OverrideReader
 from flagsched.ports.pages import Page
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
+from flagsched.usecases.freezes import refuse_frozen
 from flagsched.usecases.idempotency import IdempotentRequest, keep_response, take_key
 from flagsched.usecases.locks import lock_current, retry_when_overtaken
 
@@ -26,18 +27,23 @@ def set_override(
     by: Actor,
     store: Store,
     idempotent: IdempotentRequest[Override] | None = None,
+    override: str | None = None,
 ) -> Override:
-    """Set a user of a flag apart, or differently than before; FlagMissing, FlagBusy, TooManyOverrides."""
+    """Set a user of a flag apart, or differently than before. `override` is why, where a hold refuses edits.
+
+    Raises FlagMissing, FlagBusy, TooManyOverrides, Frozen.
+    """
     with store.writing() as work:
         take_key(work, idempotent)
         (flag,), clock = lock_current(work, [name])
+        exemption = refuse_frozen(work, flag, clock, override)
         before = work.overrides.find(flag, asked.user_id)
         if before is None:
             planned = work.schedules.agendas([flag])[flag.id].schedules
             refuse_more_overrides(work.overrides, flag, {asked.user_id} | set_apart(planned))
         after = asked.made(flag.id, by.name, flag.now(clock))
         work.overrides.put(after)
-        work.history.append([override_entry(flag, before, after, by=by, recorded_at=clock)])
+        work.history.append([override_entry(flag, before, after, by=by, recorded_at=clock, exemption=exemption)])
         keep_response(work, idempotent, after, clock)
         work.flags.change([flag], work.publish({name.environment: None}))
         work.commit()
@@ -45,16 +51,20 @@ def set_override(
 
 
 @retry_when_overtaken
-def remove_override(name: FlagName, user_id: str, *, by: Actor, store: Store) -> None:
-    """Treat a user of a flag like all others again; FlagMissing, FlagBusy, OverrideMissing."""
+def remove_override(name: FlagName, user_id: str, *, by: Actor, store: Store, override: str | None = None) -> None:
+    """Treat a user of a flag like all others again. `override` is why, where a hold refuses edits.
+
+    Raises FlagMissing, FlagBusy, OverrideMissing, Frozen.
+    """
     refuse_unnameable(user_id, name.key)
     with store.writing() as work:
         (flag,), clock = lock_current(work, [name])
+        exemption = refuse_frozen(work, flag, clock, override)
         before = work.overrides.find(flag, user_id)
         if before is None:
             raise OverrideMissing(user_id, name.key)
         work.overrides.remove(before)
-        work.history.append([override_entry(flag, before, None, by=by, recorded_at=clock)])
+        work.history.append([override_entry(flag, before, None, by=by, recorded_at=clock, exemption=exemption)])
         work.flags.change([flag], work.publish({name.environment: None}))
         work.commit()
 

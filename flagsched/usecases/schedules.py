@@ -145,13 +145,18 @@ def add_schedules(
     return AddedSchedules(planned, changed, holds)
 
 
-def change_flags(work: Writing, changed: Collection[Flag]) -> None:
-    """Write flags whose agendas have changed, and publish that: the last statements of a transaction."""
-    wake_at: dict[str, datetime | None] = {}
+def change_flags(work: Writing, changed: Collection[Flag], environments: Iterable[str] = ()) -> None:
+    """Write flags whose agendas have changed, and publish that: the last statements of a transaction.
+
+    `environments` are published too, whether or not a flag of theirs has changed.
+    """
+    wake_at: dict[str, datetime | None] = dict.fromkeys(environments)
     for flag in changed:
         instants = (at for at in (wake_at.get(flag.name.environment), flag.next_due_at) if at is not None)
         wake_at[flag.name.environment] = min(instants, default=None)
-    work.flags.change(list(changed), work.publish(wake_at))
+    revisions = work.publish(wake_at)
+    if changed:
+        work.flags.change(list(changed), revisions)
 
 
 def with_next_due(work: Writing, flags: Collection[Flag]) -> list[Flag]:

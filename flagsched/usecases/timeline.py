@@ -1,44 +1,69 @@
 """What a flag was, is and will be, with or without changes that are only considered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import uuid4
 
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import EffectiveSchedule, effective_schedules
 from flagsched.domain.flags import Flag, FlagName
+from flagsched.domain.holds import Hold
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.schedules import (
     PlannedChange,
     Schedule,
+    Status,
     conflicts,
     items_of_batch,
     number_schedules,
     refuse_duplicates,
 )
-from flagsched.domain.segments import Segment, segments, transitions
+from flagsched.domain.segments import (
+    Cause,
+    Deferred,
+    PassedOver,
+    Segment,
+    deferred,
+    passed_over,
+    segments,
+    transitions,
+)
+from flagsched.ports.schedules import ScheduleQuery
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.overrides import refuse_planned_overrides
 
 MAX_PAST_CHANGES = 1000
+Planned = TypeVar("Planned", PassedOver, Deferred)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Segments of a window; if they end before it does, the rest begins at `next_start`."""
+    """Segments of a window, with the holds in it, and what of it changed nothing or is kept by holds.
+
+    If they end before it does, the rest begins at `next_start`.
+    """
 
     segments: Sequence[Segment]
     next_start: datetime | None = None
+    holds: Sequence[Hold] = ()
+    passed_over: Sequence[PassedOver] = ()
+    deferred: Sequence[Deferred] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a flag would be from now on, and which pending schedules meddle with what is considered."""
+    """What a flag would be from now on, and which pending schedules meddle with what is considered.
+
+    And what of all of it would change nothing, or be kept by holds.
+    """
 
     segments: Sequence[Segment]
     conflicts: Sequence[EffectiveSchedule]
+    passed_over: Sequence[PassedOver] = ()
+    deferred: Sequence[Deferred] = ()
 
 
 def read_timeline(
@@ -51,8 +76,15 @@ def read_timeline(
         past = work.history.state_changes(flag, start, end, limit + 1).items
         # One more than is shown, to know where to go on.
         next_start = past[limit].state.changed_at if len(past) > limit else None
-        changes = transitions(flag, past, work.schedules.pending(flag))
-        return Timeline(segments(changes, start, next_start or end), next_start)
+        agenda, until = work.schedules.pending(flag), next_start or end
+        holds = work.holds.bearing_on([flag], start).get(flag.id, ())
+        return Timeline(
+            segments(transitions(flag, past, agenda), start, until),
+            next_start,
+            [hold for hold in holds if until is None or hold.starts_at < until],
+            _within([*_ended(work, flag), *passed_over(flag, agenda)], start, until),
+            _within(deferred(agenda), start, until),
+        )
 
 
 def preview_schedules(
@@ -85,4 +117,22 @@ def foresee(work: Reading, flag: Flag, agenda: Agenda[Schedule], drafts: Sequenc
     )
     positions = {draft.id: position for position, draft in enumerate(drafted)}
     present = work.history.state_changes(flag, now, None, 1).items
-    return Preview(segments(transitions(flag, present, whole, positions), now, None), in_the_way)
+    return Preview(
+        segments(transitions(flag, present, whole, positions), now, None),
+        in_the_way,
+        passed_over(flag, whole, positions),
+        deferred(whole, positions),
+    )
+
+
+def _ended(work: Reading, flag: Flag) -> list[PassedOver]:
+    """What is recorded as having changed nothing, the last MAX_PAST_CHANGES of them."""
+    query = ScheduleQuery(statuses=[Status.SKIPPED, Status.FAILED], limit=MAX_PAST_CHANGES)
+    return [
+        PassedOver(Cause(schedule_id=one.id), one.scheduled_at, one.status, one.status_reason)
+        for one in work.schedules.page(flag, query).items
+    ]
+
+
+def _within(found: Iterable[Planned], start: datetime, end: datetime | None) -> list[Planned]:
+    return [one for one in found if start <= one.scheduled_at and (end is None or one.scheduled_at < end)]

@@ -25,6 +25,7 @@ from flagsched.domain.errors import (
 
 KEY = "new-checkout"
 BATCH = "5f0c8a52-6a0e-4a2b-8d53-9c1f0e7b2d10"
+HOLD = "c7b1e0a4-3f52-4f0e-9a41-2d6f1b8e5c07"
 IDS = (
     "0b9f4c1e-6d1c-4f6e-9a3b-2f1f0f6c8a11",
     "1c2d7f90-3b8e-4d0a-b1c5-7e9a4d2f6b22",
@@ -92,7 +93,7 @@ def examples(month: date) -> dict[str, Any]:
         "StatusView": {"status": "ok"},
         "ReadinessView": {"status": "ready", "degraded": False, "snapshotAgeSeconds": 0},
     }
-    subjects = (_of_flags, _of_schedules, _of_plans, _of_timelines, _of_overrides, _of_history)
+    subjects = (_of_flags, _of_schedules, _of_plans, _of_holds, _of_timelines, _of_overrides, _of_history)
     return reduce(or_, (of_subject(month) for of_subject in subjects), health)
 
 
@@ -104,6 +105,7 @@ def _of_flags(month: date) -> dict[str, Any]:
         "description": DESCRIPTION,
         "version": 1,
         "nextChangeAt": None,
+        "holds": [],
         "materialized": True,
         "createdAt": f"{month}T08:00:00Z",
         "updatedAt": f"{month}T08:00:00Z",
@@ -215,12 +217,47 @@ def _of_plans(month: date) -> dict[str, Any]:
     }
 
 
+def _of_holds(month: date) -> dict[str, Any]:
+    asked = {"reason": "checkout fails", "then": "catchUp"}
+    hold = {
+        "id": HOLD,
+        "environment": "production",
+        "flagKey": KEY,
+        "planId": None,
+        "status": "active",
+        "from": f"{month}T08:03:00Z",
+        "until": None,
+        **asked,
+        "refuseEdits": False,
+        "createdBy": "ada",
+        "createdAt": f"{month}T08:03:00Z",
+        "updatedAt": f"{month}T08:03:00Z",
+        "releasedBy": None,
+        "releasedAt": None,
+    }
+    return {
+        "HoldRequest": asked,
+        "FlagHoldRequest": asked | {"updates": {"enabled": False}},
+        "EditHoldRequest": {"reason": "checkout fails, and nobody knows why"},
+        "ReleaseHoldRequest": {"then": "catchUp"},
+        "HoldView": hold,
+        "HoldsView": {"holds": [hold]},
+        "HoldPageView": {"holds": [hold], "nextCursor": None},
+    }
+
+
 def _of_timelines(month: date) -> dict[str, Any]:
     scheduled = [{"scheduleId": one, "draft": None, "entryId": None} for one in IDS]
     drafts = [{"scheduleId": None, "draft": n, "entryId": None} for n in range(len(STEPS))]
     return {
-        "TimelineView": {"segments": _segments(month, scheduled), "nextFrom": None},
-        "PreviewView": {"segments": _segments(month, drafts), "conflicts": []},
+        "TimelineView": {
+            "segments": _segments(month, scheduled),
+            "holds": [],
+            "passedOver": [],
+            "deferred": [],
+            "nextFrom": None,
+        },
+        "PreviewView": {"segments": _segments(month, drafts), "conflicts": [], "passedOver": [], "deferred": []},
     }
 
 
@@ -258,5 +295,6 @@ def _of_history(month: date) -> dict[str, Any]:
         "requestId": REQUEST_ID,
         "effectiveAt": f"{month}T08:00:00Z",
         "recordedAt": f"{month}T08:00:00Z",
+        "undoes": None,
     }
     return {"HistoryView": {"entries": [entry], "nextCursor": None}}

@@ -18,6 +18,7 @@ from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import (
     CreateFlagRequest,
     EditFlagRequest,
+    EditQuery,
     FlagListQuery,
     FlagListView,
     FlagView,
@@ -77,15 +78,19 @@ def read_flag(name: FlagName) -> tuple[EffectiveFlag, int, dict[str, str]]:
 
 
 @blueprint.patch("/flags/<flag_key>")
-@blueprint.on_flag(body=EditFlagRequest, headers=MatchHeaders)
+@blueprint.on_flag(EditQuery, body=EditFlagRequest, headers=MatchHeaders)
 @blueprint.response(HTTPStatus.OK, FlagView, headers=response_headers("ETag"))
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
-def edit_flag(name: FlagName, edit: FlagEdit, precondition: Precondition) -> tuple[EffectiveFlag, int, dict[str, str]]:
+def edit_flag(
+    name: FlagName, edit: FlagEdit, precondition: Precondition, override: str | None = None
+) -> tuple[EffectiveFlag, int, dict[str, str]]:
     """Change a flag at once.
 
-    What is planned stays, and is applied on top of it.
+    What is planned stays, and is applied on top of it. Where a hold refuses edits, `override` says why this one is
+    made all the same.
     """
-    flag = flags.edit_flag(name, edit, by=caller(), store=store(), precondition=precondition)
+    flag = flags.edit_flag(name, edit, by=caller(), store=store(), precondition=precondition, override=override)
     return flag, HTTPStatus.OK, etag(flag)
 
 
@@ -94,15 +99,16 @@ blueprint.add_url_rule("/flags/<flag_key>", "edit_flag_by_post", older(edit_flag
 
 
 @blueprint.delete("/flags/<flag_key>")
-@blueprint.on_flag(headers=MatchHeaders)
+@blueprint.on_flag(EditQuery, headers=MatchHeaders)
 @blueprint.response(HTTPStatus.NO_CONTENT, description="Archived.")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 @blueprint.alt_response(HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
-def archive_flag(name: FlagName, precondition: Precondition) -> Response:
+def archive_flag(name: FlagName, precondition: Precondition, override: str | None = None) -> Response:
     """Archive a flag.
 
     What is planned for it is cancelled in the same transaction, and its key is free again.
     """
-    flags.archive_flag(name, by=caller(), store=store(), precondition=precondition)
+    flags.archive_flag(name, by=caller(), store=store(), precondition=precondition, override=override)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

@@ -13,6 +13,7 @@ from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
 from flagsched.web.schemas.fields import cursor
+from flagsched.web.schemas.flags import EditQuery
 from flagsched.web.schemas.headers import IdempotencyHeaders
 from flagsched.web.schemas.overrides import OverrideListQuery, OverrideListView, OverrideView, SetOverrideRequest
 from flagsched.web.service import store
@@ -22,15 +23,15 @@ VIEW = OverrideView()
 
 
 @blueprint.post("/flags/<flag_key>/users")
-@blueprint.on_flag(body=SetOverrideRequest, headers=IdempotencyHeaders)
+@blueprint.on_flag(EditQuery, body=SetOverrideRequest, headers=IdempotencyHeaders)
 @blueprint.creates(OverrideView)
-def set_override(name: FlagName, override: NewOverride, key: str | None) -> Override:
+def set_override(name: FlagName, asked: NewOverride, key: str | None, override: str | None = None) -> Override:
     """Set the override of a user.
 
     It takes the place of an earlier one of the same user. While the flag is off, it is off for all.
     """
     idempotent = idempotent_request(key, VIEW.dump)
-    return overrides.set_override(name, override, by=caller(), store=store(), idempotent=idempotent)
+    return overrides.set_override(name, asked, by=caller(), store=store(), idempotent=idempotent, override=override)
 
 
 @blueprint.get("/flags/<flag_key>/users")
@@ -57,12 +58,13 @@ def read_override(name: FlagName, user_id: str) -> Override:
 
 
 @blueprint.delete("/flags/<flag_key>/users/<path:user_id>")
-@blueprint.on_flag()
+@blueprint.on_flag(EditQuery)
 @blueprint.response(HTTPStatus.NO_CONTENT, description="Removed.")
-def remove_override(name: FlagName, user_id: str) -> Response:
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+def remove_override(name: FlagName, user_id: str, override: str | None = None) -> Response:
     """Remove the override of a user.
 
     From then on the flag's percentage decides for this user too.
     """
-    overrides.remove_override(name, user_id, by=caller(), store=store())
+    overrides.remove_override(name, user_id, by=caller(), store=store(), override=override)
     return Response(status=HTTPStatus.NO_CONTENT)

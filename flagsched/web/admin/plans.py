@@ -81,6 +81,8 @@ def preview_plan(plan: NewPlan) -> dict[str, Any]:
                 "environment": name.environment,
                 "segments": preview.segments,
                 "conflicts": preview.conflicts,
+                "passed_over": preview.passed_over,
+                "deferred": preview.deferred,
             }
             for name, preview in previews.items()
         ]

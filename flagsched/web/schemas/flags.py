@@ -6,6 +6,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, MAX_DESCRIPTION, FlagEdit
+from flagsched.domain.holds import AtEnd, HoldScope
+from flagsched.domain.overrides import MAX_REASON
 from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
 from flagsched.web.schemas.fields import (
@@ -15,6 +17,7 @@ from flagsched.web.schemas.fields import (
     Instant,
     Limit,
     Name,
+    OneOf,
     Percentage,
     Text,
     environment,
@@ -28,6 +31,12 @@ class EnvironmentQuery(Query):
     """The environment, `production` by default."""
 
     environment = environment(load_default=DEFAULT_ENVIRONMENT)
+
+
+class EditQuery(EnvironmentQuery):
+    """The environment, and why to edit by hand what a hold refuses to have edited."""
+
+    override = Text(max_length=MAX_REASON)
 
 
 class NewFlagQuery(Query):
@@ -85,6 +94,18 @@ class FlagListQuery(EnvironmentQuery):
         return FlagQuery(**data)
 
 
+class BearingHoldView(View):
+    """A hold that bears on a flag: its own, or that of its environment."""
+
+    id = fields.UUID()
+    scope = OneOf(HoldScope)
+    starts_at = Instant(data_key="from")
+    ends_at = Instant(data_key="until", allow_none=True)
+    at_end = OneOf(AtEnd, data_key="then")
+    reason = fields.String()
+    refuses_edits = fields.Boolean(data_key="refuseEdits")
+
+
 class FlagView(View):
     """A flag as it is now."""
 
@@ -98,6 +119,9 @@ class FlagView(View):
     version = fields.Integer(attribute="state.version", metadata={"description": "one more with each change"})
     next_change_at = Instant(
         data_key="nextChangeAt", allow_none=True, metadata={"description": "when the plan changes it next"}
+    )
+    holds = fields.List(
+        fields.Nested(BearingHoldView), metadata={"description": "the holds that stop what is planned for it now"}
     )
     materialized = fields.Boolean(metadata={"description": "whether all that is in effect is recorded"})
     created_at = Instant(attribute="flag.created_at", data_key="createdAt")

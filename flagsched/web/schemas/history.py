@@ -47,7 +47,12 @@ class EntryView(View):
     """One change: in effect at `effectiveAt`, recorded at `recordedAt`."""
 
     id = fields.Integer()
-    flag_key = fields.String(attribute="name.key", data_key="flagKey")
+    flag_key = fields.String(
+        attribute="flag_key",
+        data_key="flagKey",
+        allow_none=True,
+        metadata={"description": "null for what concerns all flags of the environment"},
+    )
     environment = fields.String(attribute="name.environment")
     action = OneOf(Action)
     schedule_id = fields.UUID(attribute="schedule_id", data_key="scheduleId", allow_none=True)
@@ -58,6 +63,7 @@ class EntryView(View):
     request_id = fields.String(attribute="request_id", data_key="requestId", allow_none=True)
     effective_at = Instant(attribute="effective_at", data_key="effectiveAt")
     recorded_at = Instant(attribute="recorded_at", data_key="recordedAt")
+    undoes = fields.Integer(allow_none=True, metadata={"description": "the number of the entry that it undoes"})
 
 
 class HistoryView(View):

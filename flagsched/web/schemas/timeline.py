@@ -4,8 +4,9 @@ from typing import Any
 
 from marshmallow import fields, post_load
 
-from flagsched.web.schemas.fields import Instant
-from flagsched.web.schemas.flags import EnvironmentQuery
+from flagsched.domain.schedules import Status
+from flagsched.web.schemas.fields import Instant, OneOf
+from flagsched.web.schemas.flags import BearingHoldView, EnvironmentQuery
 from flagsched.web.schemas.schedules import Batch, ScheduleView
 from flagsched.web.schemas.strict import Body, View
 from flagsched.web.schemas.windows import Window
@@ -44,10 +45,38 @@ class SegmentView(View):
     cause = fields.Nested(CauseView)
 
 
+class DeviationView(View):
+    """A schedule, planned (`scheduleId`) or considered (`draft`, its position), that is not as it was planned."""
+
+    schedule_id = fields.UUID(attribute="cause.schedule_id", data_key="scheduleId", allow_none=True)
+    draft = fields.Integer(attribute="cause.draft", allow_none=True)
+    scheduled_at = Instant(data_key="scheduledAt")
+
+
+class PassedOverView(DeviationView):
+    """A schedule that changes nothing, and why: a hold or its condition has it skipped, or it can't be read."""
+
+    status = OneOf(Status)
+    reason = fields.String()
+
+
+class DeferredView(DeviationView):
+    """A schedule that a hold keeps beyond its instant; `takesEffectAt` is null while the hold is open."""
+
+    until = Instant(data_key="takesEffectAt", allow_none=True)
+    held_by = fields.UUID(data_key="heldBy")
+
+
 class TimelineView(View):
-    """The segments of a window; if they end before it does, the rest is asked for with `from` = `nextFrom`."""
+    """The segments of a window, its holds, and what of it is not as it was planned.
+
+    If they end before the window does, the rest is asked for with `from` = `nextFrom`.
+    """
 
     segments = fields.List(fields.Nested(SegmentView))
+    holds = fields.List(fields.Nested(BearingHoldView))
+    passed_over = fields.List(fields.Nested(PassedOverView), data_key="passedOver")
+    deferred = fields.List(fields.Nested(DeferredView))
     next_start = Instant(data_key="nextFrom", allow_none=True)
 
 
@@ -56,3 +85,5 @@ class PreviewView(View):
 
     segments = fields.List(fields.Nested(SegmentView))
     conflicts = fields.List(fields.Nested(ScheduleView))
+    passed_over = fields.List(fields.Nested(PassedOverView), data_key="passedOver")
+    deferred = fields.List(fields.Nested(DeferredView))
