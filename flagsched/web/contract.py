@@ -9,7 +9,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask_smorest import Api
 from flask_smorest.spec.plugins import FlaskPlugin
 
-from flagsched.domain.flags import FLAG_KEY
+from flagsched.domain.flags import ENVIRONMENT, FLAG_KEY
 from flagsched.domain.plans import PLAN_NAME
 from flagsched.web.schemas.errors import ErrorView
 from flagsched.web.schemas.headers import DESCRIBED, response_headers
@@ -56,6 +56,12 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "schedule_id": {"description": "The id of the schedule.", "example": "0b9f4c1e-6d1c-4f6e-9a3b-2f1f0f6c8a11"},
     "plan_id": {"description": "The id of the plan.", "example": "5f0c8a52-6a0e-4a2b-8d53-9c1f0e7b2d10"},
+    "hold_id": {"description": "The id of the hold.", "example": "a3d2b0c4-7f8e-4c1d-9b6a-0e5f4d3c2b1a"},
+    "environment": {
+        "description": "The environment.",
+        "example": "production",
+        "schema": {"type": "string", "pattern": f"^{ENVIRONMENT.pattern}$"},
+    },
     "plan_name": {
         "description": "The name of the plan.",
         "example": "checkout-launch",

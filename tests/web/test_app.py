@@ -50,6 +50,8 @@ def address(rule: Rule) -> str:
         "<flag_key>": "new-checkout",
         "<uuid:schedule_id>": str(UUID(int=0)),
         "<uuid:plan_id>": str(UUID(int=0)),
+        "<uuid:hold_id>": str(UUID(int=0)),
+        "<environment>": "production",
         "<plan_name>": "launch",
         "<path:user_id>": "eve",
     }

@@ -53,6 +53,14 @@ LEAST_ROLE = {
     "PATCH /plans/{plan_id}": "admin",
     "DELETE /plans/{plan_id}": "admin",
     "PUT /plans/named/{plan_name}": "admin",
+    "POST /flags/{flag_key}/holds": "operator",
+    "POST /environments/{environment}/holds": "operator",
+    "POST /plans/{plan_id}/holds": "operator",
+    "POST /plans/{plan_id}/release": "operator",
+    "GET /holds": "viewer",
+    "GET /holds/{hold_id}": "viewer",
+    "PATCH /holds/{hold_id}": "operator",
+    "POST /holds/{hold_id}/release": "operator",
 }
 # The routes that a token with these roles opens, by the least role that they need.
 OPENS: dict[str, tuple[Any, set[str]]] = {

@@ -7,12 +7,15 @@ from uuid import UUID
 from flagsched.domain.flags import FlagName
 from flagsched.domain.holds import HoldEdit, NewHold
 from flagsched.domain.instants import rfc3339
+from flagsched.domain.updates import Updates
 from flagsched.ports.holds import HoldQuery
 from flagsched.usecases import holds
 from flagsched.usecases.holds import EffectiveHold, Release
-from flagsched.web.admin.blueprint import admin_blueprint
+from flagsched.web.admin.blueprint import AdminBlueprint
+from flagsched.web.auth import require_role
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
+from flagsched.web.roles import Role
 from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.headers import IdempotencyHeaders
 from flagsched.web.schemas.holds import (
@@ -28,23 +31,27 @@ from flagsched.web.schemas.holds import (
 from flagsched.web.schemas.strict import Query
 from flagsched.web.service import store
 
-blueprint = admin_blueprint("holds", "Stop what is planned for a flag, a plan or an environment, and let it go on.")
+blueprint = AdminBlueprint("holds", "Stop what is planned for a flag, a plan or an environment, and let it go on.")
 VIEW = HoldView()
 SEVERAL = HoldsView()
+OFF = Updates(enabled=False)
 
 
-@blueprint.post("/flags/<flag_key>/holds")
+@blueprint.post("/flags/<flag_key>/holds", role=Role.OPERATOR)
 @blueprint.on_flag(body=FlagHoldRequest, headers=IdempotencyHeaders)
 @blueprint.creates(HoldView)
 def hold_flag(name: FlagName, asked: NewHold, key: str | None) -> EffectiveHold:
     """Hold a flag: nothing that is planned for it takes effect.
 
-    With `updates` it is edited in the same transaction: off now, and nothing planned turns it on again.
+    With `updates` it is edited in the same transaction: off now, and nothing planned turns it on again. An operator's
+    may only turn it off.
     """
+    if asked.updates not in (None, OFF):
+        require_role(Role.ADMIN)
     return holds.hold_flag(name, asked, by=caller(), store=store(), idempotent=idempotent_request(key, VIEW.dump))
 
 
-@blueprint.post("/environments/<environment>/holds")
+@blueprint.post("/environments/<environment>/holds", role=Role.OPERATOR)
 @blueprint.loads(Query, body=HoldRequest, headers=IdempotencyHeaders)
 @blueprint.creates(HoldView)
 def hold_environment(asked: NewHold, key: str | None, environment: str) -> EffectiveHold:
@@ -56,7 +63,7 @@ def hold_environment(asked: NewHold, key: str | None, environment: str) -> Effec
     return holds.hold_environment(environment, asked, by=caller(), store=store(), idempotent=idempotent)
 
 
-@blueprint.post("/plans/<uuid:plan_id>/holds")
+@blueprint.post("/plans/<uuid:plan_id>/holds", role=Role.OPERATOR)
 @blueprint.loads(Query, body=HoldRequest, headers=IdempotencyHeaders)
 @blueprint.creates(HoldsView)
 def hold_plan(asked: NewHold, key: str | None, plan_id: UUID) -> dict[str, list[EffectiveHold]]:
@@ -68,7 +75,7 @@ def hold_plan(asked: NewHold, key: str | None, plan_id: UUID) -> dict[str, list[
     return _several(holds.hold_plan(plan_id, asked, by=caller(), store=store(), idempotent=idempotent))
 
 
-@blueprint.post("/plans/<uuid:plan_id>/release")
+@blueprint.post("/plans/<uuid:plan_id>/release", role=Role.OPERATOR)
 @blueprint.loads(Query, body=ReleaseHoldRequest)
 @blueprint.response(HTTPStatus.OK, HoldsView)
 def release_plan(how: Release | None, plan_id: UUID) -> dict[str, list[EffectiveHold]]:
@@ -102,7 +109,7 @@ def read_hold(hold_id: UUID) -> EffectiveHold:
     return holds.read_hold(hold_id, store=store())
 
 
-@blueprint.patch("/holds/<uuid:hold_id>")
+@blueprint.patch("/holds/<uuid:hold_id>", role=Role.OPERATOR)
 @blueprint.loads(Query, body=EditHoldRequest)
 @blueprint.response(HTTPStatus.OK, HoldView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
@@ -114,7 +121,7 @@ def edit_hold(edit: HoldEdit, hold_id: UUID) -> EffectiveHold:
     return holds.edit_hold(hold_id, edit, by=caller(), store=store())
 
 
-@blueprint.post("/holds/<uuid:hold_id>/release")
+@blueprint.post("/holds/<uuid:hold_id>/release", role=Role.OPERATOR)
 @blueprint.loads(Query, body=ReleaseHoldRequest)
 @blueprint.response(HTTPStatus.OK, HoldView)
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")

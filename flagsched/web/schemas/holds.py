@@ -56,6 +56,13 @@ class FlagHoldRequest(HoldRequest):
 
     updates = fields.Nested(UpdatesBody, error_messages=ERROR_MESSAGES)
 
+    @validates_schema
+    def _updates_now(self, data: dict[str, Any], **options: object) -> None:
+        if "updates" in data and "starts_at" in data:
+            raise ValidationError(
+                {"updates": ["must not be set with from: they are set at once, the hold begins later"]}
+            )
+
 
 class EditHoldRequest(Body):
     """What to change of a hold that is not over; at least one field. Without an end it lasts until it is released."""
