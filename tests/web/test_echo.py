@@ -31,12 +31,15 @@ HEADERS = [
     "Accept", "Origin", "X-API-Key", "X-Forwarded-For", "X-Forwarded-Host", "Referer", "Cookie", "traceparent", LONG,
 ]  # fmt: skip
 STEP: dict[str, Any] = {"scheduledAt": after(60).isoformat(), "updates": {"enabled": True}}
+HOLD: dict[str, Any] = {"reason": "", "then": "skip", "refuseEdits": False}
 BODIES: dict[str, dict[str, Any]] = {
     FLAGS: {"key": "other", "environment": "staging", "enabled": True, "rolloutPercentage": 1, "description": ""},
     FLAG: {"enabled": True, "rolloutPercentage": 1, "description": ""},
     f"{FLAG}/schedule": STEP,
     f"{FLAG}/schedule/bulk": {"schedules": [STEP, STEP]},
     f"{FLAG}/schedule/preview": {"schedules": [STEP]},
+    f"{FLAG}/holds": HOLD | {"updates": {"enabled": False, "rolloutPercentage": 1}},
+    "/api/admin/environments/production/holds": HOLD | {"from": after(60).isoformat(), "until": after(90).isoformat()},
     f"{FLAG}/users": {"userId": "eve", "override": "include", "reason": ""},
     OFREP: {"context": {"targetingKey": "eve", "environment": "production"}},
     f"{OFREP}/new-checkout": {"context": {"targetingKey": "eve", "environment": "production"}},
@@ -85,6 +88,8 @@ def of_route(rule: Rule) -> Iterator[Sent]:
         "flag_key": "new-checkout",
         "schedule_id": "0" * 32,
         "plan_id": "0" * 32,
+        "hold_id": "0" * 32,
+        "environment": "production",
         "plan_name": "launch",
         "user_id": "eve",
         "key": "new-checkout",
@@ -101,7 +106,15 @@ def of_route(rule: Rule) -> Iterator[Sent]:
     yield from (Sent(method, path, {}, BODIES.get(path), {name: LONG}) for method, name in product(methods, HEADERS))
 
 
-PAGED = [FLAGS, "/api/admin/plans", f"{FLAG}/schedule", "/api/admin/schedules", "/api/admin/history", f"{FLAG}/users"]
+PAGED = [
+    FLAGS,
+    "/api/admin/plans",
+    "/api/admin/holds",
+    f"{FLAG}/schedule",
+    "/api/admin/schedules",
+    "/api/admin/history",
+    f"{FLAG}/users",
+]
 PLACES: list[Any] = [[LONG], [after(0).isoformat(), LONG], [LONG, 1], LONG]
 RAW = [
     LONG,

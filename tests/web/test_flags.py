@@ -37,6 +37,7 @@ def test_a_flag_is_created_with_defaults(admin: FlaskClient) -> None:
         "version": 1,
         "nextChangeAt": None,
         "materialized": True,
+        "holds": [],
         "createdAt": "2096-06-01T12:00:00Z",
         "updatedAt": "2096-06-01T12:00:00Z",
     }

@@ -79,6 +79,9 @@ def test_a_timeline_reads_as_half_open_segments_with_their_causes(
                 "cause": {"scheduleId": second["id"], "draft": None, "entryId": None},
             },
         ],
+        "passedOver": [],
+        "deferred": [],
+        "holds": [],
         "nextFrom": None,
     }
     created = admin.get(f"{FLAG}/history").json["entries"][-1]
@@ -216,6 +219,7 @@ def test_the_history_tells_who_did_what_and_when_it_took_effect(
         "requestId": None,
         "effectiveAt": "2096-06-01T12:00:10Z",
         "recordedAt": "2096-06-01T12:00:15Z",
+        "undoes": None,
     }
     assert admin.get("/api/admin/history").json["entries"] == entries
     assert admin.get("/api/admin/history?actor=ada&action=flag.created&flagKey=new-checkout").json["entries"] == [
