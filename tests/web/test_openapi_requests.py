@@ -113,6 +113,8 @@ def bad_values(schema: Described) -> Iterator[Any]:
         yield from (schema["minimum"] - 1, schema["maximum"] + 1)
     if "maxLength" in schema:
         yield "x" * (schema["maxLength"] + 1)
+    if schema.get("minLength"):
+        yield ""
     if "pattern" in schema or "enum" in schema or "format" in schema:
         yield from ("", "no such thing \n")
     if schema.get("minProperties"):

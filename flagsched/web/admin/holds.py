@@ -1,7 +1,7 @@
 """/api/admin/holds, and those of flags, plans and environments."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from flagsched.domain.flags import FlagName
@@ -35,12 +35,13 @@ blueprint = AdminBlueprint("holds", "Stop what is planned for a flag, a plan or 
 VIEW = HoldView()
 SEVERAL = HoldsView()
 OFF = Updates(enabled=False)
+Created: TypeAlias = tuple[EffectiveHold, int, dict[str, str]]
 
 
 @blueprint.post("/flags/<flag_key>/holds", role=Role.OPERATOR)
 @blueprint.on_flag(body=FlagHoldRequest, headers=IdempotencyHeaders)
-@blueprint.creates(HoldView)
-def hold_flag(name: FlagName, asked: NewHold, key: str | None) -> EffectiveHold:
+@blueprint.creates(HoldView, "Location")
+def hold_flag(name: FlagName, asked: NewHold, key: str | None) -> Created:
     """Hold a flag: nothing that is planned for it takes effect.
 
     With `updates` it is edited in the same transaction: off now, and nothing planned turns it on again. An operator's
@@ -48,19 +49,20 @@ def hold_flag(name: FlagName, asked: NewHold, key: str | None) -> EffectiveHold:
     """
     if asked.updates not in (None, OFF):
         require_role(Role.ADMIN)
-    return holds.hold_flag(name, asked, by=caller(), store=store(), idempotent=idempotent_request(key, VIEW.dump))
+    idempotent = idempotent_request(key, VIEW.dump, _location)
+    return _created(holds.hold_flag(name, asked, by=caller(), store=store(), idempotent=idempotent))
 
 
 @blueprint.post("/environments/<environment>/holds", role=Role.OPERATOR)
 @blueprint.loads(Query, body=HoldRequest, headers=IdempotencyHeaders)
-@blueprint.creates(HoldView)
-def hold_environment(asked: NewHold, key: str | None, environment: str) -> EffectiveHold:
+@blueprint.creates(HoldView, "Location")
+def hold_environment(asked: NewHold, key: str | None, environment: str) -> Created:
     """Hold an environment: nothing that is planned for any of its flags takes effect.
 
     With `refuseEdits` it is a freeze: edits by hand are refused too.
     """
-    idempotent = idempotent_request(key, VIEW.dump)
-    return holds.hold_environment(environment, asked, by=caller(), store=store(), idempotent=idempotent)
+    idempotent = idempotent_request(key, VIEW.dump, _location)
+    return _created(holds.hold_environment(environment, asked, by=caller(), store=store(), idempotent=idempotent))
 
 
 @blueprint.post("/plans/<uuid:plan_id>/holds", role=Role.OPERATOR)
@@ -89,6 +91,7 @@ def release_plan(how: Release | None, plan_id: UUID) -> dict[str, list[Effective
 @blueprint.get("/holds")
 @blueprint.loads(HoldListQuery)
 @blueprint.response(HTTPStatus.OK, HoldPageView)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def list_holds(query: HoldQuery, flag: FlagName | None) -> dict[str, Any]:
     """List holds by their beginning.
 
@@ -132,6 +135,14 @@ def release_hold(how: Release | None, hold_id: UUID) -> EffectiveHold:
     never begins.
     """
     return holds.release_hold(hold_id, how, by=caller(), store=store())
+
+
+def _created(placed: EffectiveHold) -> Created:
+    return placed, HTTPStatus.CREATED, _location(placed)
+
+
+def _location(placed: EffectiveHold) -> dict[str, str]:
+    return {"Location": f"../../holds/{placed.hold.id}"}
 
 
 def _several(found: list[EffectiveHold]) -> dict[str, list[EffectiveHold]]:

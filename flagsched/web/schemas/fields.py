@@ -54,13 +54,13 @@ class Percentage(fields.Integer):
 
 
 class Text(fields.String):
-    """A JSON string of at most `max_length` characters that can be stored."""
+    """A JSON string of at most `max_length` characters that can be stored, and of more than blanks unless `blank`."""
 
     default_error_messages = ERROR_MESSAGES
 
-    def __init__(self, *, max_length: int, **options: Any) -> None:
-        super().__init__(metadata={"maxLength": max_length}, **options)
-        self._max_length = max_length
+    def __init__(self, *, max_length: int, blank: bool = True, **options: Any) -> None:
+        super().__init__(metadata={"maxLength": max_length} | ({} if blank else {"minLength": 1}), **options)
+        self._max_length, self._blank = max_length, blank
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
         if not isinstance(value, str):
@@ -69,6 +69,8 @@ class Text(fields.String):
             raise ValidationError(f"must have at most {self._max_length} characters")
         if UNSTORABLE.search(value):
             raise ValidationError("must have no NUL and no lone surrogates")
+        if not self._blank and not value.strip():
+            raise ValidationError("must not be empty")
         return value
 
 

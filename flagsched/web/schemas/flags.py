@@ -36,7 +36,7 @@ class EnvironmentQuery(Query):
 class EditQuery(EnvironmentQuery):
     """The environment, and why to edit by hand what a hold refuses to have edited."""
 
-    override = Text(max_length=MAX_REASON)
+    override = Text(max_length=MAX_REASON, blank=False)
 
 
 class NewFlagQuery(Query):

@@ -35,16 +35,11 @@ THEN = "what becomes, at the hold's end, of what was planned for its time: it ca
 class HoldRequest(Body):
     """A hold: from now on, unless `from` is given; until it is released, unless `until` is given."""
 
-    reason = Text(max_length=MAX_REASON, required=True)
+    reason = Text(max_length=MAX_REASON, blank=False, required=True)
     starts_at = Instant(data_key="from")
     ends_at = Instant(data_key="until")
     at_end = Choice(AtEnd, data_key="then", load_default=AtEnd.CATCH_UP, description=THEN)
     refuses_edits = Boolean(data_key="refuseEdits", load_default=False)
-
-    @validates_schema
-    def _reason_given(self, data: dict[str, Any], **options: object) -> None:
-        if "reason" in data and not data["reason"].strip():
-            raise ValidationError({"reason": ["must not be empty"]})
 
     @post_load
     def _hold(self, data: dict[str, Any], **options: object) -> NewHold:
@@ -71,14 +66,12 @@ class EditHoldRequest(Body):
 
     ends_at = Instant(data_key="until", allow_none=True)
     at_end = Choice(AtEnd, data_key="then", description=THEN)
-    reason = Text(max_length=MAX_REASON)
+    reason = Text(max_length=MAX_REASON, blank=False)
 
     @validates_schema
     def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
             raise ValidationError("must set until, then or reason")
-        if "reason" in data and not data["reason"].strip():
-            raise ValidationError({"reason": ["must not be empty"]})
 
     @post_load
     def _edit(self, data: dict[str, Any], **options: object) -> HoldEdit:
