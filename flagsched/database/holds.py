@@ -77,7 +77,8 @@ class Holds:
 
     def count(self, environment: str, flag_id: UUID | None, now: datetime) -> int:
         of_flag = holds.c.flag_id.is_(None) if flag_id is None else holds.c.flag_id == flag_id
-        wanted = sa.select(sa.func.count()).where(holds.c.environment == environment, of_flag, NOT_OVER)
+        not_released = holds.c.released_at.is_(None)
+        wanted = sa.select(sa.func.count()).where(holds.c.environment == environment, of_flag, not_released, NOT_OVER)
         number: int = self.connection.execute(wanted, {"since": now}).scalar_one()
         return number
 
@@ -119,7 +120,7 @@ def _by_flag(flags: Collection[Flag], found: Collection[Hold]) -> Mapping[UUID, 
 
 
 def _has_status(status: HoldStatus, now: datetime) -> sa.ColumnElement[bool]:
-    over = holds.c.ends_at <= now
+    over = sa.or_(holds.c.ends_at <= now, holds.c.ends_at <= holds.c.starts_at)
     match status:
         case HoldStatus.OVER:
             return over

@@ -70,14 +70,18 @@ class Hold:
         return self.starts_at <= at and (self.ends_at is None or at < self.ends_at)
 
     def status_at(self, now: datetime) -> HoldStatus:
-        """Has it begun, and is it over?"""
-        if self.ends_at is not None and self.ends_at <= now:
+        """Has it begun, and is it over? One without a length is over before it begins."""
+        if self.ends_at is not None and self.ends_at <= max(now, self.starts_at):
             return HoldStatus.OVER
         return HoldStatus.ACTIVE if self.starts_at <= now else HoldStatus.UPCOMING
 
+    def is_over(self, now: datetime) -> bool:
+        """Can nothing be changed of it any more? Once it is released, a clock that is set back does not open it."""
+        return self.released_at is not None or self.status_at(now) is HoldStatus.OVER
+
     def refuse_if_over(self, now: datetime) -> None:
         """Raise HoldOver if nothing can be changed of it any more."""
-        if self.status_at(now) is HoldStatus.OVER:
+        if self.is_over(now):
             raise HoldOver(self.id)
 
     def edited(self, edit: "HoldEdit", at: datetime) -> Self:

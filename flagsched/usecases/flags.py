@@ -109,7 +109,8 @@ def archive_flag(
 
 
 def _own_holds(work: Writing, flag: Flag, now: datetime) -> list[Hold]:
-    return [hold for hold in work.holds.bearing_on([flag], now).get(flag.id, ()) if hold.flag_id == flag.id]
+    bearing = work.holds.bearing_on([flag], now).get(flag.id, ())
+    return [hold for hold in bearing if hold.flag_id == flag.id and not hold.is_over(now)]
 
 
 def _end_hold(work: Writing, hold: Hold, flag: Flag, clock: datetime, by: Actor) -> Entry:

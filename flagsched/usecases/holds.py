@@ -192,7 +192,7 @@ def release_plan(plan_id: UUID, how: Release | None = None, *, by: Actor, store:
         ids = {hold.flag_id for hold in work.holds.of_plan(plan_id) if hold.flag_id}
         flags, clock = lock_existing(work, [], ids)
         locked = Locked(list(flags.values()), clock)
-        held = [one for one in work.holds.of_plan(plan_id) if one.status_at(locked.now) is not HoldStatus.OVER]
+        held = [one for one in work.holds.of_plan(plan_id) if not one.is_over(locked.now)]
         if not held:
             raise HoldMissing(plan_id)
         released = [_release(work, one, how, locked, by=by) for one in held]

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 Settings = dict[str, Any]
 
@@ -18,6 +19,29 @@ class PlainSchedule:
 
 
 @dataclass
+class PlainHold:
+    """A stretch of time without changes; of all flags if it has no key."""
+
+    key: str | None
+    start: datetime
+    end: datetime | None
+    skips: bool
+    freezes: bool
+    released: bool = False
+
+    def covers(self, at: datetime) -> bool:
+        """Is the instant in it?"""
+        return self.start <= at and (self.end is None or at < self.end)
+
+    def is_over(self, at: datetime) -> bool:
+        """Has it ended, for good?"""
+        return self.released or (self.end is not None and self.end <= at)
+
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass
 class PlainFlag:
     """What is written of a flag, and what is planned."""
 
@@ -28,6 +52,8 @@ class PlainFlag:
     changes: list[tuple[datetime, tuple[bool, int, int]]] = field(default_factory=list)
     users: dict[str, str] = field(default_factory=dict)
     """Who is included and who excluded."""
+    holds: list[PlainHold] = field(default_factory=list)
+    """All that bear on it, those of its environment too."""
 
     def __post_init__(self) -> None:
         if not self.changes:
@@ -47,10 +73,24 @@ class PlainFlag:
         shown.record(clock)
         return shown
 
+    def lands(self, schedule: PlainSchedule) -> tuple[datetime, bool]:
+        """When a schedule comes, and whether a hold has it skipped then."""
+        at, skipped = schedule.at, False
+        while covering := [hold for hold in self.holds if hold.covers(at)]:
+            skipped = skipped or any(hold.skips for hold in covering)
+            at = max(hold.end or NEVER for hold in covering)
+            if at == NEVER:
+                break
+        return at, skipped
+
+    def frozen(self, clock: datetime) -> bool:
+        """Are edits by hand refused?"""
+        return any(hold.freezes and hold.covers(max(clock, self.changed_at)) for hold in self.holds)
+
     def due(self, clock: datetime) -> list[PlainSchedule]:
-        """What is in effect at `clock` and not written down."""
+        """What has come at `clock` and is not written down."""
         present = max(clock, self.changed_at)
-        return [s for s in self.plan if s.status == "pending" and s.at <= present]
+        return [s for s in self.plan if s.status == "pending" and self.lands(s)[0] <= present]
 
     def is_ahead(self, schedule: PlainSchedule, clock: datetime) -> bool:
         """Has it not come yet?"""
@@ -58,17 +98,22 @@ class PlainFlag:
 
     def changed_by(self, schedule: PlainSchedule, clock: datetime) -> bool:
         """Is the schedule in effect?"""
-        return schedule.status == "applied" or (schedule in self.due(clock) and schedule.sets is not None)
+        if schedule in self.due(clock):
+            return schedule.sets is not None and not self.lands(schedule)[1]
+        return schedule.status == "applied"
 
     def record(self, clock: datetime) -> list[str]:
         """Write down what is in effect; give what the history says of it."""
         due = self.due(clock)
         for schedule in sorted(due, key=lambda s: (s.at, s.seq)):
-            if schedule.sets is None:
+            at, skipped = self.lands(schedule)
+            if skipped:
+                schedule.status = "skipped"
+            elif schedule.sets is None:
                 schedule.status = "failed"
             else:
                 schedule.status = "applied"
-                self.change(schedule.sets, schedule.at)
+                self.change(schedule.sets, at)
         return [f"schedule.{schedule.status}" for schedule in due]
 
     def change(self, sets: Settings, at: datetime) -> None:
@@ -103,6 +148,11 @@ class PlainWorld:
     def __init__(self) -> None:
         self.flags: dict[str, PlainFlag] = {}
         self.told: Counter[str] = Counter()
+        self.holds: dict[UUID, PlainHold] = {}
+
+    def bearing_on(self, key: str | None) -> list[PlainFlag]:
+        """The flag of that key; without one, all."""
+        return [self.flags[key]] if key else [*self.flags.values()]
 
     def record(self, key: str, clock: datetime) -> PlainFlag:
         """What every writer does first."""
@@ -113,5 +163,5 @@ class PlainWorld:
     def tick(self, clock: datetime) -> None:
         """What a worker does."""
         for key, flag in self.flags.items():
-            if any(s.status == "pending" and s.at <= clock for s in flag.plan):
+            if any(s.status == "pending" and flag.lands(s)[0] <= clock for s in flag.plan):
                 self.record(key, clock)

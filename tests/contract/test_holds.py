@@ -206,9 +206,34 @@ def test_a_hold_that_is_released_before_it_begins_never_begins(store: SqlStore, 
 
     release(store, held)
 
+    assert read_hold(held, store=store).status is HoldStatus.OVER
+    assert list_holds(HoldQuery(status=HoldStatus.UPCOMING), store=store).items == []
+    assert [one.hold.id for one in list_holds(HoldQuery(status=HoldStatus.OVER), store=store).items] == [held]
     clock.at = after(10)
     assert percentage(store) == 10
     assert read_hold(held, store=store).status is HoldStatus.OVER
+
+
+def test_holds_that_were_released_before_they_begin_count_for_nothing(store: SqlStore) -> None:
+    a_planned_flag(store, "new-checkout")
+    for _ in range(MAX_HOLDS):
+        release(store, hold(store, starts_at=after(5)))
+
+    hold(store)
+
+
+def test_a_hold_that_was_released_stays_so_when_the_clock_is_set_back(store: SqlStore, clock: ManualClock) -> None:
+    a_planned_flag(store, "new-checkout")
+    clock.at = after(10)
+    held = hold(store)
+    clock.at = after(20)
+    release(store, held)
+    clock.at = after(15)
+
+    with pytest.raises(HoldOver):
+        edit_hold(held, HoldEdit(sets_end=True), by=ADMIN, store=store)
+    with pytest.raises(HoldOver):
+        release(store, held)
 
 
 def test_of_holds_that_overlap_the_last_end_counts(store: SqlStore, clock: ManualClock) -> None:

@@ -3,8 +3,8 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,11 @@ from flagsched.domain.errors import (
     AlreadyApplied,
     AlreadyCancelled,
     AlreadyFailed,
+    AlreadySkipped,
     DuplicateInstants,
     FlagExists,
+    Frozen,
+    HoldOver,
     InstantsRefused,
     OverrideMissing,
     PlanEnded,
@@ -42,8 +45,9 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.evaluation import Reason
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.holds import AtEnd, HoldEdit, NewHold
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
-from flagsched.domain.overrides import SETS, NewOverride, Override, OverrideChange
+from flagsched.domain.overrides import SETS, NewOverride, Override, OverrideChange, OverrideType
 from flagsched.domain.plans import NewPlan, PlanEdit
 from flagsched.domain.rollouts import Rollout, RolloutEnvironment, RolloutStep
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
@@ -56,6 +60,7 @@ from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
 from flagsched.usecases.history import list_history
+from flagsched.usecases.holds import Release, edit_hold, hold_environment, hold_flag, release_hold
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
 from flagsched.usecases.locks import lock_current
 from flagsched.usecases.materialise import materialise_due, record
@@ -64,7 +69,7 @@ from flagsched.usecases.plans import create_plan, edit_plan, end_plan, read_plan
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
 from tests.builders import ADMIN, ManualClock, a_new_flag
-from tests.contract.plain import PlainFlag, PlainSchedule, PlainWorld
+from tests.contract.plain import NEVER, PlainFlag, PlainHold, PlainSchedule, PlainWorld
 from tests.contract.records import told_now
 from tests.databases import EMPTY, administer
 
@@ -121,7 +126,9 @@ class Machine(RuleBasedStateMachine):
                 create_flag(a_new_flag(key), by=ADMIN, store=self.store)
             return
         create_flag(a_new_flag(key), by=ADMIN, store=self.store)
-        self.world.flags[key] = PlainFlag({"enabled": False, "rolloutPercentage": 100}, 1, self.clock.at)
+        of_all = [hold for hold in self.world.holds.values() if hold.key is None]
+        new = PlainFlag({"enabled": False, "rolloutPercentage": 100}, 1, self.clock.at, holds=of_all)
+        self.world.flags[key] = new
         self.world.told["flag.created"] += 1
 
     @precondition(lambda self: self.world.flags)
@@ -268,21 +275,26 @@ class Machine(RuleBasedStateMachine):
     def _refusal(self, key: str, plain: PlainSchedule) -> type[Exception] | None:
         if plain.status == "cancelled":
             return AlreadyCancelled
-        if plain.status == "pending" and plain.at > max(self.clock.at, self.world.flags[key].changed_at):
+        flag = self.world.flags[key]
+        if flag.is_ahead(plain, self.clock.at):
             return None
+        if plain.status == "skipped" or (plain.status == "pending" and flag.lands(plain)[1]):
+            return AlreadySkipped
         return AlreadyFailed if plain.status == "failed" or plain.sets is None else AlreadyApplied
 
     def _present(self, key: str) -> datetime:
         """The flag's own present once what is due is written down, as every writer does first."""
         flag = self.world.flags[key]
-        due = [s.at for s in flag.plan if s.status == "pending" and s.at <= max(self.clock.at, flag.changed_at)]
-        return max([self.clock.at, flag.changed_at, *due])
+        return max([self.clock.at, flag.changed_at, *(flag.lands(s)[0] for s in flag.due(self.clock.at))])
 
     @precondition(lambda self: self.world.flags)
     @rule(data=st.data(), sets=st.none() | updates)
     def edit(self, data: st.DataObject, sets: Updates | None) -> None:
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
-        edit_flag(named(key), FlagEdit(sets, "edited"), by=ADMIN, store=self.store)
+        with self._refused_if_frozen(key) as frozen:
+            edit_flag(named(key), FlagEdit(sets, "edited"), by=ADMIN, store=self.store)
+        if frozen:
+            return
         flag = self.world.record(key, self.clock.at)
         flag.change(dict(sets.as_json()) if sets else {}, max(self.clock.at, flag.changed_at))
         self.world.told["flag.updated"] += 1
@@ -291,7 +303,12 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), user=users, sets=st.sampled_from([*SETS]))
     def set_a_user_apart(self, data: st.DataObject, user: str, sets: str) -> None:
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
-        if kind := SETS[sets]:
+        kind = SETS[sets]
+        if self._frozen(key):
+            with pytest.raises(Frozen):
+                set_override(named(key), NewOverride(user, OverrideType.INCLUDE), by=ADMIN, store=self.store)
+            return
+        if kind:
             set_override(named(key), NewOverride(user, kind), by=ADMIN, store=self.store)
         elif user in self.world.flags[key].seen_users(self.clock.at):
             remove_override(named(key), user, by=ADMIN, store=self.store)
@@ -306,13 +323,122 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def archive(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
-        archive_flag(named(key), by=ADMIN, store=self.store)
+        with self._refused_if_frozen(key) as frozen:
+            archive_flag(named(key), by=ADMIN, store=self.store)
+        if frozen:
+            return
         flag = self.world.record(key, self.clock.at)
+        present = max(self.clock.at, flag.changed_at)
+        for hold in self.world.holds.values():
+            if hold.key == key and hold in flag.holds and not hold.is_over(present):
+                hold.end, hold.released = max(hold.start, present), True
+                self.world.told["hold.released"] += 1
         pending = [schedule for schedule in flag.plan if schedule.status == "pending"]
         for schedule in pending:
             schedule.status = "cancelled"
         self.world.told.update(["flag.archived", *("schedule.cancelled" for _ in pending)])
         del self.world.flags[key]
+
+    @precondition(lambda self: self.world.flags)
+    @rule(
+        data=st.data(),
+        begins=st.none() | seconds,
+        length=st.none() | seconds,
+        skips=st.booleans(),
+        freezes=st.booleans(),
+        sets=st.none() | updates,
+    )
+    def hold(
+        self,
+        data: st.DataObject,
+        begins: int | None,
+        length: int | None,
+        skips: bool,
+        freezes: bool,
+        sets: Updates | None,
+    ) -> None:
+        key = data.draw(st.sampled_from([None, *sorted(self.world.flags)]))
+        present = self._present_of(key)
+        start = present if begins is None else present + timedelta(seconds=begins)
+        end = None if length is None else start + timedelta(seconds=length)
+        asked = NewHold("it burns", start if begins else None, end, AtEnd.SKIP if skips else AtEnd.CATCH_UP, freezes)
+        if key is None:
+            placed = hold_environment("production", asked, by=ADMIN, store=self.store)
+        else:
+            asked = asked if begins else replace(asked, updates=sets)
+            placed = hold_flag(named(key), asked, by=ADMIN, store=self.store)
+        self._record_all(key)
+        if key and asked.updates:
+            self.world.flags[key].change(dict(asked.updates.as_json()), present)
+            self.world.told["flag.updated"] += 1
+        plain = PlainHold(key, start, end, skips, freezes)
+        self.world.holds[placed.hold.id] = plain
+        for flag in self.world.bearing_on(key):
+            flag.holds.append(plain)
+        self.world.told["hold.placed"] += 1
+
+    @precondition(lambda self: self.world.holds)
+    @rule(data=st.data(), how=st.none() | st.sampled_from(Release))
+    def release(self, data: st.DataObject, how: Release | None) -> None:
+        for hold_id, hold in self._a_hold(data):
+            present = self._present_of(hold.key)
+            expected: type[Exception] | None = None
+            if hold.is_over(present):
+                expected = HoldOver
+            elif how is Release.SHIFT and hold.key is None:
+                expected = ValidationFailed
+            with refused(expected):
+                release_hold(hold_id, how, by=ADMIN, store=self.store)
+            if expected:
+                continue
+            self._record_all(hold.key)
+            if how is Release.SHIFT and hold.key and hold.start < present:
+                moved = [s for s in self.world.flags[hold.key].plan if s.status == "pending" and s.at >= hold.start]
+                for schedule in moved:
+                    schedule.at += present - hold.start
+                self.world.told["schedule.updated"] += len(moved)
+            hold.end, hold.released = max(hold.start, present), True
+            hold.skips = hold.skips if how is None else how is Release.SKIP
+            self._record_all(hold.key)
+            self.world.told["hold.released"] += 1
+
+    @precondition(lambda self: self.world.holds)
+    @rule(data=st.data(), length=st.none() | seconds, skips=st.booleans())
+    def edit_a_hold(self, data: st.DataObject, length: int | None, skips: bool) -> None:
+        for hold_id, hold in self._a_hold(data):
+            present = self._present_of(hold.key)
+            end = None if length is None else max(hold.start, present) + timedelta(seconds=length)
+            expected = HoldOver if hold.is_over(present) else None
+            at_end = AtEnd.SKIP if skips else AtEnd.CATCH_UP
+            with refused(expected):
+                edit_hold(hold_id, HoldEdit(True, end, at_end), by=ADMIN, store=self.store)
+            if expected is None:
+                self._record_all(hold.key)
+                hold.end, hold.skips = end, skips
+                self.world.told["hold.updated"] += 1
+
+    def _a_hold(self, data: st.DataObject) -> list[tuple[UUID, PlainHold]]:
+        """One of those whose flags are not archived."""
+        of_living = {id(hold) for flag in self.world.flags.values() for hold in flag.holds}
+        living = [(i, hold) for i, hold in self.world.holds.items() if id(hold) in of_living]
+        return [data.draw(st.sampled_from(living))] if living else []
+
+    def _present_of(self, key: str | None) -> datetime:
+        return max(self._present(one) for one in ([key] if key else self.world.flags))
+
+    def _record_all(self, key: str | None) -> None:
+        for one in [key] if key else self.world.flags:
+            self.world.record(one, self.clock.at)
+
+    def _frozen(self, key: str) -> bool:
+        """Once what is due is written down, as every writer does first."""
+        return self.world.flags[key].frozen(self._present(key))
+
+    @contextmanager
+    def _refused_if_frozen(self, key: str) -> Iterator[bool]:
+        frozen = self._frozen(key)
+        with refused(Frozen if frozen else None):
+            yield frozen
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())
@@ -394,15 +520,26 @@ class Machine(RuleBasedStateMachine):
         }
 
     @invariant()
+    def every_schedule_comes_when_the_model_says(self) -> None:
+        told = list_environment_schedules(EnvironmentScheduleQuery("production", limit=10_000), store=self.store).items
+        assert {one.schedule.id: one.takes_effect_at or NEVER for one in told if one.ahead} == {
+            schedule_id: flag.lands(plain)[0]
+            for schedule_id, (_, flag, plain) in self.ids.items()
+            if flag.is_ahead(plain, self.clock.at)
+        }
+
+    @invariant()
     def every_plan_is_as_far_as_the_model_says(self) -> None:
         for plan_id, schedule_ids in self.plans.items():
             own = [self.ids[one][1:] for one in schedule_ids]
             progress = read_plan(plan_id, store=self.store).progress
-            ahead = [plain.at for flag, plain in own if flag.is_ahead(plain, self.clock.at)]
-            assert (progress.pending, progress.next_at) == (len(ahead), min(ahead, default=None))
+            ahead = [flag.lands(plain)[0] for flag, plain in own if flag.is_ahead(plain, self.clock.at)]
+            known = [at for at in ahead if at != NEVER]
+            assert (progress.pending, progress.next_at) == (len(ahead), min(known, default=None))
             assert progress.applied == sum(flag.changed_by(plain, self.clock.at) for flag, plain in own)
             assert progress.cancelled == sum(plain.status == "cancelled" for _, plain in own)
-            assert progress.pending + progress.applied + progress.cancelled + progress.failed == len(own)
+            ended = progress.applied + progress.skipped + progress.cancelled + progress.failed
+            assert progress.pending + ended == len(own)
 
     @invariant()
     def the_timeline_tells_what_was_and_what_will_be(self) -> None:
