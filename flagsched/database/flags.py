@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
@@ -155,6 +156,7 @@ class Flags:
         return self._one(self.statements.claim, {"id_": flag_id})
 
     def add(self, flag: Flag) -> None:
+        self._lock_creation("pg_advisory_xact_lock_shared", flag.name.environment)
         row = _row(flag) | {
             "environment": flag.name.environment,
             "key": flag.name.key,
@@ -181,12 +183,8 @@ class Flags:
         return self._all(LOCKED.where(flags.c.environment == environment))
 
     def lock_live(self, environment: str) -> list[Flag]:
+        self._lock_creation("pg_advisory_xact_lock", environment)
         return self._all(LOCKED.where(flags.c.environment == environment, LIVE))
-
-    def count(self, environment: str) -> int:
-        wanted = sa.select(sa.func.count()).where(flags.c.environment == environment, LIVE)
-        number: int = self.connection.execute(wanted).scalar_one()
-        return number
 
     def exists(self, environment: str) -> bool:
         wanted = sa.select(sa.exists().where(environments.c.name == environment))
@@ -203,12 +201,23 @@ class Flags:
         postponed = {"retry_at": until, "last_error": error[:MAX_LAST_ERROR]}
         self.connection.execute(sa.update(flags).where(flags.c.id == flag_id).values(postponed))
 
+    def _lock_creation(self, lock: str, environment: str) -> None:
+        # Rows that are yet to be created can't be locked. On SQLite a writer is alone anyway.
+        if self.statements.dialect == "postgresql":
+            self.connection.execute(sa.select(getattr(sa.func, lock)(_creation_key(environment))))
+
     def _one(self, query: sa.Select[Any], given: Mapping[str, Any]) -> Flag | None:
         row = self.connection.execute(query, given).one_or_none()
         return None if row is None else flag_of(row)
 
     def _all(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> list[Flag]:
         return [flag_of(row) for row in self.connection.execute(query, given)]
+
+
+def _creation_key(environment: str) -> int:
+    """The advisory lock under which flags are created in an environment: 64 bits that no other program will use."""
+    digest = blake2b(f"flagsched: flags of {environment}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def _row(flag: Flag) -> dict[str, Any]:

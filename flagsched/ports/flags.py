@@ -68,10 +68,10 @@ class FlagWriter(FlagReader, Protocol):
         """All flags of an environment, archived ones too, locked."""
 
     def lock_live(self, environment: str) -> list[Flag]:
-        """All flags of an environment but archived ones, locked in the order of their ids; FlagBusy."""
+        """All flags of an environment but archived ones, locked in the order of their ids; FlagBusy.
 
-    def count(self, environment: str) -> int:
-        """How many flags an environment has, without archived ones."""
+        No flag is created in it until the transaction ends.
+        """
 
     def exists(self, environment: str) -> bool:
         """Was a flag ever created in this environment?"""

@@ -28,7 +28,6 @@ from flagsched.usecases.locks import (
     lock_current,
     lock_environment,
     lock_existing,
-    refuse_new_flags,
     retry_when_overtaken,
 )
 from flagsched.usecases.materialise import record
@@ -357,5 +356,3 @@ def _change(work: Writing, locked: Locked, also: Collection[Flag] = ()) -> None:
     changed |= {flag.id: flag for flag in record(work, due, locked.clock)} if due else {}
     environments = [locked.environment] if locked.environment is not None else []
     change_flags(work, list(changed.values()), environments)
-    if locked.environment is not None:
-        refuse_new_flags(work, locked.environment, locked.flags)

@@ -39,10 +39,7 @@ def lock_existing(
 
 
 def lock_environment(work: Writing, environment: str) -> tuple[list[Flag], datetime]:
-    """As `lock_current`, for all flags of an environment.
-
-    Whoever has published that the environment changed calls `refuse_new_flags` then.
-    """
+    """As `lock_current`, for all flags of an environment; none is created in it meanwhile."""
     locked = work.flags.lock_live(environment)
     clock = work.now()
     return _recorded(work, locked, clock), clock
@@ -53,15 +50,6 @@ def _recorded(work: Writing, locked: Collection[Flag], clock: datetime) -> list[
     due = [flag for flag in locked if flag.is_due(clock)]
     recorded = {flag.id: flag for flag in record(work, due, clock)} if due else {}
     return [recorded.get(flag.id, flag) for flag in locked]
-
-
-def refuse_new_flags(work: Writing, environment: str, locked: Sequence[Flag]) -> None:
-    """Raise Overtaken if an environment has flags by now that were not locked with the others.
-
-    Whoever has created one has published it before this transaction has, or will wait for its end.
-    """
-    if work.flags.count(environment) != len(locked):
-        raise Overtaken(f"a flag was created in environment {environment!r} meanwhile")
 
 
 def retry_when_overtaken(use_case: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

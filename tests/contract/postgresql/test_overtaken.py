@@ -19,12 +19,14 @@ from flagsched.domain.errors import (
     Overtaken,
 )
 from flagsched.domain.flags import FlagEdit
+from flagsched.domain.holds import NewHold
 from flagsched.domain.plans import PlanEdit
 from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.ports.schedules import ScheduleQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
+from flagsched.usecases.holds import EffectiveHold, hold_environment, hold_flag, release_hold
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.plans import create_plan, edit_plan, end_plan, read_plan
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules
@@ -36,16 +38,23 @@ from tests.rows import all_history, all_schedules
 
 
 def held_up_over(
-    at: datetime, store: SqlStore, engine: sa.Engine, begin: Callable[[], "Future[object]"]
+    at: datetime,
+    store: SqlStore,
+    engine: sa.Engine,
+    begin: Callable[[], "Future[object]"],
+    seen_meanwhile: tuple[bool, int] = (True, 2),
 ) -> "Future[object]":
-    """Let a writer take the flag's lock and look at the clock, and then keep it waiting until `at` has passed."""
+    """Let a writer take the flag's lock and look at the clock, and then keep it waiting until `at` has passed.
+
+    Readers see the flag so meanwhile: on or off, in this version.
+    """
     with engine.begin() as somebody:
         somebody.exec_driver_sql("SELECT 1 FROM feature_flag_environments FOR UPDATE")
         held_up = begin()
         until(lambda: waiting_for_locks(engine) == 1)
         until(lambda: soon(store, 0) > at)
         seen = read_flag(CHECKOUT, store=store).state
-        assert (seen.enabled, seen.version) == (True, 2)
+        assert (seen.enabled, seen.version) == seen_meanwhile
     return held_up
 
 
@@ -53,6 +62,7 @@ def told(engine: sa.Engine) -> list[tuple[str, int]]:
     return [(e.action, e.flag_version) for e in all_history(engine)]
 
 
+FREEZE = NewHold("holidays", refuses_edits=True)
 CREATED = [("flag.created", 1), ("schedule.created", 1)]
 
 
@@ -71,6 +81,56 @@ def test_a_cancel_that_is_held_up_over_its_instant_is_refused(
         cancelling.result(timeout=5)
     assert told(engine) == [*CREATED, ("schedule.applied", 2)]
     assert [s.status for s in all_schedules(engine)] == ["applied"]
+
+
+def test_a_hold_that_is_held_up_over_an_instant_begins_after_it(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at, at + timedelta(seconds=0.1))
+
+    placed = held_up_over(
+        at, store, engine, lambda: in_background(hold_flag, CHECKOUT, NewHold("it burns"), by=ADMIN, store=store)
+    ).result(timeout=5)
+
+    assert isinstance(placed, EffectiveHold)
+    assert placed.hold.starts_at >= at
+    assert [action for action, _ in told(engine)] == [
+        *["flag.created", "schedule.created", "schedule.created"], *["schedule.applied", "hold.placed"],
+    ]  # fmt: skip
+    assert [s.status for s in all_schedules(engine)] == ["applied", "pending"]
+
+
+def test_a_freeze_that_is_held_up_over_an_instant_begins_after_it(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+
+    placed = held_up_over(
+        at, store, engine, lambda: in_background(hold_environment, "production", FREEZE, by=ADMIN, store=store)
+    ).result(timeout=5)
+
+    assert isinstance(placed, EffectiveHold)
+    assert placed.hold.starts_at >= at
+    assert [s.status for s in all_schedules(engine)] == ["applied"]
+
+
+def test_a_release_that_is_held_up_over_an_instant_ends_the_hold_after_it(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.6)
+    plan(store, at)
+    hold = hold_flag(CHECKOUT, NewHold("it burns"), by=ADMIN, store=store).hold
+
+    begin = lambda: in_background(release_hold, hold.id, by=ADMIN, store=store)  # noqa: E731
+    released = held_up_over(at, store, engine, begin, seen_meanwhile=(False, 1)).result(timeout=5)
+
+    assert isinstance(released, EffectiveHold)
+    assert released.hold.ends_at is not None
+    assert released.hold.ends_at >= at
+    applied = [entry for entry in all_history(engine) if entry.action == "schedule.applied"]
+    assert [entry.effective_at for entry in applied] == [released.hold.ends_at]
 
 
 def test_an_edit_that_is_held_up_over_an_instant_comes_after_it(
