@@ -1,7 +1,9 @@
 """Processes that end themselves at a statement of their own: `python -m tests.faults.crash WHAT SIGNAL`.
 
-WHAT is `record` (what a worker does), `bulk` (what a web process does with a bulk of 50) or `plan` (with a plan over
-ten flags in two environments, whose first step is in effect at once). For each line that it gets, a number or `commit`,
+WHAT is `record` (what a worker does), `bulk` (what a web process does with a bulk of 50), `plan` (with a plan over ten
+flags in two environments, whose first step is in effect at once), `hold` (with the red button), `freeze` (with the hold
+of an environment) or how to release the only hold:
+`catchUp`, `skip` or `shift`. For each line that it gets, a number or `commit`,
 it forks a process which sends itself SIGNAL after that statement, or just before it commits, and prints how that one
 ended.
 """
@@ -22,7 +24,10 @@ from flagsched.bootstrap.web import create_app
 from flagsched.config.settings import read_settings, read_web_settings
 from flagsched.database.connections.engine import open_engine
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.history import Actor
+from flagsched.ports.holds import HoldQuery
 from flagsched.usecases.backoff import Backoff
+from flagsched.usecases.holds import Release, list_holds, release_hold
 from flagsched.usecases.materialise import materialise_due
 from tests.processes import a_token
 
@@ -48,6 +53,8 @@ def live(what: str, signal_name: str, statement: str) -> NoReturn:
     _strike(engine, signal.Signals[signal_name], statement)
     if what == "record":
         materialise_due(store, Backoff(monotonic))
+    elif what in {*Release}:
+        _release(store, Release(what))
     else:
         _post(store, *REQUESTS[what]())
     os._exit(0)
@@ -85,7 +92,25 @@ def _a_plan() -> tuple[str, dict[str, Any]]:
     return "/api/admin/plans", {"flags": FLAGS_OF_PLAN, "environments": environments, "steps": steps, "name": "launch"}
 
 
-REQUESTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {"bulk": _a_bulk, "plan": _a_plan}
+def _a_hold() -> tuple[str, dict[str, Any]]:
+    return "/api/admin/flags/new-checkout/holds", {"reason": "it burns", "updates": {"enabled": False}}
+
+
+def _a_freeze() -> tuple[str, dict[str, Any]]:
+    return "/api/admin/environments/production/holds", {"reason": "it burns", "refuseEdits": True}
+
+
+REQUESTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
+    "bulk": _a_bulk,
+    "plan": _a_plan,
+    "hold": _a_hold,
+    "freeze": _a_freeze,
+}
+
+
+def _release(store: SqlStore, how: Release) -> None:
+    (only,) = list_holds(HoldQuery(), store=store).items
+    release_hold(only.hold.id, how, by=Actor("ada"), store=store)
 
 
 def _post(store: SqlStore, path: str, body: dict[str, Any]) -> None:

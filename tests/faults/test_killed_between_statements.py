@@ -5,16 +5,21 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, count
 
+import pytest
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.flags import FlagName
+from flagsched.domain.holds import NewHold
+from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.ports.plans import PlanQuery
 from flagsched.usecases.flags import create_flag, read_flag
+from flagsched.usecases.holds import Release, hold_flag
 from flagsched.usecases.plans import list_plans
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
@@ -112,3 +117,75 @@ def test_a_record_is_nothing_until_its_commit_and_all_of_it_afterwards(
     assert [(s.status, s.flag_version) for s in all_schedules(engine)] == [("applied", n) for n in range(2, 52)]
     assert read_flag(CHECKOUT, store=store).state.version == 51
     assert all_is_well()
+
+
+def a_ramp(store: SqlStore, *keys: str) -> datetime:
+    """Three steps for each flag, the first in a moment; gives the instant of that one."""
+    with store.reading() as work:
+        soon = to_milliseconds(work.at + timedelta(seconds=0.6))
+    at = (soon, soon + timedelta(seconds=0.1), soon + timedelta(hours=1))
+    changes = [PlannedChange(one, Updates(True, n)) for n, one in enumerate(at)]
+    for key in keys:
+        create_flag(a_new_flag(key), by=ADMIN, store=store)
+        plan_schedules(FlagName("production", key), changes, batch=True, by=ADMIN, store=store)
+    return soon
+
+
+@pytest.mark.parametrize(("what", "flags"), [("hold", 1), ("freeze", 5)])
+def test_a_hold_is_nothing_until_its_commit_and_all_of_it_afterwards(
+    store: SqlStore,
+    engine: sa.Engine,
+    postgresql_url: sa.URL,
+    all_is_well: Callable[[], bool],
+    what: str,
+    flags: int,
+) -> None:
+    a_ramp(store, "new-checkout", *(f"flag-{n}" for n in range(1, flags)))
+    until(lambda: read_flag(CHECKOUT, store=store).state.version == 3)
+    before = everything(engine)
+
+    with dying(postgresql_url, what) as die:
+        for statement in chain(["commit"], map(str, count(1))):
+            if (code := die(statement)) == 0:
+                break
+            assert code == KILLED
+            assert everything(engine) == before
+            assert all_is_well()
+
+    assert int(statement) > 7
+    flag = read_flag(CHECKOUT, store=store)
+    assert (flag.state.enabled, len(flag.holds)) == (what == "freeze", 1)
+    applied = [entry for entry in all_history(engine) if entry.action == "schedule.applied"]
+    assert len(applied) == 2 * flags
+    assert all(entry.effective_at < flag.holds[0].starts_at for entry in applied)
+    assert all_is_well()
+
+
+@pytest.mark.parametrize("how", Release)
+def test_a_release_is_nothing_until_its_commit_and_all_of_it_afterwards(
+    store: SqlStore, engine: sa.Engine, postgresql_url: sa.URL, all_is_well: Callable[[], bool], how: Release
+) -> None:
+    first = a_ramp(store, "new-checkout")
+    hold_flag(CHECKOUT, NewHold("it burns"), by=ADMIN, store=store)
+    with store.reading() as work:
+        assert work.at < first
+    until(lambda: now_of(store) > first + timedelta(seconds=0.1))
+    before = everything(engine)
+
+    with dying(postgresql_url, how.value) as die:
+        for statement in chain(["commit"], map(str, count(1))):
+            if (code := die(statement)) == 0:
+                break
+            assert code == KILLED
+            assert everything(engine) == before
+            assert all_is_well()
+
+    assert int(statement) > 6
+    became = {Release.CATCH_UP: "applied", Release.SKIP: "skipped", Release.SHIFT: "pending"}[how]
+    assert [one.status for one in all_schedules(engine)] == [became, became, "pending"]
+    assert all_is_well()
+
+
+def now_of(store: SqlStore) -> datetime:
+    with store.reading() as work:
+        return work.at
