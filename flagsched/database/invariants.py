@@ -4,7 +4,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flagsched.database.schema.tables import environments, flags, history, is_pending, overrides, plans, schedules
+from flagsched.database.schema.tables import (
+    environments,
+    flags,
+    history,
+    holds,
+    is_pending,
+    overrides,
+    plans,
+    schedules,
+)
 from flagsched.database.schema.types import Json
 from flagsched.domain.history import HOLD_ACTIONS, NO_FLAG, STATE_CHANGES, Action
 from flagsched.domain.overrides import NAMES, PLANNED
@@ -240,6 +249,47 @@ def _overrides_as_recorded() -> Query:
     return sa.union_all(stored.where(as_recorded.is_not(True)), lost)
 
 
+def _nothing_inside_a_hold() -> Query:
+    """A schedule at the very millisecond in which a hold was placed may have come before it."""
+    bears = sa.or_(
+        holds.c.flag_id == history.c.flag_id,
+        sa.and_(holds.c.flag_id.is_(None), holds.c.environment == history.c.environment),
+    )
+    inside = sa.and_(
+        history.c.effective_at > holds.c.starts_at,
+        sa.or_(holds.c.ends_at.is_(None), history.c.effective_at < holds.c.ends_at),
+    )
+    applied = history.c.action == Action.SCHEDULE_APPLIED.value
+    return sa.select(_entry_named()).join_from(history, holds, sa.and_(bears, inside)).where(applied)
+
+
+def _holds_as_recorded() -> Query:
+    newest_first = sa.func.row_number().over(
+        partition_by=history.c.after["holdId"].as_string(), order_by=history.c.id.desc()
+    )
+    entries = sa.select(
+        _hexadecimal(history.c.after["holdId"].as_string()).label("id"),
+        history.c.after["then"].as_string().label("at_end"),
+        history.c.after["reason"].as_string().label("reason"),
+        (history.c.action == Action.HOLD_RELEASED.value).label("released"),
+        newest_first.label("place"),
+    ).where(history.c.action.in_(HOLD_ACTIONS))
+    last = sa.select(entries.subquery()).where(sa.column("place") == 1).subquery()
+    id_ = _hexadecimal(sa.cast(holds.c.id, sa.Text))
+    as_recorded = sa.and_(
+        last.c.at_end == holds.c.at_end,
+        last.c.reason == holds.c.reason,
+        last.c.released == holds.c.released_at.is_not(None),
+    )
+    stored = sa.select(id_).select_from(holds).outerjoin(last, last.c.id == id_).where(as_recorded.is_not(True))
+    return sa.union_all(stored, sa.select(last.c.id).where(~sa.exists().where(id_ == last.c.id)))
+
+
+def _hexadecimal(id_: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """SQLite has ids without hyphens."""
+    return sa.func.replace(id_, "-", "")
+
+
 INVARIANTS = {
     "each schedule was created by one entry of the history": _created_once(),
     "each ended schedule was ended by one entry, in the version that it made": _ended_once(),
@@ -254,4 +304,6 @@ INVARIANTS = {
     "archived flags have no agenda": _archived_plan_nothing(),
     "no flag is ahead of its environment's revision": _revisions_reached(),
     "each override is what its last change made it": _overrides_as_recorded(),
+    "no schedule took effect inside a hold": _nothing_inside_a_hold(),
+    "each hold is what its last change made it": _holds_as_recorded(),
 }

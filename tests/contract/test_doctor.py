@@ -10,12 +10,14 @@ from flagsched.database.doctor import DUE, LOCAL
 from flagsched.database.invariants import INVARIANTS
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.holds import NewHold
 from flagsched.domain.overrides import NewOverride, OverrideType
 from flagsched.domain.schedules import ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import Finding, examine, repair
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
+from flagsched.usecases.holds import hold_environment, hold_flag, release_hold
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.overrides import remove_override, set_override
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules
@@ -37,6 +39,11 @@ def _a_life(store: SqlStore, clock: ManualClock) -> None:
     for user, kind in [("ben", OverrideType.INCLUDE), ("ben", OverrideType.EXCLUDE), ("eve", OverrideType.INCLUDE)]:
         set_override(CHECKOUT, NewOverride(user, kind, 'says "é"'), by=ADMIN, store=store)
     remove_override(CHECKOUT, "eve", by=ADMIN, store=store)
+    held = [
+        hold_flag(CHECKOUT, NewHold("it burns", after(26), after(28)), by=ADMIN, store=store),
+        hold_environment("production", NewHold("holidays", after(70)), by=ADMIN, store=store),
+    ]
+    release_hold(held[1].hold.id, by=ADMIN, store=store)
 
 
 def run(engine: sa.Engine, *statements: str) -> None:
@@ -136,7 +143,8 @@ BROKEN: dict[str, tuple[str, str]] = {
         "what was applied is what was planned",
     ),
     "flag lost": (
-        "DELETE FROM feature_flag_schedules; DELETE FROM feature_flag_overrides; DELETE FROM feature_flags",
+        "DELETE FROM feature_flag_schedules; DELETE FROM feature_flag_overrides; "
+        "DELETE FROM feature_flag_holds; DELETE FROM feature_flags",
         "each entry of the history tells of a flag",
     ),
     "numbers lost": (
@@ -175,6 +183,28 @@ BROKEN: dict[str, tuple[str, str]] = {
     "override without a word": (
         "DELETE FROM feature_flag_history WHERE action = 'override.set'",
         "each override is what its last change made it",
+    ),
+    "hold over what has come": (
+        "UPDATE feature_flag_holds SET ends_at = NULL, starts_at = (SELECT min(created_at) FROM feature_flags) "
+        "WHERE flag_id IS NOT NULL",
+        "no schedule took effect inside a hold",
+    ),
+    "hold of its environment over what has come": (
+        "UPDATE feature_flag_holds SET ends_at = NULL, starts_at = (SELECT min(created_at) FROM feature_flags) "
+        "WHERE flag_id IS NULL",
+        "no schedule took effect inside a hold",
+    ),
+    "hold lost": (
+        "DELETE FROM feature_flag_holds",
+        "each hold is what its last change made it",
+    ),
+    "hold entry lost": (
+        "DELETE FROM feature_flag_history WHERE action = 'hold.placed' AND flag_key <> ''",
+        "each hold is what its last change made it",
+    ),
+    "hold opened by hand": (
+        "UPDATE feature_flag_holds SET released_at = NULL, released_by = NULL",
+        "each hold is what its last change made it",
     ),
     "revision lost": (
         "DELETE FROM feature_flag_environments",

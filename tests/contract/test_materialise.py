@@ -6,12 +6,14 @@ import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagEdit
+from flagsched.domain.holds import NewHold
 from flagsched.domain.schedules import Schedule, Status
 from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.schedules import ScheduleQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag, edit_flag, list_flags, read_flag
+from flagsched.usecases.holds import hold_flag
 from flagsched.usecases.materialise import Outlook, Recorded, look_ahead, materialise_due
 from flagsched.usecases.schedules import cancel_schedule, list_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
@@ -38,6 +40,22 @@ def test_unordered_times_take_effect_in_order_of_time(
         (after(50), 6, 50),
     ]
     assert [e.before["rolloutPercentage"] for e in applied] == [100, 10, 20, 30, 40]
+
+
+def test_a_worker_records_what_a_hold_kept_at_its_end(
+    store: SqlStore, clock: ManualClock, engine: sa.Engine, backoff: Backoff
+) -> None:
+    a_planned_flag(store, "new-checkout", 10)
+    hold_flag(CHECKOUT, NewHold("it burns", after(5), after(20)), by=ADMIN, store=store)
+
+    clock.at = after(15)
+    drain(store, backoff)
+    kept = [one.status for one in all_schedules(engine)]
+    clock.at = after(20)
+    drain(store, backoff)
+
+    assert kept == ["pending"]
+    assert [one.status for one in all_schedules(engine)] == ["applied"]
 
 
 def test_mixed_updates_leave_alone_what_they_do_not_set(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagBusy, Refused
-from flagsched.domain.flags import FlagEdit
+from flagsched.domain.flags import FlagEdit, FlagName, NewFlag
 from flagsched.domain.holds import AtEnd, NewHold
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
@@ -21,13 +21,15 @@ from flagsched.ports.flags import FlagQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
 from flagsched.usecases.holds import Release, hold_environment, hold_flag, release_hold
+from flagsched.usecases.locks import lock_environment
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.plans import create_plan
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, a_new_flag
-from tests.contract.postgresql.lock_waits import soon
+from tests.contract.postgresql.lock_waits import soon, waiting_for_locks
 from tests.contract.postgresql.test_plan_locks import deadlocks, well
 from tests.plans import ON, create, named, rollout
+from tests.processes import until
 
 ROUNDS = 60
 WRITERS = 8
@@ -143,3 +145,14 @@ def test_no_flag_that_is_created_while_its_environment_is_being_held_slips_throu
     assert created_later
     assert [one.flag.name.key for one in flags if one.flag.created_at < one.state.changed_at > placed.starts_at] == []
     assert well(store)
+
+
+def test_a_flag_is_created_once_its_environment_has_been_held(store: SqlStore, engine: sa.Engine) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with store.writing() as work:
+            lock_environment(work, ENVIRONMENT)
+            creating = threads.submit(create_flag, a_new_flag("new"), by=ADMIN, store=store)
+            until(lambda: waiting_for_locks(engine) == 1)
+            create_flag(NewFlag(FlagName("dev", "new")), by=ADMIN, store=store)  # Elsewhere nobody waits.
+            assert not creating.done()
+        creating.result(timeout=5)
