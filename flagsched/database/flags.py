@@ -31,7 +31,7 @@ WRITTEN = (
     "next_due_at",
     "changed_at",
     "archived_at",
-    "edited_at",
+    "edited_version",
 )
 READ = (*WRITTEN, "environment", "key", "created_at")
 SELECTED = sa.select(*(flags.c[name] for name in READ))
@@ -232,7 +232,7 @@ def _row(flag: Flag) -> dict[str, Any]:
         "next_due_at": flag.next_due_at,
         "changed_at": flag.state.changed_at,
         "archived_at": flag.archived_at,
-        "edited_at": flag.state.edited_at,
+        "edited_version": flag.state.edited_version,
     }
 
 
@@ -242,7 +242,9 @@ def flag_of(row: sa.Row[Any]) -> Flag:
         id=row.id,
         name=FlagName(row.environment, row.key),
         description=row.description,
-        state=FlagState(row.enabled, row.rollout_percentage, row.version, row.changed_at, edited_at=row.edited_at),
+        state=FlagState(
+            row.enabled, row.rollout_percentage, row.version, row.changed_at, edited_version=row.edited_version
+        ),
         last_seq=row.last_seq,
         next_due_at=row.next_due_at,
         created_at=row.created_at,

@@ -22,6 +22,7 @@ from flagsched.domain.flags import Flag
 from flagsched.domain.history import documents_of
 from flagsched.domain.schedules import PendingSchedule, Schedule, Status
 from flagsched.domain.timeline import Replay
+from flagsched.domain.updates import stored_updates
 from flagsched.ports.pages import Page
 from flagsched.ports.schedules import EnvironmentScheduleQuery, ScheduleQuery
 
@@ -273,7 +274,7 @@ def _added_row(schedule: Schedule) -> list[Any]:
         schedule.seq,
         schedule.batch_id,
         schedule.scheduled_at,
-        schedule.updates.as_json(),
+        stored_updates(schedule.updates),
         schedule.created_by,
         schedule.created_at,
         schedule.local_time,
@@ -288,7 +289,7 @@ def _rows(stored: Sequence[Schedule], names: Sequence[str]) -> list[list[Any]]:
 def _value(schedule: Schedule, name: str) -> Any:
     match name:
         case "updates":
-            return schedule.updates.as_json()
+            return stored_updates(schedule.updates)
         case "status":
             return schedule.status.value
         case _:

@@ -37,8 +37,8 @@ class FlagState:
     """What a flag is: its settings, their version, and the effective instant of the last change.
 
     `overrides` has, in order, what was changed of its overrides and is not written yet. A written state has none.
-    `edited_at` is when an admin last edited its settings by hand, if one ever did: conditions ask it, but it is no part
-    of what the flag is.
+    `edited_version` is the last one in which an admin edited its settings by hand, 0 if none did: conditions ask it,
+    but it is no part of what the flag is.
     """
 
     enabled: bool
@@ -46,7 +46,7 @@ class FlagState:
     version: int
     changed_at: datetime
     overrides: tuple[OverrideChange, ...] = ()
-    edited_at: datetime | None = field(default=None, compare=False)
+    edited_version: int = field(default=0, compare=False)
 
     @property
     def written(self) -> Self:
@@ -65,14 +65,14 @@ class FlagState:
 def apply(state: FlagState, change: Change, at: datetime) -> FlagState:
     """The state after `change` took effect at `at`: one version more, also for equal values."""
     if isinstance(change, OverrideChange):
-        return replace(state.succeeded(at), overrides=(*state.overrides, change))
+        return replace(state.succeeded(at), overrides=(*state.overrides, change.under(None)))
     return FlagState(
         state.enabled if change.enabled is None else change.enabled,
         state.rollout_percentage if change.rollout_percentage is None else change.rollout_percentage,
         state.version + 1,
         at,
         state.overrides,
-        state.edited_at,
+        state.edited_version,
     )
 
 
@@ -102,8 +102,8 @@ class Flag:
         description = self.description if edit.description is None else edit.description
         if edit.updates is None:
             return replace(self, state=self.state.succeeded(at), description=description)
-        state = replace(apply(self.state, edit.updates, at), edited_at=at)
-        return replace(self, state=state, description=description)
+        state = apply(self.state, edit.updates, at)
+        return replace(self, state=replace(state, edited_version=state.version), description=description)
 
     def with_schedules(self, last_seq: int, due_at: datetime | None) -> Self:
         """The flag with more on its agenda: numbered up to `last_seq`, and due at `due_at`, if a hold lets it."""

@@ -237,7 +237,10 @@ def document_of(subject: Subject) -> Document:
         case Schedule():
             sets = subject.updates.as_json()
             named = sets if isinstance(subject.updates, OverrideChange) else {"updates": sets}
-            return {"scheduledAt": rfc3339(subject.scheduled_at), **(named or {}), "status": subject.status.value}
+            condition = subject.updates.only_if
+            asked = {"onlyIf": condition.as_json()} if condition else {}
+            at = {"scheduledAt": rfc3339(subject.scheduled_at)}
+            return {**at, **(named or {}), **asked, "status": subject.status.value}
         case Override():
             return {"userId": subject.user_id, "override": subject.kind.value, "reason": subject.reason}
         case Hold():

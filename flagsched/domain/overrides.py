@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 from uuid import UUID
 
+from flagsched.domain.conditions import Condition
 from flagsched.domain.errors import OverrideMissing
 
 # A path must be able to name each: routes take no segment that begins with a slash, and clients resolve `.` and `..`.
@@ -70,11 +72,12 @@ NAMES = {kind: name for name, kind in SETS.items()}
 class OverrideChange:
     """What a schedule may set in the place of updates: the override of one user, or none (`kind` is None).
 
-    Raises ValueError for a user whom no override can name.
+    It may have a condition. Raises ValueError for a user whom no override can name.
     """
 
     user_id: str
     kind: OverrideType | None
+    only_if: Condition | None = None
 
     def __post_init__(self) -> None:
         if not USER_ID.fullmatch(self.user_id):
@@ -91,8 +94,12 @@ class OverrideChange:
         return None if self.kind is None else self.kind is OverrideType.INCLUDE
 
     def as_json(self) -> dict[str, dict[str, str]]:
-        """The change as it is stored."""
+        """What it sets under its JSON name, as it is answered."""
         return {"override": {"userId": self.user_id, "set": NAMES[self.kind]}}
+
+    def under(self, condition: Condition | None) -> Self:
+        """The same on this condition."""
+        return replace(self, only_if=condition)
 
     def made(self, flag_id: UUID, by: str, at: datetime) -> Override | None:
         """The override that there is once it is in effect."""

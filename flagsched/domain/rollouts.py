@@ -1,10 +1,12 @@
 """Rollouts: the same steps for several flags, in several environments, one after the other."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
+from typing import Self
 
+from flagsched.domain.conditions import Condition
 from flagsched.domain.durations import Duration
 from flagsched.domain.errors import PLAN_REFUSED, InstantsRefused, Path
 from flagsched.domain.flags import FlagName
@@ -19,6 +21,10 @@ class RolloutStep:
 
     updates: Change
     after: Duration | None = None
+
+    def under(self, condition: Condition | None) -> Self:
+        """The same step on this condition."""
+        return replace(self, updates=self.updates.under(condition))
 
 
 @dataclass(frozen=True, slots=True)

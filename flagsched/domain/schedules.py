@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from flagsched.domain.conditions import Condition
 from flagsched.domain.durations import Duration
 from flagsched.domain.errors import (
     AlreadyApplied,
@@ -20,7 +21,7 @@ from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.local_times import LocalTime, text_of, zone_named, zone_of
 from flagsched.domain.overrides import OverrideChange
-from flagsched.domain.updates import Change, UnreadableUpdates
+from flagsched.domain.updates import Change, UnreadableUpdates, planned_in
 
 MAX_BATCH = 50
 
@@ -79,12 +80,15 @@ class PlanItem:
 class ScheduleEdit:
     """What an admin changes of a pending schedule: its instant, all that it sets; None leaves it as it is.
 
-    `local` is the local time of the new instant, if that is asked for by one.
+    `local` is the local time of the new instant, if that is asked for by one. `only_if` counts if `sets_condition`:
+    None then leaves it without one.
     """
 
     scheduled_at: datetime | None = None
     updates: Change | None = None
     local: LocalTime | None = None
+    sets_condition: bool = False
+    only_if: Condition | None = None
 
     def __post_init__(self) -> None:
         if self.scheduled_at is not None:
@@ -155,9 +159,17 @@ class Schedule(PendingSchedule):
         if not self.pending:
             raise ENDINGS[self.status](self.id)
 
-    def edited(self, edit: "ScheduleEdit", at: datetime) -> Self:
-        """The schedule after an admin changed it; it keeps its number, and so its place on a tie."""
-        edited = replace(self, updates=edit.updates or self.updates, updated_at=at)
+    def edited(self, edit: "ScheduleEdit", flag: Flag, at: datetime) -> Self:
+        """The schedule after an admin changed it; it keeps its number, and so its place on a tie.
+
+        Raises ValueError for a condition of updates that can't be read.
+        """
+        updates = edit.updates.under(self.updates.only_if) if edit.updates else self.updates
+        if edit.sets_condition:
+            if isinstance(updates, UnreadableUpdates):
+                raise ValueError("must be set together with updates or override: those that are stored can't be read")
+            updates = planned_in(updates.under(edit.only_if), flag.state.version)
+        edited = replace(self, updates=updates, updated_at=at)
         return edited if edit.scheduled_at is None else edited._moved(edit.scheduled_at, edit.local)
 
     def shifted(self, shift: Duration, at: datetime) -> Self:
@@ -237,7 +249,7 @@ def number_schedules(
             seq=seq,
             batch_id=batch_id,
             scheduled_at=change.scheduled_at,
-            updates=change.updates,
+            updates=planned_in(change.updates, flag.state.version),
             status=Status.PENDING,
             created_by=by,
             created_at=at,

@@ -93,6 +93,9 @@ def take_effect(schedule: AnySchedule, before: FlagState, delay: Delay | None = 
         return Step(schedule, before, before, at, Skipped(f"skipped by the hold {hold.id}: {hold.reason}"))
     if isinstance(schedule.updates, UnreadableUpdates):
         return Step(schedule, before, before, at, Failed(schedule.updates.reason))
+    condition = schedule.updates.only_if
+    if condition is not None and (reason := condition.unmet(before)):
+        return Step(schedule, before, before, at, Skipped(reason))
     return Step(schedule, before, apply(before, schedule.updates, at), at, APPLIED)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import NOTHING_DUE, EffectiveSchedule, effective_schedules
-from flagsched.domain.errors import BULK_REFUSED, NOT_VALID, ScheduleMissing
+from flagsched.domain.errors import BULK_REFUSED, NOT_VALID, ScheduleMissing, ValidationFailed
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.holds import Hold, takes_effect_at
@@ -201,12 +201,15 @@ def edit_schedule(
 ) -> EffectiveSchedule:
     """Give a schedule another instant, something else to set, or both: if this returns, it takes effect only so.
 
-    Raises FlagMissing, ScheduleMissing, FlagBusy, AlreadyApplied, AlreadyCancelled, AlreadyFailed, TooManyOverrides,
-    InstantsRefused.
+    Raises FlagMissing, ScheduleMissing, FlagBusy, AlreadyApplied, AlreadyCancelled, AlreadyFailed, AlreadySkipped,
+    TooManyOverrides, InstantsRefused; ValidationFailed for a condition of what can't be read.
     """
     with store.writing() as work:
         flag, before, clock = _lock_pending(work, name, schedule_id)
-        after = before.edited(edit, flag.now(clock))
+        try:
+            after = before.edited(edit, flag, flag.now(clock))
+        except ValueError as error:
+            raise ValidationFailed({"onlyIf": [str(error)]}) from error
         if edit.updates is not None:
             _refuse_overrides(work, flag, after)
         if edit.scheduled_at is not None:

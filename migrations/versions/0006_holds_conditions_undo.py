@@ -1,4 +1,4 @@
-"""Holds; schedules that were skipped; when a flag was edited last; and which entry of the history an entry undoes."""
+"""Holds; schedules that were skipped; in which version a flag was edited last; and which entry of the history an entry undoes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -57,7 +57,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("plan_id IS NOT NULL"),
         sqlite_where=sa.text("plan_id IS NOT NULL"),
     )
-    op.add_column("feature_flags", sa.Column("edited_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("feature_flags", sa.Column("edited_version", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("feature_flag_history", sa.Column("undoes", sa.BigInteger, nullable=True))
     _check({name: after for name, (_, after) in CHECKS.items()})
 
@@ -67,7 +67,7 @@ def downgrade() -> None:
     op.execute("UPDATE feature_flag_schedules SET status = 'failed' WHERE status = 'skipped'")
     _check({name: before for name, (before, _) in CHECKS.items()})
     op.drop_column("feature_flag_history", "undoes")
-    op.drop_column("feature_flags", "edited_at")
+    op.drop_column("feature_flags", "edited_version")
     op.drop_table("feature_flag_holds")
 
 

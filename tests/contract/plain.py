@@ -15,6 +15,8 @@ class PlainSchedule:
     seq: int
     sets: Settings | None
     """None if somebody has made it unreadable."""
+    only_if: Settings = field(default_factory=dict)
+    planned_version: int = 0
     status: str = "pending"
 
 
@@ -52,6 +54,7 @@ class PlainFlag:
     changes: list[tuple[datetime, tuple[bool, int, int]]] = field(default_factory=list)
     users: dict[str, str] = field(default_factory=dict)
     """Who is included and who excluded."""
+    edited_version: int = 0
     holds: list[PlainHold] = field(default_factory=list)
     """All that bear on it, those of its environment too."""
 
@@ -98,9 +101,20 @@ class PlainFlag:
 
     def changed_by(self, schedule: PlainSchedule, clock: datetime) -> bool:
         """Is the schedule in effect?"""
-        if schedule in self.due(clock):
-            return schedule.sets is not None and not self.lands(schedule)[1]
-        return schedule.status == "applied"
+        return self.ending(schedule, clock) == "applied"
+
+    def ending(self, schedule: PlainSchedule, clock: datetime) -> str:
+        """What has become of a schedule at `clock`."""
+        return self._recorded(clock).plan[self.plan.index(schedule)].status
+
+    def meets(self, schedule: PlainSchedule) -> bool:
+        """Is the flag as the schedule's condition wants it?"""
+        asked, bounds = schedule.only_if, schedule.only_if.get("rolloutPercentage", {})
+        if "enabled" in asked and asked["enabled"] != self.now["enabled"]:
+            return False
+        if not bounds.get("atLeast", 0) <= self.now["rolloutPercentage"] <= bounds.get("atMost", 100):
+            return False
+        return "unedited" not in asked or self.edited_version <= schedule.planned_version
 
     def record(self, clock: datetime) -> list[str]:
         """Write down what is in effect; give what the history says of it."""
@@ -111,6 +125,8 @@ class PlainFlag:
                 schedule.status = "skipped"
             elif schedule.sets is None:
                 schedule.status = "failed"
+            elif not self.meets(schedule):
+                schedule.status = "skipped"
             else:
                 schedule.status = "applied"
                 self.change(schedule.sets, at)

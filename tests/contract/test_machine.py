@@ -27,6 +27,7 @@ from flagsched.database.clock import HostClock
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.schema.tables import schedules
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.conditions import Condition
 from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
@@ -82,7 +83,18 @@ updates = st.builds(Updates, enabled=st.none() | st.booleans(), rollout_percenta
 )
 USERS = ("ada", "bob")
 users = st.sampled_from(USERS)
-changes = updates | st.builds(OverrideChange, users, st.sampled_from([*SETS.values()]))
+percentages = st.integers(0, 100)
+conditions = st.none() | st.one_of(
+    st.builds(Condition, enabled=st.booleans(), unedited=st.booleans()),
+    st.builds(Condition, at_least=percentages),
+    st.builds(Condition, at_most=percentages, unedited=st.booleans()),
+    st.just(Condition(unedited=True)),
+)
+changes = st.builds(
+    lambda change, condition: change.under(condition),
+    updates | st.builds(OverrideChange, users, st.sampled_from([*SETS.values()])),
+    conditions,
+)
 
 
 class Crash(Exception):
@@ -151,6 +163,7 @@ class Machine(RuleBasedStateMachine):
         for one, (key, change) in zip(created, changes, strict=True):
             flag = self.world.flags[key]
             plain = PlainSchedule(change.scheduled_at, len(flag.plan) + 1, dict(change.updates.as_json()))
+            plain.only_if, plain.planned_version = asked(change.updates), flag.version
             flag.plan.append(plain)
             self.ids[one.schedule.id] = (key, flag, plain)
             self.plans.setdefault(plan_of(one), []).append(one.schedule.id)
@@ -253,9 +266,12 @@ class Machine(RuleBasedStateMachine):
                 self.world.told["schedule.cancelled"] += 1
 
     @precondition(lambda self: self.ids)
-    @rule(data=st.data(), to=st.none() | seconds | st.just(-1), sets=st.none() | changes)
-    def edit_a_schedule(self, data: st.DataObject, to: int | None, sets: Change | None) -> None:
+    @rule(data=st.data(), to=st.none() | seconds | st.just(-1), sets=st.none() | changes, condition=conditions)
+    def edit_a_schedule(
+        self, data: st.DataObject, to: int | None, sets: Change | None, condition: Condition | None
+    ) -> None:
         at = None if to is None else self.clock.at + timedelta(seconds=to)
+        edit = ScheduleEdit(at, sets and sets.under(None), sets_condition=sets is not None, only_if=condition)
         for schedule_id, key, plain in self._one_of_the_living(data):
             expected = self._refusal(key, plain)
             if expected is None and at is not None and at <= self._present(key):
@@ -263,9 +279,12 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.world.record(key, self.clock.at)
             with refused(expected):
-                edit_schedule(named(key), schedule_id, ScheduleEdit(at, sets), by=ADMIN, store=self.store)
+                edit_schedule(named(key), schedule_id, edit, by=ADMIN, store=self.store)
             if expected is None:
                 plain.at, plain.sets = at or plain.at, plain.sets if sets is None else dict(sets.as_json())
+                if edit.sets_condition:
+                    plain.only_if = condition.as_json() if condition else {}
+                    plain.planned_version = self.world.flags[key].version
                 self.world.told["schedule.updated"] += 1
 
     def _one_of_the_living(self, data: st.DataObject) -> list[tuple[UUID, str, PlainSchedule]]:
@@ -278,9 +297,9 @@ class Machine(RuleBasedStateMachine):
         flag = self.world.flags[key]
         if flag.is_ahead(plain, self.clock.at):
             return None
-        if plain.status == "skipped" or (plain.status == "pending" and flag.lands(plain)[1]):
-            return AlreadySkipped
-        return AlreadyFailed if plain.status == "failed" or plain.sets is None else AlreadyApplied
+        return {"applied": AlreadyApplied, "failed": AlreadyFailed, "skipped": AlreadySkipped}[
+            flag.ending(plain, self.clock.at)
+        ]
 
     def _present(self, key: str) -> datetime:
         """The flag's own present once what is due is written down, as every writer does first."""
@@ -297,6 +316,7 @@ class Machine(RuleBasedStateMachine):
             return
         flag = self.world.record(key, self.clock.at)
         flag.change(dict(sets.as_json()) if sets else {}, max(self.clock.at, flag.changed_at))
+        flag.edited_version = flag.version if sets else flag.edited_version
         self.world.told["flag.updated"] += 1
 
     @precondition(lambda self: self.world.flags)
@@ -369,7 +389,9 @@ class Machine(RuleBasedStateMachine):
             placed = hold_flag(named(key), asked, by=ADMIN, store=self.store)
         self._record_all(key)
         if key and asked.updates:
-            self.world.flags[key].change(dict(asked.updates.as_json()), present)
+            flag = self.world.flags[key]
+            flag.change(dict(asked.updates.as_json()), present)
+            flag.edited_version = flag.version
             self.world.told["flag.updated"] += 1
         plain = PlainHold(key, start, end, skips, freezes)
         self.world.holds[placed.hold.id] = plain
@@ -561,6 +583,11 @@ class Machine(RuleBasedStateMachine):
         entries = list_history(HistoryQuery("production", limit=10_000), store=self.store).items
         assert Counter(one.action.value for one in entries) == self.world.told
         assert [finding for finding in examine(self.store, self.clock.at) if not finding.ok] == []
+
+
+def asked(change: Change) -> dict[str, Any]:
+    """Its condition."""
+    return change.only_if.as_json() if change.only_if else {}
 
 
 def named(key: str) -> FlagName:

@@ -34,7 +34,7 @@ flags = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("created_at", UTCDateTime, nullable=False),
     sa.Column("archived_at", UTCDateTime),
-    sa.Column("edited_at", UTCDateTime),
+    sa.Column("edited_version", sa.BigInteger, nullable=False, server_default="0"),
     sa.CheckConstraint("rollout_percentage BETWEEN 0 AND 100", name="rollout_percentage"),
     sa.CheckConstraint("version >= 1", name="version"),
     sa.CheckConstraint("archived_at IS NULL OR next_due_at IS NULL", name="archived_plans_nothing"),

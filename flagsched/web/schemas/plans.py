@@ -43,6 +43,7 @@ from flagsched.web.schemas.fields import (
 from flagsched.web.schemas.flags import KEY_MESSAGE
 from flagsched.web.schemas.instants import read_instant
 from flagsched.web.schemas.schedules import (
+    Conditional,
     CreateScheduleRequest,
     LocalMoment,
     RequiredChangeBody,
@@ -97,7 +98,7 @@ class PlanEnvironmentBody(Body):
         return RolloutEnvironment(data["name"], data.get("offset"))
 
 
-class PlanStepBody(RequiredChangeBody):
+class PlanStepBody(Conditional, RequiredChangeBody):
     """What to set of each flag, how long after the step before."""
 
     after = Length("how long after the step before; not negative")
@@ -107,8 +108,8 @@ class PlanStepBody(RequiredChangeBody):
         return RolloutStep(**pop_change(data), after=data.get("after"))
 
 
-class RampBody(Body):
-    """Steps from one percentage to another, both included."""
+class RampBody(Conditional):
+    """Steps from one percentage to another, both included; each on the condition."""
 
     start = Percentage(data_key="from", required=True)
     end = Percentage(data_key="to", required=True)
@@ -132,7 +133,7 @@ class RampBody(Body):
         if data.get("enabled") is False:
             raise ValidationError({"enabled": ["must be true, or left out"]})
         try:
-            return ramp(
+            steps = ramp(
                 data["start"],
                 data["end"],
                 data["steps"],
@@ -142,6 +143,7 @@ class RampBody(Body):
             )
         except ValueError as error:
             raise ValidationError({"steps": [str(error)]}) from error
+        return [step.under(data.get("only_if")) for step in steps]
 
 
 class PlanBody(LocalMoment):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from flagsched.domain.conditions import Condition
 from flagsched.domain.errors import BULK_REFUSED
 from flagsched.domain.local_times import LOCAL_TIME, Fold, LocalTime
 from flagsched.domain.overrides import SETS, USER_ID, OverrideChange
@@ -88,6 +89,56 @@ class ChangeBody(Body):
             raise ValidationError({"override": ["must not stand beside updates"]})
 
 
+class BoundsBody(Body):
+    """The least and the most, both included; at least one of the two."""
+
+    described = {"minProperties": 1}
+
+    at_least = Percentage(data_key="atLeast")
+    at_most = Percentage(data_key="atMost")
+
+    @validates_schema
+    def _bounds(self, data: dict[str, Any], **options: object) -> None:
+        if not data:
+            raise ValidationError("must set atLeast, atMost or both")
+        if data.get("at_least", 0) > data.get("at_most", 100):
+            raise ValidationError({"atLeast": ["must not be more than atMost"]})
+
+
+class ConditionBody(Body):
+    """What the flag must be just before the schedule takes effect, or it is skipped; at least one field."""
+
+    described = {"minProperties": 1}
+
+    enabled = Boolean()
+    bounds = fields.Nested(BoundsBody, data_key="rolloutPercentage", error_messages=ERROR_MESSAGES)
+    unedited = Boolean(
+        metadata={"enum": [True], "description": "nobody has edited its settings by hand since this was planned"}
+    )
+
+    @validates_schema
+    def _not_empty(self, data: dict[str, Any], **options: object) -> None:
+        if not data:
+            raise ValidationError("must set enabled, rolloutPercentage or unedited")
+        if data.get("unedited") is False:
+            raise ValidationError({"unedited": ["must be true, or left out"]})
+
+    @post_load
+    def _condition(self, data: dict[str, Any], **options: object) -> Condition:
+        return Condition(data.get("enabled"), **data.get("bounds", {}), unedited="unedited" in data)
+
+
+ONLY_IF = "skip it unless the flag is so just before it takes effect"
+
+
+class Conditional(Body):
+    """On what condition."""
+
+    only_if = fields.Nested(
+        ConditionBody, data_key="onlyIf", error_messages=ERROR_MESSAGES, metadata={"description": ONLY_IF}
+    )
+
+
 class RequiredChangeBody(ChangeBody):
     """What to set, exactly one of the two."""
 
@@ -98,9 +149,10 @@ class RequiredChangeBody(ChangeBody):
 
 
 def pop_change(data: dict[str, Any]) -> dict[str, Any]:
-    """Take what is set out of loaded data: `updates`, of either kind, or nothing."""
+    """Take what is set out of loaded data: `updates`, of either kind, under their condition; or nothing."""
     found = [data.pop(name) for name in CHANGE if name in data]
-    return {"updates": found[0]} if found else {}
+    condition = data.pop("only_if", None)
+    return {"updates": found[0].under(condition)} if found else {}
 
 
 class LocalMoment(Body):
@@ -167,7 +219,7 @@ def pop_moment(data: dict[str, Any]) -> dict[str, Any]:
 
 
 # The fields of the last base come first, in generated clients too: so those that callers give by position stay.
-class CreateScheduleRequest(Moment, RequiredChangeBody, ChangeBody, ScheduledAt):
+class CreateScheduleRequest(Conditional, Moment, RequiredChangeBody, ChangeBody, ScheduledAt):
     """At an instant, set these updates, or the override of one user: exactly one of the two.
 
     `scheduledAt` is required, or `localTime` and `timeZone`.
@@ -201,7 +253,7 @@ def _load_fast(item: Any) -> PlannedChange | None:
     if not (isinstance(item, dict) and item.keys() == {"scheduledAt", "updates"}):
         return None
     at, updates = item["scheduledAt"], read_updates(item["updates"])
-    if not isinstance(at, str) or not isinstance(updates, Updates):
+    if not isinstance(at, str) or not isinstance(updates, Updates) or updates.only_if is not None:
         return None
     try:
         return PlannedChange(read_instant(at), updates)
@@ -217,19 +269,28 @@ class BulkCreateScheduleRequest(Body):
     schedules = Batch(least=1)
 
 
-class EditScheduleRequest(Moment, ChangeBody, ScheduledAt):
-    """What to change of a schedule: its instant, all that it sets (updates or an override), or both."""
+class EditScheduleRequest(Conditional, Moment, ChangeBody, ScheduledAt):
+    """What to change of a schedule: its instant, all that it sets (updates or an override), its condition."""
 
     described = {"minProperties": 1}
+
+    only_if = fields.Nested(
+        ConditionBody,
+        data_key="onlyIf",
+        allow_none=True,
+        error_messages=ERROR_MESSAGES,
+        metadata={"description": f"{ONLY_IF}; null for no condition"},
+    )
 
     @validates_schema
     def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
-            raise ValidationError("must set scheduledAt, updates or override")
+            raise ValidationError("must set scheduledAt, updates, override or onlyIf")
 
     @post_load
     def _edit(self, data: dict[str, Any], **options: object) -> ScheduleEdit:
-        return ScheduleEdit(**pop_moment(data), **pop_change(data))
+        condition = {"sets_condition": True, "only_if": data.pop("only_if")} if "only_if" in data else {}
+        return ScheduleEdit(**pop_moment(data), **pop_change(data), **condition)
 
 
 class ScheduleListQuery(EnvironmentQuery):
@@ -288,6 +349,32 @@ OVERRIDE = {
 }
 
 
+CONDITION = {
+    "description": "what the flag must be just before, or it is skipped; null if it has no condition",
+    "type": ["object", "null"],
+    "properties": {
+        "enabled": {"type": "boolean"},
+        "rolloutPercentage": {
+            "type": "object",
+            "properties": {"atLeast": PERCENTAGE, "atMost": PERCENTAGE},
+            "additionalProperties": False,
+            "minProperties": 1,
+        },
+        "unedited": {"type": "boolean", "enum": [True]},
+    },
+    "additionalProperties": False,
+    "minProperties": 1,
+}
+
+
+class ConditionView(fields.Field[Any]):
+    """The condition of a schedule; null if it has none."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> dict[str, Any] | None:
+        condition: Condition | None = value
+        return None if condition is None else condition.as_json()
+
+
 class UpdatesView(fields.Field[Any]):
     """The updates of a schedule; null if they can't be read, or if it sets an override."""
 
@@ -342,6 +429,7 @@ class ScheduleView(View):
     )
     updates = UpdatesView(attribute="schedule.updates", metadata=UPDATES)
     override = OverrideChangeView(attribute="schedule.override", metadata=OVERRIDE)
+    only_if = ConditionView(attribute="schedule.updates.only_if", data_key="onlyIf", metadata=CONDITION)
     applied_at = Instant(
         attribute="schedule.applied_at",
         data_key="appliedAt",
