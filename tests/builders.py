@@ -8,6 +8,7 @@ from uuid import UUID
 
 from flagsched.domain.flags import Flag, FlagName, FlagState, NewFlag
 from flagsched.domain.history import Actor
+from flagsched.domain.holds import AtEnd, Hold
 from flagsched.domain.overrides import SETS, OverrideChange
 from flagsched.domain.schedules import PlannedChange, Schedule, Status
 from flagsched.domain.updates import Change, UnreadableUpdates, Updates
@@ -82,6 +83,23 @@ def a_schedule(
 
 def a_change(at: datetime, **updates: Any) -> PlannedChange:
     return PlannedChange(at, Updates(**(updates or {"enabled": True})))
+
+
+def a_hold(starts_at: datetime, ends_at: datetime | None = None, at_end: AtEnd = AtEnd.CATCH_UP) -> Hold:
+    return Hold(
+        id=next(_ids),
+        environment="production",
+        flag_id=next(_ids),
+        plan_id=None,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        at_end=at_end,
+        reason="it burns",
+        refuses_edits=False,
+        created_by="ada",
+        created_at=starts_at,
+        updated_at=starts_at,
+    )
 
 
 def an_override_change(at: datetime, user_id: str = "ada", sets: str = "include") -> PlannedChange:

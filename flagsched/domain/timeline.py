@@ -66,10 +66,11 @@ class Replay(Generic[AnySchedule]):
 
     @property
     def overridden(self) -> Mapping[str, Step[AnySchedule]]:
-        """The last step about each user whose override they change, by user."""
+        """The last step that changes the override of each user, by user."""
         if not self.state.overrides:
             return {}
-        return {change.user_id: step for step in self.steps if (change := step.schedule.override)}
+        applied = (step for step in self.steps if step.outcome is APPLIED)
+        return {change.user_id: step for step in applied if (change := step.schedule.override)}
 
     def knowing(self, stored: Iterable[OverrideChange]) -> Self:
         """The same steps, with what is stored of their users in each state, for the history to tell."""

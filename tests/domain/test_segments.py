@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import FlagState
+from flagsched.domain.history import STATE_CHANGES
+from flagsched.domain.holds import takes_effect_at
 from flagsched.domain.overrides import OverrideChange, OverrideType
 from flagsched.domain.schedules import conflicts
 from flagsched.domain.segments import Cause, Segment, segments, transitions
@@ -72,7 +74,8 @@ def test_what_a_timeline_foresees_is_what_a_worker_writes(life: Life, seconds: i
     life.record()
 
     written = life.entries[already:]
-    last_at = {entry.effective_at: entry.after for entry in written if isinstance(entry.after, FlagState)}
+    changes = (entry for entry in written if entry.action in STATE_CHANGES)
+    last_at = {entry.effective_at: entry.after for entry in changes if isinstance(entry.after, FlagState)}
     assert [after.written for after in last_at.values()] == [at(foreseen, instant).state for instant in last_at]
 
 
@@ -99,7 +102,7 @@ def test_a_preview_is_what_comes_about_when_its_drafts_are_planned(
         transitions(
             life.flag,
             life.past,
-            Agenda.of([*life.agenda.schedules, *drafts]),
+            Agenda.of([*life.agenda.schedules, *drafts], holds=life.holds),
             {draft.id: i for i, draft in enumerate(drafts)},
         ),
         life.now,
@@ -110,7 +113,7 @@ def test_a_preview_is_what_comes_about_when_its_drafts_are_planned(
     copied.record()
 
     assert at(shown(foreseen), copied.now).state == copied.flag.state
-    causes = {copied.schedules[s.id].scheduled_at for s in drafts}
+    causes = {takes_effect_at(s.scheduled_at, life.holds) for s in drafts}
     assert {one.start for one in foreseen if one.cause.draft is not None} <= causes
 
 
@@ -176,4 +179,5 @@ def _copy(life: Life) -> Life:
     copied = Life()
     copied.now, copied.flag = life.now, life.flag
     copied.entries, copied.schedules = list(life.entries), dict(life.schedules)
+    copied.holds = list(life.holds)
     return copied
