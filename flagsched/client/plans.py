@@ -22,6 +22,7 @@ class Mark(StrEnum):
 
 
 ORDER = list(Mark)
+BOUNDS = {"atLeast": "at least", "atMost": "at most"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +119,23 @@ def _change(schedule: Mapping[str, Any], mark: Mark) -> Change:
 
 
 def _sets(schedule: Mapping[str, Any]) -> str:
+    condition = schedule.get("onlyIf")
+    return f"{_change_of(schedule)}{f' only if {_condition_of(condition)}' if condition else ''}"
+
+
+def _change_of(schedule: Mapping[str, Any]) -> str:
     if override := schedule.get("override"):
         return f"{override['set']} {override['userId']}"
     updates = schedule["updates"] or {}
-    words = []
-    if "enabled" in updates:
-        words.append("on" if updates["enabled"] else "off")
-    if "rolloutPercentage" in updates:
-        words.append(f"{updates['rolloutPercentage']} %")
-    return ", ".join(words)
+    percentage = [f"{updates['rolloutPercentage']} %"] if "rolloutPercentage" in updates else []
+    return ", ".join([*_switch(updates), *percentage])
+
+
+def _condition_of(condition: Mapping[str, Any]) -> str:
+    bounds = condition.get("rolloutPercentage", {})
+    percentages = [f"{word} {bounds[name]} %" for name, word in BOUNDS.items() if name in bounds]
+    return ", ".join([*_switch(condition), *percentages, *(["unedited"] if condition.get("unedited") else [])])
+
+
+def _switch(settings: Mapping[str, Any]) -> list[str]:
+    return ["on" if settings["enabled"] else "off"] if "enabled" in settings else []

@@ -156,6 +156,7 @@ def _schedule(month: date, number: int) -> dict[str, Any]:
         "inEffect": False,
         "updates": STEPS[number],
         "override": None,
+        "onlyIf": None,
         "appliedAt": None,
         "statusReason": None,
         "errorMessage": None,

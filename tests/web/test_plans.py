@@ -77,6 +77,7 @@ def schedule(plan: str, schedule_id: str, key: str, seconds: float, **other: Any
         "inEffect": False,
         "updates": {"enabled": True},
         "override": None,
+        "onlyIf": None,
         "appliedAt": None,
         "statusReason": None,
         "errorMessage": None,

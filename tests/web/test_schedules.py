@@ -70,6 +70,7 @@ def test_a_single_schedule_is_created_pending(admin: FlaskClient) -> None:
         "inEffect": False,
         "updates": {"enabled": True, "rolloutPercentage": 25},
         "override": None,
+        "onlyIf": None,
         "appliedAt": None,
         "errorMessage": None,
         "createdBy": "ada",
