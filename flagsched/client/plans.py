@@ -19,9 +19,11 @@ class Mark(StrEnum):
     KEEP = "="
     IN_EFFECT = "."
     FAILED = "!"
+    SKIPPED = "~"
 
 
 ORDER = list(Mark)
+ENDED = {"failed": Mark.FAILED, "skipped": Mark.SKIPPED}
 BOUNDS = {"atLeast": "at least", "atMost": "at most"}
 
 
@@ -99,8 +101,8 @@ def apply_plan(server: Server, file: PlanFile, *, dry_run: bool) -> AppliedPlan:
 
 
 def _kept(schedule: Mapping[str, Any]) -> Mark:
-    if schedule["status"] == "failed":
-        return Mark.FAILED
+    if schedule["status"] in ENDED:
+        return ENDED[schedule["status"]]
     return Mark.IN_EFFECT if schedule["inEffect"] else Mark.KEEP
 
 

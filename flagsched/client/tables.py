@@ -14,6 +14,7 @@ MEANINGS = {
     Mark.KEEP: "keep",
     Mark.IN_EFFECT: "in effect",
     Mark.FAILED: "failed",
+    Mark.SKIPPED: "skipped",
 }
 GAP = "  "
 MIN_WIDTH = 20

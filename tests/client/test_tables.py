@@ -35,6 +35,26 @@ def lines(plan: AppliedPlan, width: int | None = None) -> list[str]:
     return [line.text for line in table_of(plan.changes, width)]
 
 
+def test_a_table_says_on_what_condition_and_what_was_skipped() -> None:
+    everything = {"enabled": True, "rolloutPercentage": {"atLeast": 5, "atMost": 20}, "unedited": True}
+    plan = applied(
+        added=[
+            a_schedule(onlyIf=everything),
+            a_schedule("2033-12-02T08:00:00Z", override={"userId": "ada", "set": "include"}, onlyIf={"enabled": False}),
+        ],
+        kept=[a_schedule("2033-12-03T08:00:00Z", status="skipped", onlyIf={"rolloutPercentage": {"atMost": 9}})],
+    )
+
+    assert lines(plan) == [
+        "    UTC               environment  flag          change",
+        " +  2033-12-01 08:00  production   new-checkout  on, 5 % only if on, at least 5 %, at most 20 %, unedited",
+        " +  2033-12-02 08:00  production   new-checkout  include ada only if off",
+        " ~  2033-12-03 08:00  production   new-checkout  on, 5 % only if at most 9 %",
+        "",
+        "+ add   ~ skipped",
+    ]
+
+
 def test_a_table_says_what_becomes_of_each_change() -> None:
     plan = applied(
         added=[a_schedule("2033-12-03T08:00:00Z", updates={"rolloutPercentage": 60})],
