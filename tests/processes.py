@@ -95,12 +95,12 @@ def web(
         yield f"http://127.0.0.1:{port}"
 
 
-def a_token(subject: str = "ada", *, ago: int = 0) -> str:
-    """An admin's token for the web processes of this module, made so many seconds ago and good for an hour from now."""
+def a_token(subject: str = "ada", *, role: str = "admin", ago: int = 0) -> str:
+    """A token for the web processes of this module, made so many seconds ago and good for an hour from now."""
     now = int(time())
     claims = {
         "sub": subject,
-        "role": "admin",
+        "role": role,
         "type": "access",
         "jti": uuid4().hex,
         "iat": now - ago,

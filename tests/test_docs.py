@@ -11,6 +11,7 @@ import click
 import pytest
 
 import dev
+from flagsched.bootstrap.cli import COMMANDS as LISTED
 from flagsched.bootstrap.cli import flagsched
 from flagsched.config.environment import SETTINGS
 from flagsched.database.doctor import DUE
@@ -105,7 +106,10 @@ def test_every_event_of_the_log_is_documented_and_every_documented_one_is_logged
 
 def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
     """Each command with its whole name."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")
         else:
@@ -122,6 +126,15 @@ def named_options(line: str) -> set[str]:
 
 
 COMMANDS = dict(commands(flagsched, "flagsched"))
+
+
+def test_the_help_lists_each_command_with_what_its_own_help_begins_with() -> None:
+    context = click.Context(flagsched)
+
+    for name, listed in LISTED.items():
+        command = flagsched.get_command(context, name)
+        assert command is not None
+        assert (command.help or "").startswith(listed.summary), name
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,4 +1,4 @@
-"""Why a plan file could not be read, previewed or applied, as a person at a terminal reads it."""
+"""Why a file could not be read, or a server did not do what it was asked, as a person at a terminal reads it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -29,12 +29,17 @@ class ServerFailed(ClientError):
         super().__init__(printable(message))
 
 
-class PlanRefused(ClientError):
-    """The server refuses a plan: `details` is its tree of reasons, or None if the message says it all."""
+class Refused(ClientError):
+    """The server refuses what it was asked: `details` is its tree of reasons, or None if the message says it all."""
 
     def __init__(self, message: str, details: Any) -> None:
         super().__init__(message)
         self.details = details
+
+    def told(self) -> str:
+        """The message and all reasons, in a line."""
+        reasons = [f"{shown(path)}: {why}" for path, why in flattened(self.details)] if self.details else []
+        return printable(" - ".join([str(self), *reasons]))
 
 
 def flattened(details: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:

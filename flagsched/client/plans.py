@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from flagsched.client.errors import PlanRefused, ServerFailed
+from flagsched.client.errors import Refused, ServerFailed
 from flagsched.client.plan_files import PlanFile
 from flagsched.client.server import Server
 
@@ -93,7 +93,7 @@ def apply_plan(server: Server, file: PlanFile, *, dry_run: bool) -> AppliedPlan:
     try:
         answer = server.put(f"/api/admin/plans/named/{file.name}", file.body, dryRun=str(dry_run).lower())
         return AppliedPlan.of(file.name, answer)
-    except PlanRefused as error:
+    except Refused as error:
         raise file.refused(str(error), error.details) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"{server.url} answers in another way than this flagsched expects: are both of the same release?"

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
-from flagsched.client.errors import PlanRefused, ServerFailed
+from flagsched.client.errors import Refused, ServerFailed
 from flagsched.version import __version__
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
 NO_SUCH_PATH = "NOT_FOUND"
 """The code of a path that a server has nothing at; a missing flag has a code of its own."""
+NO_HEADERS: Mapping[str, str] = {}
 REFUSALS = {
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.NOT_FOUND,
@@ -29,7 +30,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where it is, and the admin's token for it."""
+    """Where it is, and the caller's token for it."""
 
     url: str
     token: str = field(repr=False)
@@ -40,15 +41,34 @@ class Server:
         url = urlsplit(self.url)
         return url.scheme == "http" and not is_loopback(url.hostname)
 
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """Ask for the object that is there; Refused, ServerFailed."""
+        return self._send("GET", path, None, query)
+
     def put(self, path: str, body: Mapping[str, Any], **query: str) -> dict[str, Any]:
-        """Send JSON, and return the object that is answered; PlanRefused, ServerFailed."""
+        """Send JSON, and return the object that is answered; Refused, ServerFailed."""
+        return self._send("PUT", path, body, query)
+
+    def post(self, path: str, body: Mapping[str, Any], *, once: str = "", **query: str) -> dict[str, Any]:
+        """As `put`; sent again with the same key `once`, it has no second effect."""
+        return self._send("POST", path, body, query, {"Idempotency-Key": once} if once else {})
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str],
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> dict[str, Any]:
         try:
-            response = requests.put(
+            response = requests.request(
+                method,
                 self.url.rstrip("/") + path,
                 params=query,
                 json=body,
                 auth=_Bearer(self.token),
-                headers={"User-Agent": f"flagsched/{__version__}", "Accept": "application/json"},
+                headers={"User-Agent": f"flagsched/{__version__}", "Accept": "application/json", **headers},
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 proxies=_proxies(self.url),
                 allow_redirects=False,
@@ -74,10 +94,10 @@ class Server:
 
     def _read(self, response: requests.Response) -> dict[str, Any]:
         status, answer = response.status_code, _object(response)
-        if status == HTTPStatus.OK and answer is not None:
+        if status in (HTTPStatus.OK, HTTPStatus.CREATED) and answer is not None:
             return answer
         if status in REFUSALS and answer and answer.get("error") != NO_SUCH_PATH:
-            raise PlanRefused(str(answer.get("message")), answer.get("details"))
+            raise Refused(str(answer.get("message")), answer.get("details"))
         raise ServerFailed(self._failure(response, answer or {}))
 
     def _failure(self, response: requests.Response, answer: Mapping[str, Any]) -> str:
@@ -86,13 +106,13 @@ class Server:
             case 401:
                 return f"{self.url} does not accept FLAGSCHED_TOKEN: {told}. 'flagsched token --subject NAME' makes one"
             case 403:
-                return f"FLAGSCHED_TOKEN is not an admin's: {told}"
+                return f"the role in FLAGSCHED_TOKEN is not enough: {told}"
             case 404 | 405:
                 return (
-                    f"there is no flagsched with plans at {self.url}: {told}. "
+                    f"no flagsched that knows this is at {self.url}: {told}. "
                     "FLAGSCHED_URL is the address before /api/admin"
                 )
-            case 200:
+            case 200 | 201:
                 return f"what answers at {self.url} is no flagsched: it sends no JSON. Is FLAGSCHED_URL right?"
             case status if 300 <= status < 400:
                 place = response.headers.get("Location", "another address")

@@ -1,4 +1,4 @@
-"""Holds; schedules that were skipped; in which version a flag was edited last; and which entry of the history an entry undoes."""
+"""Holds; skipped schedules; in which version a flag was edited last; which entry of the history an entry undoes."""
 
 import sqlalchemy as sa
 from alembic import op

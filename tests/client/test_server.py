@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flagsched.client.errors import FileRefused, PlanRefused, ServerFailed
+from flagsched.client.errors import FileRefused, Refused, ServerFailed
 from flagsched.client.plan_files import PlanFile
 from flagsched.client.plans import apply_plan
 from flagsched.client.server import Server, refuse_bad_url
@@ -137,20 +137,20 @@ def test_no_server_at_all_is_told_with_its_cause() -> None:
             403,
             an_error("FORBIDDEN", "the role admin is needed"),
             {},
-            "FLAGSCHED_TOKEN is not an admin's: 403 the role admin is needed",
+            "the role in FLAGSCHED_TOKEN is not enough: 403 the role admin is needed",
         ),
         (
             404,
             an_error("NOT_FOUND", "flagsched has nothing at this path"),
             {},
-            "there is no flagsched with plans at URL: 404 flagsched has nothing at this path. "
+            "no flagsched that knows this is at URL: 404 flagsched has nothing at this path. "
             "FLAGSCHED_URL is the address before /api/admin",
         ),
         (
             404,
             "<html>",
             {},
-            "there is no flagsched with plans at URL: 404 Not Found. FLAGSCHED_URL is the address before /api/admin",
+            "no flagsched that knows this is at URL: 404 Not Found. FLAGSCHED_URL is the address before /api/admin",
         ),
         (
             200,
@@ -197,7 +197,7 @@ def test_a_refused_plan_is_told_by_the_name_of_the_file() -> None:
 
 
 def test_a_refusal_has_the_details_of_the_server() -> None:
-    with answering(409, an_error("QUOTA_EXCEEDED", "too many")) as (server, _), pytest.raises(PlanRefused) as refused:
+    with answering(409, an_error("QUOTA_EXCEEDED", "too many")) as (server, _), pytest.raises(Refused) as refused:
         server.put("/x", {})
 
     assert (str(refused.value), refused.value.details) == ("too many", None)

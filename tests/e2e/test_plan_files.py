@@ -308,7 +308,7 @@ def test_what_keeps_a_server_from_being_asked_is_told(admin: Admin) -> None:
         "no token": ({"FLAGSCHED_TOKEN": "e30.e30.e30"}, f"{admin.address} does not accept FLAGSCHED_TOKEN: 401 "),
         "wrong address": (
             {"FLAGSCHED_URL": f"{admin.address}/api/admin"},
-            f"there is no flagsched with plans at {admin.address}/api/admin: 404 ",
+            f"no flagsched that knows this is at {admin.address}/api/admin: 404 ",
         ),
         "bad address": ({"FLAGSCHED_URL": "flags"}, 'Environment variable "FLAGSCHED_URL" invalid'),
     }

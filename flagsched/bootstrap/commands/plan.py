@@ -6,14 +6,19 @@ import sys
 
 import click
 
+from flagsched.bootstrap.commands.server import asked_server
 from flagsched.client.plan_files import STDIN, PlanFile, read_plan_file
 from flagsched.client.plans import AppliedPlan, Mark, apply_plan
 from flagsched.client.server import Server
 from flagsched.client.tables import summary_of, table_of
-from flagsched.config.client import read_server
-from flagsched.config.environment import BadSettings
 
-COLOURS = {Mark.ADD: "green", Mark.CANCEL: "red", Mark.IN_EFFECT: "bright_black", Mark.FAILED: "magenta"}
+COLOURS = {
+    Mark.ADD: "green",
+    Mark.CANCEL: "red",
+    Mark.IN_EFFECT: "bright_black",
+    Mark.FAILED: "magenta",
+    Mark.SKIPPED: "yellow",
+}
 DIFFERS = 2
 NO_TERMINAL = "not applied: there is no terminal to ask on. Add --yes to apply, or --check to change nothing"
 
@@ -28,7 +33,7 @@ def plan() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer.")
 def preview(file: str, *, as_json: bool) -> None:
     """Print what applying FILE would change; '-' reads stdin."""
-    applied = apply_plan(_server(), read_plan_file(file), dry_run=True)
+    applied = apply_plan(asked_server(), read_plan_file(file), dry_run=True)
     (_print_json if as_json else _print_table)(applied)
 
 
@@ -43,7 +48,7 @@ def apply(file: str, *, yes: bool, check: bool, as_json: bool) -> None:
         raise click.UsageError("--json needs --yes or --check")
     if not (yes or check or _may_ask(file)):
         sys.exit(f"flagsched: {NO_TERMINAL}")
-    server, read = _server(), read_plan_file(file)
+    server, read = asked_server(), read_plan_file(file)
     planned = apply_plan(server, read, dry_run=True)
     if not as_json:
         _print_table(planned)
@@ -65,16 +70,6 @@ def _apply(server: Server, file: PlanFile, planned: AppliedPlan, *, yes: bool, a
         click.echo("\nThe server has changed in between. What was done:\n")
         _print_table(applied)
     click.echo(f"\nApplied {summary_of(applied, done=True)}")
-
-
-def _server() -> Server:
-    try:
-        server = read_server()
-    except BadSettings as error:
-        sys.exit(f"flagsched: {error}")  # With 1: 2 says that a file differs.
-    if server.is_plain:
-        click.echo("flagsched: FLAGSCHED_URL is not https: the token is sent to another machine unencrypted", err=True)
-    return server
 
 
 def _may_ask(file: str) -> bool:

@@ -1,0 +1,1 @@
+"""The commands of `flagsched`: one module each, loaded only when it is run."""
