@@ -186,6 +186,17 @@ class Flags:
         self._lock_creation("pg_advisory_xact_lock", environment)
         return self._all(LOCKED.where(flags.c.environment == environment, LIVE))
 
+    def lock_archived(self, flag_id: UUID) -> Flag | None:
+        return self._one(LOCKED.where(flags.c.id == sa.bindparam("id_"), ~LIVE), {"id_": flag_id})
+
+    def revive(self, flag: Flag) -> None:
+        self._lock_creation("pg_advisory_xact_lock_shared", flag.name.environment)
+        revived = sa.update(flags).where(flags.c.id == flag.id).values(archived_at=None)
+        try:
+            self.connection.execute(revived)
+        except sa.exc.IntegrityError as error:
+            raise FlagExists(flag.name.environment, flag.name.key) from error
+
     def exists(self, environment: str) -> bool:
         wanted = sa.select(sa.exists().where(environments.c.name == environment))
         return bool(self.connection.execute(wanted).scalar_one())

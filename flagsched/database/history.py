@@ -1,15 +1,16 @@
 """History in the database, which refuses to change or delete any of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from flagsched.database.row_parameters import RowParameters
-from flagsched.database.schema.tables import flags, history
+from flagsched.database.schema.tables import flags, history, is_application
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.history import (
     STATE_CHANGES,
@@ -74,6 +75,18 @@ class History:
         rows = self.connection.execute(wanted.limit(query.limit + 1)).all()
         return Page([_entry(row) for row in rows[: query.limit]], more=len(rows) > query.limit)
 
+    def find(self, entry_id: int) -> StoredEntry | None:
+        row = self.connection.execute(sa.select(history).where(history.c.id == entry_id)).one_or_none()
+        return None if row is None else _entry(row)
+
+    def applied(self, schedule_ids: Collection[UUID]) -> list[StoredEntry]:
+        wanted = sa.select(history).where(is_application, history.c.schedule_id.in_(schedule_ids))
+        return [_entry(row) for row in self.connection.execute(wanted.order_by(history.c.id))]
+
+    def undone(self, entry: StoredEntry) -> bool:
+        undoes = sa.exists().where(history.c.flag_id == entry.flag_id, history.c.undoes == entry.id)
+        return bool(self.connection.execute(sa.select(undoes)).scalar_one())
+
     def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StateChange]:
         changes = sa.select(history).where(history.c.flag_id == flag.id, history.c.action.in_(STATE_CHANGES))
         ahead = changes.order_by(*ORDER).limit(limit + 1)
@@ -117,6 +130,7 @@ def _state_change(row: sa.Row[Any]) -> StateChange | None:
 def _entry(row: sa.Row[Any]) -> StoredEntry:
     return StoredEntry(
         id=row.id,
+        flag_id=row.flag_id,
         name=FlagName(row.environment, row.flag_key),
         action=Action(row.action),
         schedule_id=row.schedule_id,

@@ -22,6 +22,9 @@ FlagschedError
 │   ├── PlanEnded            409
 │   ├── HoldOver             409
 │   ├── Frozen               409
+│   ├── EntryMissing         404
+│   ├── NothingToUndo        409
+│   ├── ChangedSince         409
 │   ├── KeyReused            422
 │   ├── KeyInProgress        409  try again after `retry_after` seconds
 │   ├── QuotaExceeded        409
@@ -363,6 +366,40 @@ class Frozen(Refused):
             f"edits are refused {ends} by hold '{hold_id}' ({reason}); ?override=REASON lets this one through"
         )
         self.hold_id = hold_id
+
+
+class EntryMissing(Refused):
+    """No such entry in the history of the flag."""
+
+    code = "ENTRY_NOT_FOUND"
+
+    def __init__(self, entry_id: int, key: str) -> None:
+        super().__init__(f"the history of flag {key!r} has no entry {entry_id}")
+        self.entry_id, self.key = entry_id, key
+
+
+class NothingToUndo(Refused):
+    """What is to be undone has left nothing that could be set back."""
+
+    code = "NOTHING_TO_UNDO"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"there is nothing to undo: {why}")
+
+
+class ChangedSince(Refused):
+    """What is to be undone was changed again since.
+
+    `details` has for each field what the entry made it (`then`), what it was `before`, and what it is `now`; those of a
+    plan by its flags.
+    """
+
+    code = "CHANGED_SINCE"
+
+    def __init__(self, details: Details) -> None:
+        names = ", ".join(map(str, details))
+        super().__init__(f'{names}: changed since. "force": true sets it back all the same')
+        self.details = details
 
 
 class AlreadyEnded(Refused):

@@ -114,6 +114,10 @@ class Flag:
         """The flag after its end at `at`, with nothing on its agenda."""
         return replace(self, state=self.state.succeeded(at), archived_at=at, next_due_at=None)
 
+    def restored(self, at: datetime) -> Self:
+        """The flag once it is live again after its end, as it was."""
+        return replace(self, state=self.state.succeeded(at), archived_at=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Precondition:

@@ -1,7 +1,7 @@
 """History entries: exactly one for each accepted change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -33,6 +33,7 @@ class Action(StrEnum):
     FLAG_CREATED = "flag.created"
     FLAG_UPDATED = "flag.updated"
     FLAG_ARCHIVED = "flag.archived"
+    FLAG_RESTORED = "flag.restored"
     SCHEDULE_CREATED = "schedule.created"
     SCHEDULE_UPDATED = "schedule.updated"
     SCHEDULE_CANCELLED = "schedule.cancelled"
@@ -46,7 +47,7 @@ class Action(StrEnum):
     HOLD_RELEASED = "hold.released"
 
 
-STATE_CHANGES = (Action.FLAG_CREATED, Action.FLAG_UPDATED, Action.SCHEDULE_APPLIED)
+STATE_CHANGES = (Action.FLAG_CREATED, Action.FLAG_UPDATED, Action.FLAG_RESTORED, Action.SCHEDULE_APPLIED)
 """What makes a new version of a flag that is not archived by it."""
 HOLD_ACTIONS = (Action.HOLD_PLACED, Action.HOLD_UPDATED, Action.HOLD_RELEASED)
 """What happens to holds, those of an environment too."""
@@ -97,6 +98,7 @@ class StoredEntry:
     """An entry as it stands in the history, under its number."""
 
     id: int
+    flag_id: UUID
     name: FlagName
     action: Action
     schedule_id: UUID | None
@@ -125,7 +127,13 @@ class StateChange:
 
 
 def flag_entry(
-    before: Flag | None, after: Flag, *, by: Actor, recorded_at: datetime, exemption: Exemption | None = None
+    before: Flag | None,
+    after: Flag,
+    *,
+    by: Actor,
+    recorded_at: datetime,
+    exemption: Exemption | None = None,
+    undoes: int | None = None,
 ) -> Entry:
     """The entry for a change of the flag itself by an admin; `before` is None at its creation."""
     return Entry(
@@ -141,13 +149,22 @@ def flag_entry(
         effective_at=after.state.changed_at,
         recorded_at=recorded_at,
         exemption=exemption,
+        undoes=undoes,
     )
 
 
-def schedule_entry(flag: Flag, before: Schedule | None, after: Schedule, *, by: Actor, recorded_at: datetime) -> Entry:
+def schedule_entry(
+    flag: Flag,
+    before: Schedule | None,
+    after: Schedule,
+    *,
+    by: Actor,
+    recorded_at: datetime,
+    undoes: int | None = None,
+) -> Entry:
     """The entry for a schedule that is created (without `before`), edited or cancelled. The flag keeps its version."""
     action = _schedule_action(before, after)
-    return _entry(flag, action, before, after, by=by, recorded_at=recorded_at, schedule_id=after.id)
+    return _entry(flag, action, before, after, by=by, recorded_at=recorded_at, schedule_id=after.id, undoes=undoes)
 
 
 def override_entry(
@@ -158,10 +175,12 @@ def override_entry(
     by: Actor,
     recorded_at: datetime,
     exemption: Exemption | None = None,
+    undoes: int | None = None,
 ) -> Entry:
     """The entry for an override that is set, or removed (`after` is None). The flag keeps its version."""
     action = Action.OVERRIDE_REMOVED if after is None else Action.OVERRIDE_SET
-    return _entry(flag, action, before, after, by=by, recorded_at=recorded_at, exemption=exemption)
+    entry = _entry(flag, action, before, after, by=by, recorded_at=recorded_at, undoes=undoes)
+    return replace(entry, exemption=exemption)
 
 
 def hold_entry(before: Hold | None, after: Hold, flag: Flag | None, *, by: Actor, recorded_at: datetime) -> Entry:
@@ -195,8 +214,8 @@ def _entry(
     *,
     by: Actor,
     recorded_at: datetime,
+    undoes: int | None,
     schedule_id: UUID | None = None,
-    exemption: Exemption | None = None,
 ) -> Entry:
     return Entry(
         flag_id=flag.id,
@@ -210,14 +229,16 @@ def _entry(
         request_id=by.request_id,
         effective_at=flag.now(recorded_at),
         recorded_at=recorded_at,
-        exemption=exemption,
+        undoes=undoes,
     )
 
 
 def _flag_action(before: Flag | None, after: Flag) -> Action:
     if before is None:
         return Action.FLAG_CREATED
-    return Action.FLAG_ARCHIVED if after.archived_at else Action.FLAG_UPDATED
+    if after.archived_at:
+        return Action.FLAG_ARCHIVED
+    return Action.FLAG_RESTORED if before.archived_at else Action.FLAG_UPDATED
 
 
 def _schedule_action(before: Schedule | None, after: Schedule) -> Action:

@@ -73,6 +73,12 @@ class FlagWriter(FlagReader, Protocol):
         No flag is created in it until the transaction ends.
         """
 
+    def lock_archived(self, flag_id: UUID) -> Flag | None:
+        """An archived flag, locked; FlagBusy."""
+
+    def revive(self, flag: Flag) -> None:
+        """Let an archived flag have its key again; FlagExists if that is taken."""
+
     def exists(self, environment: str) -> bool:
         """Was a flag ever created in this environment?"""
 

@@ -1,6 +1,6 @@
 """History in storage."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -35,6 +35,15 @@ class HistoryReader(Protocol):
     def page(self, query: HistoryQuery) -> Page[StoredEntry]:
         """Entries by (effective_at, id), newest first."""
 
+    def find(self, entry_id: int) -> StoredEntry | None:
+        """The entry of this number."""
+
+    def applied(self, schedule_ids: Collection[UUID]) -> list[StoredEntry]:
+        """The entries that tell that these schedules were applied, in their order."""
+
+    def undone(self, entry: StoredEntry) -> bool:
+        """Has an entry been undone?"""
+
     def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StateChange]:
         """The entries that made the versions of `flag`, in order.
 
@@ -42,7 +51,7 @@ class HistoryReader(Protocol):
         """
 
 
-class HistoryWriter(Protocol):
+class HistoryWriter(HistoryReader, Protocol):
     """The append-only list of everything that happened."""
 
     def append(self, entries: Sequence[Entry]) -> None:

@@ -93,19 +93,24 @@ def archive_flag(
         (before,), clock = lock_current(work, [name])
         precondition.check(before)
         exemption = refuse_frozen(work, before, clock, override)
-        now = before.now(clock)
-        after = before.archived(now)
-        planned = work.schedules.pending(before).schedules
-        cancelled = [schedule.cancelled(by.name, now) for schedule in planned]
-        work.schedules.cancel(cancelled)
-        endings = [
-            schedule_entry(before, was, ended, by=by, recorded_at=clock)
-            for was, ended in zip(planned, cancelled, strict=True)
-        ]
-        endings += [_end_hold(work, hold, before, clock, by) for hold in _own_holds(work, before, now)]
-        work.history.append([*endings, flag_entry(before, after, by=by, recorded_at=clock, exemption=exemption)])
+        after, entries = end_flag(work, before, clock, by)
+        work.history.append([*entries, flag_entry(before, after, by=by, recorded_at=clock, exemption=exemption)])
         work.flags.change([after], work.publish({name.environment: None}))
         work.commit()
+
+
+def end_flag(work: Writing, before: Flag, clock: datetime, by: Actor) -> tuple[Flag, list[Entry]]:
+    """End the agenda and the holds of a locked flag; returns the archived flag, and the entries for these endings."""
+    now = before.now(clock)
+    planned = work.schedules.pending(before).schedules
+    cancelled = [schedule.cancelled(by.name, now) for schedule in planned]
+    work.schedules.cancel(cancelled)
+    endings = [
+        schedule_entry(before, was, ended, by=by, recorded_at=clock)
+        for was, ended in zip(planned, cancelled, strict=True)
+    ]
+    endings += [_end_hold(work, hold, before, clock, by) for hold in _own_holds(work, before, now)]
+    return before.archived(now), endings
 
 
 def _own_holds(work: Writing, flag: Flag, now: datetime) -> list[Hold]:

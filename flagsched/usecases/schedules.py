@@ -108,6 +108,7 @@ def add_schedules(
     *,
     plan_id: UUID | None,
     by: Actor,
+    undoes: int | None = None,
 ) -> AddedSchedules:
     """Insert the schedules for these changes of locked flags, with their entries of the history."""
     own = by_flag(items)
@@ -128,7 +129,7 @@ def add_schedules(
     work.schedules.add(planned)
     work.history.append(
         [
-            schedule_entry(flags[item.name], None, schedule, by=by, recorded_at=clock)
+            schedule_entry(flags[item.name], None, schedule, by=by, recorded_at=clock, undoes=undoes)
             for item, schedule in zip(items, planned, strict=True)
         ]
     )

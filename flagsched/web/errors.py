@@ -13,6 +13,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from flagsched.domain.errors import (
     AlreadyEnded,
+    ChangedSince,
+    EntryMissing,
     EnvironmentMissing,
     FlagChanged,
     FlagExists,
@@ -24,6 +26,7 @@ from flagsched.domain.errors import (
     HoldOver,
     KeyInProgress,
     KeyReused,
+    NothingToUndo,
     OverrideMissing,
     PlanChanged,
     PlanEnded,
@@ -64,6 +67,9 @@ STATUS: dict[type[FlagschedError], HTTPStatus] = {
     PlanEnded: HTTPStatus.CONFLICT,
     HoldOver: HTTPStatus.CONFLICT,
     Frozen: HTTPStatus.CONFLICT,
+    EntryMissing: HTTPStatus.NOT_FOUND,
+    NothingToUndo: HTTPStatus.CONFLICT,
+    ChangedSince: HTTPStatus.CONFLICT,
     PlanChanged: HTTPStatus.PRECONDITION_FAILED,
     FlagChanged: HTTPStatus.PRECONDITION_FAILED,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,

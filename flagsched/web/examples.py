@@ -298,4 +298,9 @@ def _of_history(month: date) -> dict[str, Any]:
         "recordedAt": f"{month}T08:00:00Z",
         "undoes": None,
     }
-    return {"HistoryView": {"entries": [entry], "nextCursor": None}}
+    return {
+        "EntryView": entry,
+        "HistoryView": {"entries": [entry], "nextCursor": None},
+        "UndoRequest": {"entryId": 1},
+        "UndoPlanRequest": {"force": False},
+    }

@@ -53,6 +53,8 @@ LEAST_ROLE = {
     "PATCH /plans/{plan_id}": "admin",
     "DELETE /plans/{plan_id}": "admin",
     "PUT /plans/named/{plan_name}": "admin",
+    "POST /flags/{flag_key}/undo": "admin",
+    "POST /plans/{plan_id}/undo": "admin",
     "POST /flags/{flag_key}/holds": "operator",
     "POST /environments/{environment}/holds": "operator",
     "POST /plans/{plan_id}/holds": "operator",

@@ -85,6 +85,7 @@ SCHEDULES = effective_schedules(PLAN, FLAG, after(5.5), Agenda.of(PLAN))
 ENTRIES = [
     StoredEntry(
         7,
+        FLAG.id,
         FLAG.name,
         Action.SCHEDULE_CREATED,
         PLAN[0].id,

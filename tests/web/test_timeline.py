@@ -135,7 +135,7 @@ def test_a_schedule_is_given_another_instant_and_other_updates(admin: FlaskClien
 @pytest.mark.parametrize(
     ("body", "details"),
     [
-        ({}, ["must set scheduledAt, updates or override"]),
+        ({}, ["must set scheduledAt, updates, override or onlyIf"]),
         ({"updates": {}}, {"updates": ["must set enabled, rolloutPercentage or both"]}),
         ({"updates": None}, {"updates": ["must not be null"]}),
         ({"scheduledAt": None}, {"scheduledAt": ["must not be null"]}),

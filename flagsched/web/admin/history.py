@@ -8,13 +8,19 @@ from flagsched.domain.history import StoredEntry
 from flagsched.domain.instants import rfc3339
 from flagsched.ports.history import HistoryQuery
 from flagsched.ports.pages import Page
-from flagsched.usecases import history
+from flagsched.usecases import history, undo
 from flagsched.web.admin.blueprint import AdminBlueprint
+from flagsched.web.caller import caller
+from flagsched.web.idempotency import idempotent_request
 from flagsched.web.schemas.fields import cursor
-from flagsched.web.schemas.history import FlagHistoryQuery, HistoryListQuery, HistoryView
-from flagsched.web.service import store
+from flagsched.web.schemas.flags import EditQuery
+from flagsched.web.schemas.headers import IdempotencyHeaders, response_headers
+from flagsched.web.schemas.history import EntryView, FlagHistoryQuery, HistoryListQuery, HistoryView
+from flagsched.web.schemas.undo import UndoRequest
+from flagsched.web.service import service, store
 
 blueprint = AdminBlueprint("history", "Every change that was accepted or took effect, and who made it.")
+ENTRY = EntryView()
 
 
 @blueprint.get("/history")
@@ -37,6 +43,27 @@ def list_flag_history(name: FlagName, query: HistoryQuery) -> dict[str, Any]:
     One entry for each change that was accepted or took effect.
     """
     return _page(history.list_flag_history(name, query, store=store()))
+
+
+@blueprint.post("/flags/<flag_key>/undo")
+@blueprint.on_flag(EditQuery, body=UndoRequest, headers=IdempotencyHeaders)
+@blueprint.response(HTTPStatus.OK, EntryView, headers=response_headers("Idempotency-Replayed"))
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+@blueprint.alt_response(HTTPStatus.UNPROCESSABLE_ENTITY, "UNPROCESSABLE_ENTITY")
+def undo_entry(name: FlagName, asked: dict[str, Any], key: str | None, override: str | None = None) -> StoredEntry:
+    """Undo an entry: set back what it changed.
+
+    If nobody has changed that since, or with `force`. The answer is the entry that this makes; it can be undone, too.
+    """
+    return undo.undo_entry(
+        name,
+        **asked,
+        by=caller(),
+        store=store(),
+        override=override,
+        limits=service().limits,
+        idempotent=idempotent_request(key, ENTRY.dump, status=HTTPStatus.OK),
+    )
 
 
 def _page(page: Page[StoredEntry]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from flagsched.domain.flags import Precondition
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.plans import PLAN_NAME, EffectivePlan, NewPlan, PlanEdit, PlanStatus
 from flagsched.ports.plans import PlanQuery
-from flagsched.usecases import plans
+from flagsched.usecases import plans, undo
 from flagsched.usecases.named_plans import AppliedPlan, apply_plan
 from flagsched.usecases.plans import CreatedPlan
 from flagsched.web.admin.blueprint import AdminBlueprint
@@ -19,6 +19,7 @@ from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
 from flagsched.web.roles import Role
 from flagsched.web.schemas.fields import cursor
+from flagsched.web.schemas.flags import ReasonQuery
 from flagsched.web.schemas.headers import (
     IdempotencyHeaders,
     IdempotentMatchHeaders,
@@ -40,6 +41,7 @@ from flagsched.web.schemas.plans import (
     PlanPreviewView,
 )
 from flagsched.web.schemas.strict import Query
+from flagsched.web.schemas.undo import UndoPlanRequest
 from flagsched.web.service import service, store
 
 blueprint = AdminBlueprint("plans", "Plan changes of several flags and environments in one call; move and end them.")
@@ -149,6 +151,21 @@ def end_plan(precondition: Precondition, plan_id: UUID) -> Detail:
     What is in effect stays. The plan's name is free again.
     """
     return _detail(plans.end_plan(plan_id, by=caller(), store=store(), precondition=precondition))
+
+
+@blueprint.post("/plans/<uuid:plan_id>/undo")
+@blueprint.loads(ReasonQuery, body=UndoPlanRequest, headers=IdempotencyHeaders)
+@blueprint.response(HTTPStatus.OK, PlanDetailView, headers=response_headers("ETag", "Idempotency-Replayed"))
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
+@blueprint.alt_response(HTTPStatus.UNPROCESSABLE_ENTITY, "UNPROCESSABLE_ENTITY")
+def undo_plan(asked: dict[str, Any], key: str | None, plan_id: UUID, override: str | None = None) -> Detail:
+    """Undo a plan: end it, and set each of its flags back to what it was before.
+
+    All of it, if nobody has changed that since or with `force`; else nothing.
+    """
+    idempotent = idempotent_request(key, _dump, _etag, HTTPStatus.OK)
+    undone = undo.undo_plan(plan_id, **asked, by=caller(), store=store(), override=override, idempotent=idempotent)
+    return _detail(undone)
 
 
 @blueprint.put("/plans/named/<plan_name>")

@@ -33,10 +33,14 @@ class EnvironmentQuery(Query):
     environment = environment(load_default=DEFAULT_ENVIRONMENT)
 
 
-class EditQuery(EnvironmentQuery):
-    """The environment, and why to edit by hand what a hold refuses to have edited."""
+class ReasonQuery(Query):
+    """Why to edit by hand what a hold refuses to have edited."""
 
     override = Text(max_length=MAX_REASON, blank=False)
+
+
+class EditQuery(ReasonQuery, EnvironmentQuery):
+    """The environment, and why to edit by hand what a hold refuses to have edited."""
 
 
 class NewFlagQuery(Query):
