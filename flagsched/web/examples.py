@@ -301,6 +301,6 @@ def _of_history(month: date) -> dict[str, Any]:
     return {
         "EntryView": entry,
         "HistoryView": {"entries": [entry], "nextCursor": None},
-        "UndoRequest": {"entryId": 1},
+        "UndoRequest": {"entryId": 2},
         "UndoPlanRequest": {"force": False},
     }

@@ -5,7 +5,8 @@ from marshmallow import fields
 from flagsched.web.schemas.strict import View
 
 DETAILS = {
-    "description": "mirrors the request, with a list of reasons at each leaf; null unless the request is not valid",
+    "description": "mirrors the request, with a list of reasons at each leaf; of `CHANGED_SINCE`, what each "
+    "value was made `then`, was `before`, and is `now`; else null",
     "anyOf": [
         {"type": "object", "additionalProperties": True},
         {"type": "array", "items": {"type": "string"}},

@@ -15,13 +15,14 @@ from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import (
     AlreadyApplied,
+    ChangedSince,
     InstantsRefused,
     Overtaken,
 )
 from flagsched.domain.flags import FlagEdit
 from flagsched.domain.holds import NewHold
 from flagsched.domain.plans import PlanEdit
-from flagsched.domain.schedules import ScheduleEdit
+from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.domain.updates import Updates
 from flagsched.ports.schedules import ScheduleQuery
 from flagsched.usecases.backoff import Backoff
@@ -29,7 +30,8 @@ from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_
 from flagsched.usecases.holds import EffectiveHold, hold_environment, hold_flag, release_hold
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.plans import create_plan, edit_plan, end_plan, read_plan
-from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules
+from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules, plan_schedules
+from flagsched.usecases.undo import undo_entry
 from tests.builders import ADMIN, CHECKOUT, a_new_flag
 from tests.contract.postgresql.lock_waits import plan, soon, waiting_for_locks
 from tests.plans import rollout
@@ -131,6 +133,22 @@ def test_a_release_that_is_held_up_over_an_instant_ends_the_hold_after_it(
     assert released.hold.ends_at >= at
     applied = [entry for entry in all_history(engine) if entry.action == "schedule.applied"]
     assert [entry.effective_at for entry in applied] == [released.hold.ends_at]
+
+
+def test_an_undo_that_is_held_up_over_an_instant_sees_what_came(
+    store: SqlStore, engine: sa.Engine, in_background: Callable[..., "Future[object]"]
+) -> None:
+    at = soon(store, 0.8)
+    edit_flag(CHECKOUT, FlagEdit(Updates(rollout_percentage=7)), by=ADMIN, store=store)
+    edited = all_history(engine)[-1]
+    plan_schedules(CHECKOUT, [PlannedChange(at, Updates(True, 50))], batch=False, by=ADMIN, store=store)
+
+    begin = lambda: in_background(undo_entry, CHECKOUT, edited.id, by=ADMIN, store=store)  # noqa: E731
+    undoing = held_up_over(at, store, engine, begin, seen_meanwhile=(True, 3))
+
+    with pytest.raises(ChangedSince) as refused:
+        undoing.result(timeout=5)
+    assert refused.value.details == {"rolloutPercentage": {"then": 7, "before": 100, "now": 50}}
 
 
 def test_an_edit_that_is_held_up_over_an_instant_comes_after_it(
