@@ -30,6 +30,7 @@ COMMANDS = {
     "release": Listed("holds", "Release the flag KEY"),
     "freeze": Listed("holds", "Freeze the environment NAME"),
     "thaw": Listed("holds", "Release the environment NAME"),
+    "undo": Listed("undo", "Undo the newest change of the flag KEY"),
 }
 
 

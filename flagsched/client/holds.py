@@ -1,15 +1,13 @@
 """Holds over HTTP: stop what is planned for a flag or an environment, and let it go on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias
 from urllib.parse import quote
 
-from flagsched.client.errors import Refused, ServerFailed
 from flagsched.client.server import Server
 
 Answer: TypeAlias = Mapping[str, Any]
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +73,18 @@ def place(server: Server, scope: Scope, asked: Asked, *, once: str) -> PlacedHol
         path, query = f"/api/admin/environments/{quote(scope.environment, safe='')}/holds", {}
     else:
         path, query = f"/api/admin/flags/{quote(scope.key, safe='')}/holds", {"environment": scope.environment}
-    return _read(server, lambda: PlacedHold.of(server.post(path, asked.as_json(), once=once, **query)))
+    return server.read(lambda: PlacedHold.of(server.post(path, asked.as_json(), once=once, **query)))
 
 
 def active(server: Server, scope: Scope) -> Sequence[PlacedHold]:
     """The holds that bear on a flag, or on all of an environment, now; its environment's among those of a flag."""
     query = {"environment": scope.environment, "status": "active", "limit": "500"}
     query |= {"flagKey": scope.key} if scope.key else {}
-    found = _read(server, lambda: [PlacedHold.of(one) for one in server.get("/api/admin/holds", **query)["holds"]])
+    found = server.read(lambda: [PlacedHold.of(one) for one in server.get("/api/admin/holds", **query)["holds"]])
     return [one for one in found if scope.key or one.flag_key is None]
 
 
 def release(server: Server, hold: PlacedHold, how: str | None) -> PlacedHold:
     """End a hold now: as it says itself, unless `how` does. ServerFailed."""
     body = {} if how is None else {"then": how}
-    return _read(server, lambda: PlacedHold.of(server.post(f"/api/admin/holds/{hold.id}/release", body)))
-
-
-def _read(server: Server, ask: Callable[[], Read]) -> Read:
-    try:
-        return ask()
-    except Refused as refused:
-        raise ServerFailed(refused.told()) from refused
-    except (KeyError, TypeError) as error:
-        message = f"{server.url} answers in another way than this flagsched expects: are both of the same release?"
-        raise ServerFailed(message) from error
+    return server.read(lambda: PlacedHold.of(server.post(f"/api/admin/holds/{hold.id}/release", body)))

@@ -1,11 +1,11 @@
 """A flagsched server, asked over HTTP: bounded in time, without redirects, and with errors that say what to do."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -18,6 +18,7 @@ CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
 NO_SUCH_PATH = "NOT_FOUND"
 """The code of a path that a server has nothing at; a missing flag has a code of its own."""
+Read = TypeVar("Read")
 NO_HEADERS: Mapping[str, str] = {}
 REFUSALS = {
     HTTPStatus.BAD_REQUEST,
@@ -52,6 +53,16 @@ class Server:
     def post(self, path: str, body: Mapping[str, Any], *, once: str = "", **query: str) -> dict[str, Any]:
         """As `put`; sent again with the same key `once`, it has no second effect."""
         return self._send("POST", path, body, query, {"Idempotency-Key": once} if once else {})
+
+    def read(self, ask: Callable[[], Read]) -> Read:
+        """What `ask` makes of an answer; ServerFailed with all reasons if the server refuses, or answers otherwise."""
+        try:
+            return ask()
+        except Refused as refused:
+            raise ServerFailed(refused.told()) from refused
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"{self.url} answers in another way than this flagsched expects: are both of the same release?"
+            raise ServerFailed(message) from error
 
     def _send(
         self,

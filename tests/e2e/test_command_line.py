@@ -57,6 +57,10 @@ class Admin:
         assert answer.ok, answer.text
         return answer.json()
 
+    def ask_for_nothing(self, method: str, path: str) -> None:
+        headers = {"Authorization": f"Bearer {a_token()}"}
+        assert requests.request(method, f"{self.address}/api/admin{path}", headers=headers, timeout=9).ok
+
     def a_flag(self, key: str, *hours: int, environment: str = "production") -> None:
         """On, with a step so many hours from now on each."""
         self.ask("POST", "/flags", {"key": key, "environment": environment, "enabled": True})
@@ -151,6 +155,38 @@ def test_a_program_gets_the_servers_answer(admin: Admin, on_call: OnCall) -> Non
     assert [(one["id"], one["status"], one["then"]) for one in released] == [(held[0]["id"], "over", "skip")]
 
 
+def test_the_newest_change_is_undone_and_that_too(admin: Admin, address: str) -> None:
+    admin.a_flag("slip")
+    admin.ask("PATCH", "/flags/slip", {"rolloutPercentage": 5})
+    ada = OnCall(address, a_token())
+    slip = admin.ask("GET", "/flags/slip/history")["entries"][0]["id"]
+    OnCall(address, a_token(role="operator")).told("hold", "slip", "--reason", "looks at it")
+
+    undone = ada.told("undo", "slip")
+    again = json.loads(ada.told("undo", "slip", "--entry", str(slip + 2), "--json"))
+    admin.ask("PATCH", "/flags/slip", {"rolloutPercentage": 7})
+    changed = ada.fails("undo", "slip", "--entry", str(slip))
+    forced = ada.told("undo", "slip", "--entry", str(slip), "--force")
+
+    assert undone == (
+        f"slip in production: entry {slip} is undone by entry {slip + 2}, flag.updated: rolloutPercentage 5 -> 100\n"
+    )
+    assert (again["undoes"], again["after"]["rolloutPercentage"]) == (slip + 2, 5)
+    assert changed.startswith('rolloutPercentage: changed since. "force": true sets it back all the same - ')
+    assert changed.endswith("rolloutPercentage.then: 5 - rolloutPercentage.before: 100 - rolloutPercentage.now: 7")
+    assert forced.endswith("flag.updated: rolloutPercentage 7 -> 100\n")
+
+
+def test_an_archived_flag_is_brought_back(admin: Admin, address: str) -> None:
+    admin.a_flag("gone")
+    admin.ask_for_nothing("DELETE", "/flags/gone")
+
+    undone = OnCall(address, a_token()).told("undo", "gone")
+
+    assert undone.endswith("flag.restored: archived True -> False\n")
+    assert admin.flag("gone")["enabled"] is True
+
+
 def test_what_can_not_be_done_says_why(admin: Admin, on_call: OnCall, address: str) -> None:
     admin.a_flag("unheld")
     viewer = OnCall(address, a_token(role="viewer"))
@@ -163,11 +199,14 @@ def test_what_can_not_be_done_says_why(admin: Admin, on_call: OnCall, address: s
     assert on_call.fails("release", "unheld") == "nothing holds unheld in production now"
     assert viewer.fails("hold", "unheld", "--reason", "x").startswith("the role in FLAGSCHED_TOKEN is not enough: 403 ")
     assert on_call.fails("release", "unheld", FLAGSCHED_TOKEN="").startswith("Environment variable")
+    assert (
+        OnCall(address, a_token()).fails("undo", "unheld").startswith("nothing of unheld in production can be undone")
+    )
     nobody = f"http://127.0.0.1:{free_port()}"
     assert on_call.fails("release", "unheld", FLAGSCHED_URL=nobody).startswith(f"no server answers at {nobody}: ")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plan", "--help"], ["hold", "--help"], ["release", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["plan", "--help"], ["hold", "--help"], ["undo", "--help"]])
 def test_a_command_that_asks_a_server_loads_neither_flask_nor_sqlalchemy(arguments: list[str]) -> None:
     script = (
         "import sys\n"

@@ -26,6 +26,7 @@ from tests.mutations.plans import PLAN_MUTATIONS
 from tests.mutations.records import RECORDING_MUTATIONS, Mutation
 from tests.mutations.roles import ROLE_MUTATIONS
 from tests.mutations.snapshots import SNAPSHOT_MUTATIONS
+from tests.mutations.undo import UNDO_MUTATIONS
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("flagsched", "migrations", "tests", "setup.cfg")
@@ -36,6 +37,7 @@ MUTATIONS = [
     *HOLD_MUTATIONS,
     *CONDITION_MUTATIONS,
     *ROLE_MUTATIONS,
+    *UNDO_MUTATIONS,
 ]
 AT_ONCE = 2
 LONGEST_SECONDS = 120
