@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import bulk, evaluation, growth, lateness, ofrep, plans, reader, record, snapshot, workers
+from benchmarks import bulk, evaluation, growth, holds, lateness, ofrep, plans, reader, record, snapshot, workers
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "reader": reader.measure,
     "bulk": bulk.measure,
     "plans": plans.measure,
+    "holds": holds.measure,
     "evaluation": evaluation.measure,
     "ofrep": ofrep.measure,
     "snapshot": snapshot.measure,

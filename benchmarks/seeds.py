@@ -47,7 +47,7 @@ PLAN_ON_POSTGRESQL = """
 """
 EMPTY_POSTGRESQL = """
     ALTER TABLE feature_flag_history DISABLE TRIGGER USER;
-    TRUNCATE feature_flag_history, feature_flag_schedules, feature_flag_overrides, feature_flags,
+    TRUNCATE feature_flag_history, feature_flag_schedules, feature_flag_overrides, feature_flag_holds, feature_flags,
              feature_flag_environments RESTART IDENTITY;
     ALTER TABLE feature_flag_history ENABLE TRIGGER USER;
 """
@@ -55,11 +55,27 @@ EMPTY_POSTGRESQL = """
 EMPTY_SQLITE = """
     DROP TRIGGER feature_flag_history_no_delete;
     DELETE FROM feature_flag_history; DELETE FROM feature_flag_schedules; DELETE FROM feature_flag_overrides;
-    DELETE FROM feature_flags;
+    DELETE FROM feature_flag_holds; DELETE FROM feature_flags;
     CREATE TRIGGER feature_flag_history_no_delete BEFORE DELETE ON feature_flag_history
     BEGIN SELECT RAISE(ABORT, 'feature_flag_history is append-only: DELETE refused'); END;
     VACUUM;
 """
+
+
+HOLDS_ON_POSTGRESQL = """
+    INSERT INTO feature_flag_holds (id, environment, flag_id, starts_at, at_end, reason, refuses_edits, created_by,
+                                    created_at, updated_at)
+    SELECT gen_random_uuid(), environment, id, now() - interval '1 minute', 'catchUp', 'it burns', false, 'ada', now(),
+           now()
+    FROM feature_flags ORDER BY key LIMIT {number};
+    UPDATE feature_flags SET next_due_at = NULL WHERE id IN (SELECT flag_id FROM feature_flag_holds);
+"""
+
+
+def holds(engine: sa.Engine, number: int) -> None:
+    """Hold so many of the flags until they are released, on PostgreSQL."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(HOLDS_ON_POSTGRESQL.format(number=number))
 
 
 def due(engine: sa.Engine, *, flags: int = 100, each: int = 100) -> None:

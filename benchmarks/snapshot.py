@@ -15,7 +15,7 @@ from benchmarks.figures import Figure, interleaved
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.snapshots.cache import SnapshotCache
 
-FLAGS, EACH = 10_000, 2
+FLAGS, EACH, HOLDS = 10_000, 2, 1_000
 ENVIRONMENT = "production"
 CHANGES = 5
 ROUNDS = 9
@@ -60,13 +60,17 @@ def measure() -> list[Figure]:
         seeds.planned(engine, flags=FLAGS, each=EACH)
         driver = connect(engine.url)
         driver.autocommit = True
-        figures = [_reload(engine, driver), _memory(engine, driver)]
+        name = f"{FLAGS:,} flags with {FLAGS * EACH:,} schedules"
+        figures = [_reload(name, engine, driver), _memory(name, engine, driver)]
+        seeds.holds(engine, HOLDS)
+        name = f"{name} and {HOLDS:,} holds"
+        figures += [_reload(name, engine, driver), _memory(name, engine, driver)]
         driver.close()
         engine.dispose()
     return figures
 
 
-def _reload(engine: sa.Engine, driver: Any) -> Figure:
+def _reload(name: str, engine: sa.Engine, driver: Any) -> Figure:
     cache = _refreshed(engine)
     flags = count(1)
 
@@ -80,7 +84,7 @@ def _reload(engine: sa.Engine, driver: Any) -> Figure:
         return _milliseconds(driver, flags, refresh)
 
     return interleaved(
-        f"reload of one change, {FLAGS:,} flags with {FLAGS * EACH:,} schedules",
+        f"reload of one change, {name}",
         "ms",
         ours,
         lambda: _milliseconds(driver, flags, lambda: _read_changed(driver)),
@@ -110,11 +114,10 @@ def _read_changed(driver: Any) -> None:
         cursor.fetchall()
 
 
-def _memory(engine: sa.Engine, driver: Any) -> Figure:
+def _memory(name: str, engine: sa.Engine, driver: Any) -> Figure:
     ours = _megabytes(lambda: _refreshed(engine))
     rows = _megabytes(lambda: _rows(driver))
-    name = f"memory of a snapshot, {FLAGS:,} flags with {FLAGS * EACH:,} schedules"
-    return Figure(name, "MB", ours, rows, ours / rows, "at most 60 MB")
+    return Figure(f"memory of a snapshot, {name}", "MB", ours, rows, ours / rows, "at most 60 MB")
 
 
 def _megabytes(make: Callable[[], object]) -> float:
