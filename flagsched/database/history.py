@@ -83,9 +83,9 @@ class History:
         wanted = sa.select(history).where(is_application, history.c.schedule_id.in_(schedule_ids))
         return [_entry(row) for row in self.connection.execute(wanted.order_by(history.c.id))]
 
-    def undone(self, entry: StoredEntry) -> bool:
-        undoes = sa.exists().where(history.c.flag_id == entry.flag_id, history.c.undoes == entry.id)
-        return bool(self.connection.execute(sa.select(undoes)).scalar_one())
+    def undoing(self, entry: StoredEntry) -> list[StoredEntry]:
+        wanted = sa.select(history).where(history.c.flag_id == entry.flag_id, history.c.undoes == entry.id)
+        return [_entry(row) for row in self.connection.execute(wanted.order_by(history.c.id))]
 
     def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StateChange]:
         changes = sa.select(history).where(history.c.flag_id == flag.id, history.c.action.in_(STATE_CHANGES))
@@ -102,6 +102,10 @@ class History:
         if entries:
             rows = ENTRY_ROWS.parameters(map(_row, entries))
             self.connection.execute(_appended(self.connection.dialect.name), rows)
+
+    def append_one(self, entry: Entry) -> StoredEntry:
+        values = dict(zip(WRITTEN, _row(entry), strict=True))
+        return _entry(self.connection.execute(sa.insert(history).values(values).returning(history)).one())
 
 
 def _conditions(query: HistoryQuery) -> list[sa.ColumnElement[bool]]:

@@ -41,8 +41,8 @@ class HistoryReader(Protocol):
     def applied(self, schedule_ids: Collection[UUID]) -> list[StoredEntry]:
         """The entries that tell that these schedules were applied, in their order."""
 
-    def undone(self, entry: StoredEntry) -> bool:
-        """Has an entry been undone?"""
+    def undoing(self, entry: StoredEntry) -> list[StoredEntry]:
+        """The entries that undo this one, in the order in which they were made."""
 
     def state_changes(self, flag: Flag, start: datetime | None, end: datetime | None, limit: int) -> Page[StateChange]:
         """The entries that made the versions of `flag`, in order.
@@ -56,3 +56,6 @@ class HistoryWriter(HistoryReader, Protocol):
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add them, in one statement."""
+
+    def append_one(self, entry: Entry) -> StoredEntry:
+        """Add one, and return it under its number."""

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 from uuid import UUID
@@ -27,7 +27,6 @@ from flagsched.domain.plans import EffectivePlan
 from flagsched.domain.schedules import PlanItem, PlannedChange, Schedule, ScheduleEdit, Status
 from flagsched.domain.undo import SCHEDULED, SET, SETTINGS, Undoing, UserUndoing, Values, set_of
 from flagsched.domain.updates import FIELDS, Change, UnreadableUpdates, Updates, read_updates
-from flagsched.ports.history import HistoryQuery
 from flagsched.ports.store import Store, Writing
 from flagsched.usecases.flags import end_flag
 from flagsched.usecases.freezes import refuse_frozen
@@ -61,6 +60,8 @@ class Undo:
     force: bool
     override: str | None
     limits: ScheduleLimits = DEFAULT_LIMITS
+    made: list[StoredEntry] = field(default_factory=list)
+    """The entries that it has made so far, without those of what ends with a flag."""
 
     @property
     def now(self) -> datetime:
@@ -106,7 +107,7 @@ class Undo:
         self._append(schedule_entry(self.flag, before, after, by=self.by, recorded_at=self.clock, undoes=self.undoes))
 
     def _append(self, entry: Entry) -> None:
-        self.work.history.append([entry])
+        self.made.append(self.work.history.append_one(entry))
 
 
 @retry_when_overtaken
@@ -138,7 +139,7 @@ def undo_entry(
         flag, clock = _lock(work, entry)
         undo = Undo(work, flag, clock, entry.id, by, force, override, limits)
         changed = WAYS[entry.action](undo, entry)
-        done = work.history.page(HistoryQuery(name.environment, flag_id=flag.id, limit=1)).items[0]
+        (done,) = undo.made
         keep_response(work, idempotent, done, clock)
         change_flags(work, [changed] if changed.archived_at else with_next_due(work, [changed]))
         work.commit()
@@ -269,7 +270,7 @@ def _condition_in(back: Values) -> Condition | None:
 def _plan_anew(undo: Undo, entry: StoredEntry) -> Flag:
     """Plan a cancelled schedule once more, as another one."""
     cancelled = _find(undo, entry)
-    if undo.work.history.undone(entry) and not undo.force:
+    if undo.work.history.undoing(entry) and not undo.force:
         raise NothingToUndo("it was undone already")
     if isinstance(cancelled.updates, UnreadableUpdates):
         raise NothingToUndo(UNREADABLE)
@@ -283,6 +284,7 @@ def _plan_anew(undo: Undo, entry: StoredEntry) -> Flag:
     added = add_schedules(
         undo.work, [item], flags, undo.clock, plan_id=_live_plan(undo, cancelled), by=undo.by, undoes=undo.undoes
     )
+    undo.made.append(undo.work.history.undoing(entry)[-1])
     return added.flags[undo.flag.name]
 
 

@@ -55,6 +55,8 @@ class PlainFlag:
     users: dict[str, str] = field(default_factory=dict)
     """Who is included and who excluded."""
     edited_version: int = 0
+    edits: list[tuple[int, Settings, Settings]] = field(default_factory=list)
+    """Those by hand: the number of the entry, and the settings before and after."""
     holds: list[PlainHold] = field(default_factory=list)
     """All that bear on it, those of its environment too."""
 
@@ -65,6 +67,10 @@ class PlainFlag:
     def seen(self, clock: datetime) -> tuple[bool, int, int]:
         """What a reader is told at `clock`."""
         return self._recorded(clock).told
+
+    def settings_at(self, clock: datetime) -> Settings:
+        """What it is set to at `clock`."""
+        return self._recorded(clock).now
 
     def seen_users(self, clock: datetime) -> dict[str, str]:
         """Who is set apart at `clock`."""
@@ -141,6 +147,13 @@ class PlainFlag:
         self.version += 1
         self.changed_at = at
         self.changes.append((at, self.told))
+
+    def edit(self, entry_id: int, sets: Settings, at: datetime) -> None:
+        """A change by hand."""
+        before = dict(self.now)
+        self.change(sets, at)
+        self.edited_version = self.version
+        self.edits.append((entry_id, before, dict(self.now)))
 
     def set_apart(self, user: str, sets: str) -> None:
         """Include or exclude a user, or treat him like all others again."""

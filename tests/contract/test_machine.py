@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,17 +36,20 @@ from flagsched.domain.errors import (
     AlreadyCancelled,
     AlreadyFailed,
     AlreadySkipped,
+    ChangedSince,
     DuplicateInstants,
     FlagExists,
     Frozen,
     HoldOver,
     InstantsRefused,
+    NothingToUndo,
     OverrideMissing,
     PlanEnded,
     ValidationFailed,
 )
 from flagsched.domain.evaluation import Reason
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.history import Action, StoredEntry
 from flagsched.domain.holds import AtEnd, HoldEdit, NewHold
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.domain.overrides import SETS, NewOverride, Override, OverrideChange, OverrideType
@@ -60,7 +64,7 @@ from flagsched.ports.schedules import EnvironmentScheduleQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
-from flagsched.usecases.history import list_history
+from flagsched.usecases.history import list_flag_history, list_history
 from flagsched.usecases.holds import Release, edit_hold, hold_environment, hold_flag, release_hold
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
 from flagsched.usecases.locks import lock_current
@@ -69,6 +73,7 @@ from flagsched.usecases.overrides import list_overrides, remove_override, set_ov
 from flagsched.usecases.plans import create_plan, edit_plan, end_plan, read_plan
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_environment_schedules, plan_schedules
 from flagsched.usecases.timeline import read_timeline
+from flagsched.usecases.undo import undo_entry
 from tests.builders import ADMIN, ManualClock, a_new_flag
 from tests.contract.plain import NEVER, PlainFlag, PlainHold, PlainSchedule, PlainWorld
 from tests.contract.records import told_now
@@ -311,13 +316,46 @@ class Machine(RuleBasedStateMachine):
     def edit(self, data: st.DataObject, sets: Updates | None) -> None:
         key = data.draw(st.sampled_from(sorted(self.world.flags)))
         with self._refused_if_frozen(key) as frozen:
-            edit_flag(named(key), FlagEdit(sets, "edited"), by=ADMIN, store=self.store)
+            edit_flag(named(key), FlagEdit(sets, None if sets else "edited"), by=ADMIN, store=self.store)
         if frozen:
             return
         flag = self.world.record(key, self.clock.at)
-        flag.change(dict(sets.as_json()) if sets else {}, max(self.clock.at, flag.changed_at))
-        flag.edited_version = flag.version if sets else flag.edited_version
+        present = max(self.clock.at, flag.changed_at)
+        if sets:
+            flag.edit(self._newest_entry(key).id, dict(sets.as_json()), present)
+        else:
+            flag.change({}, present)
         self.world.told["flag.updated"] += 1
+
+    def _newest_entry(self, key: str) -> StoredEntry:
+        return max(self._entries(key), key=attrgetter("id"))
+
+    def _entries(self, key: str) -> Sequence[StoredEntry]:
+        return list_flag_history(named(key), HistoryQuery("production", limit=1000), store=self.store).items
+
+    @precondition(lambda self: any(flag.edits for flag in self.world.flags.values()))
+    @rule(data=st.data(), force=st.booleans())
+    def undo(self, data: st.DataObject, force: bool) -> None:
+        key = data.draw(st.sampled_from(sorted(key for key, flag in self.world.flags.items() if flag.edits)))
+        entry_id, before, then = data.draw(st.sampled_from(self.world.flags[key].edits))
+        now = self.world.flags[key].settings_at(self.clock.at)
+        changed = [name for name in before if before[name] != then[name]]
+        back = {name: before[name] for name in changed if now[name] != before[name]}
+        expected: type[Exception] | None = None
+        if not force and any(now[name] not in (before[name], then[name]) for name in changed):
+            expected = ChangedSince
+        elif not back:
+            expected = NothingToUndo
+        elif self._frozen(key):
+            expected = Frozen
+        with refused(expected):
+            undo_entry(named(key), entry_id, by=ADMIN, store=self.store, force=force)
+        if expected is None:
+            flag = self.world.record(key, self.clock.at)
+            newest = self._newest_entry(key)
+            assert newest.undoes == entry_id
+            flag.edit(newest.id, back, max(self.clock.at, flag.changed_at))
+            self.world.told["flag.updated"] += 1
 
     @precondition(lambda self: self.world.flags)
     @rule(data=st.data(), user=users, sets=st.sampled_from([*SETS]))
@@ -389,9 +427,8 @@ class Machine(RuleBasedStateMachine):
             placed = hold_flag(named(key), asked, by=ADMIN, store=self.store)
         self._record_all(key)
         if key and asked.updates:
-            flag = self.world.flags[key]
-            flag.change(dict(asked.updates.as_json()), present)
-            flag.edited_version = flag.version
+            edited = max((one for one in self._entries(key) if one.action is Action.FLAG_UPDATED), key=attrgetter("id"))
+            self.world.flags[key].edit(edited.id, dict(asked.updates.as_json()), present)
             self.world.told["flag.updated"] += 1
         plain = PlainHold(key, start, end, skips, freezes)
         self.world.holds[placed.hold.id] = plain

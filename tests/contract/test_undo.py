@@ -109,6 +109,19 @@ def test_an_edit_is_undone_and_the_undo_too(store: SqlStore) -> None:
     assert seen(store) == (True, 50, "second")
 
 
+def test_an_undo_answers_its_own_entry_where_the_clock_was_set_back(store: SqlStore, clock: ManualClock) -> None:
+    edit(store, rollout_percentage=50)
+    edited = last(store, Action.FLAG_UPDATED)
+    clock.at = after(100)
+    plan(store, a_change(after(200)))
+    clock.at = after(50)
+
+    undone = undo(store, edited)
+
+    assert (undone.action, undone.undoes) == (Action.FLAG_UPDATED, edited.id)
+    assert entries(store)[0].action is Action.SCHEDULE_CREATED
+
+
 def test_only_what_the_entry_changed_is_set_back(store: SqlStore) -> None:
     edit(store, rollout_percentage=50)
     edited = last(store, Action.FLAG_UPDATED)
