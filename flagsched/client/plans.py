@@ -91,7 +91,7 @@ def apply_plan(server: Server, file: PlanFile, *, dry_run: bool) -> AppliedPlan:
     Raises FileRefused, ServerFailed.
     """
     try:
-        answer = server.put(f"/api/admin/plans/named/{file.name}", file.body, dryRun=str(dry_run).lower())
+        answer = server.put(f"/api/admin/named-plans/{file.name}", file.body, dryRun=str(dry_run).lower())
         return AppliedPlan.of(file.name, answer)
     except Refused as error:
         raise file.refused(str(error), error.details) from error

@@ -72,7 +72,7 @@ def test_a_plan_is_put_under_its_name_with_the_token() -> None:
     with answering(200, answer) as (server, http):
         applied = apply_plan(server, PLAN, dry_run=True)
 
-    assert http.asked == [("/api/admin/plans/named/launch?dryRun=true", "Bearer a.token", {"flags": ["a"]})]
+    assert http.asked == [("/api/admin/named-plans/launch?dryRun=true", "Bearer a.token", {"flags": ["a"]})]
     assert applied.answer == answer
 
 

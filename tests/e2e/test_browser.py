@@ -43,7 +43,7 @@ def test_the_api_can_be_read_in_a_browser_and_nothing_comes_from_elsewhere(
 
         expect(page.locator(".info .title")).to_contain_text("flagsched")
         expect(page.get_by_text("Plan up to fifty changes of a flag")).to_be_visible()
-        expect(page.locator(".opblock")).to_have_count(32)
+        expect(page.locator(".opblock")).to_have_count(42)
         expect(page.locator(".opblock-deprecated")).to_have_count(1)
         page.screenshot(path=tmp_path / "docs.png")
         page.close()

@@ -37,7 +37,7 @@ HISTORY = "/api/admin/history"
 AGENDA = "/api/admin/schedules"
 PLANS = "/api/admin/plans"
 MISSING = f"{PLANS}/00000000-0000-0000-0000-000000000000"
-PUT = f"{PLANS}/named/launch"
+PUT = "/api/admin/named-plans/launch"
 CONFIG = "/api/config/flags"
 NOW = "2096-06-01T12:00:00Z"
 AHEAD = "2096-06-01T13:00:00Z"
@@ -340,7 +340,7 @@ REFUSED: dict[str, Request] = {
        for name, body in BODIES},
     **{f"plan named {value!r}"[:60]: post(400, PLANS, rollout(name=value)) for value in KEYS},
     "plan with a name in path and body": Request(400, "PUT", PUT, json.dumps(rollout(name="launch")).encode()),
-    **{f"plan at {name!r}"[:60]: Request(status, "PUT", f"{PLANS}/named/{name}", json.dumps(rollout()).encode())
+    **{f"plan at {name!r}"[:60]: Request(status, "PUT", f"/api/admin/named-plans/{name}", json.dumps(rollout()).encode())
        for status, name in [(404, ""), (404, "a/b"), (404, "a%2Fb"), (404, "%2F"), (400, "."), (400, "%2E%2E"), (400, "a%20b"), (400, "%00"), (400, "%ff"), (400, "x" * 3000)]},
     **{f"dryRun={value}": Request(400, "PUT", f"{PUT}?dryRun={value}", json.dumps(rollout()).encode())
        for value in ["maybe", "", "1", "True", "true&dryRun=false", "%00"]},

@@ -305,7 +305,7 @@ def test_a_shift_to_a_local_time_that_is_not_one_instant_moves_nothing(
 def test_a_plan_in_local_time_that_is_applied_again_changes_nothing(admin: FlaskClient) -> None:
     body = {"flags": ["a"], "steps": [ON, {"after": "P1D"} | ON]} | local(BERLIN, "2096-10-27T09:00")
     for created_first in (True, False):
-        answer = admin.put(f"{PLANS}/named/launch", json=body)
+        answer = admin.put("/api/admin/named-plans/launch", json=body)
         assert (answer.status_code, answer.json["changed"]) == (200, created_first)
 
 

@@ -111,7 +111,7 @@ def test_a_client_is_generated_with_the_same_names_in_every_release(document: di
         "endPlan": "DELETE /api/admin/plans/{plan_id}",
         "undoPlan": "POST /api/admin/plans/{plan_id}/undo",
         "undoEntry": "POST /api/admin/flags/{flag_key}/undo",
-        "applyNamedPlan": "PUT /api/admin/plans/named/{plan_name}",
+        "applyNamedPlan": "PUT /api/admin/named-plans/{plan_name}",
         "readTimeline": "GET /api/admin/flags/{flag_key}/timeline",
         "setOverride": "POST /api/admin/flags/{flag_key}/users",
         "listOverrides": "GET /api/admin/flags/{flag_key}/users",

@@ -17,7 +17,7 @@ from tests.rows import count, everything
 
 FLAGS = "/api/admin/flags"
 PLANS = "/api/admin/plans"
-NAMED = f"{PLANS}/named/launch"
+NAMED = "/api/admin/named-plans/launch"
 KEY = {"Idempotency-Key": "a-key"}
 ON = {"updates": {"enabled": True}}
 NULLABLE = (
@@ -407,7 +407,7 @@ def test_a_start_at_the_end_of_the_calendar_is_refused_where_it_stands(admin: Fl
 def test_a_name_that_no_plan_can_have_is_refused_with_what_it_must_be(
     admin: FlaskClient, engine: sa.Engine, name: str
 ) -> None:
-    answer = admin.put(f"{PLANS}/named/{name}", json=steps(10))
+    answer = admin.put(f"/api/admin/named-plans/{name}", json=steps(10))
 
     assert (answer.status_code, answer.json["details"]) == (
         400,

@@ -52,7 +52,7 @@ LEAST_ROLE = {
     "GET /plans/{plan_id}": "viewer",
     "PATCH /plans/{plan_id}": "admin",
     "DELETE /plans/{plan_id}": "admin",
-    "PUT /plans/named/{plan_name}": "admin",
+    "PUT /named-plans/{plan_name}": "admin",
     "POST /flags/{flag_key}/undo": "admin",
     "POST /plans/{plan_id}/undo": "admin",
     "POST /flags/{flag_key}/holds": "operator",

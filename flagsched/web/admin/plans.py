@@ -168,7 +168,7 @@ def undo_plan(asked: dict[str, Any], key: str | None, plan_id: UUID, override: s
     return _detail(undone)
 
 
-@blueprint.put("/plans/named/<plan_name>")
+@blueprint.put("/named-plans/<plan_name>")
 @blueprint.loads(ApplyPlanQuery, body=ApplyPlanRequest)
 @blueprint.response(HTTPStatus.OK, AppliedPlanView, headers=response_headers("ETag"))
 @blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
