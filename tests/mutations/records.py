@@ -94,16 +94,15 @@ RECORDING_MUTATIONS = [
         [
             (
                 LOCK_CURRENT,
-                "    locked = work.flags.lock(names, ids)\n",
+                "    locked = work.flags.lock(names, ids)\n    clock = work.now()\n",
                 "    clock = work.now()\n    locked = work.flags.lock(names, ids)\n",
             ),
-            (LOCK_CURRENT, "    clock = work.now()\n    due =", "    due ="),
         ],
     ),
     Mutation(
         "a writer catches up first",
         [f"{FLAGS}an_edit_first_writes_down_what_is_in_effect", f"{SCHEDULES}what_is_in_effect_cannot_be_cancelled"],
-        [(LOCK_CURRENT, "in locked.values() if flag.is_due(clock)]", "in locked.values() if flag is None]")],
+        [(LOCK_CURRENT, "for flag in locked if flag.is_due(clock)]", "for flag in locked if flag is None]")],
     ),
     Mutation(
         "the last statement asks the clock",
