@@ -186,11 +186,11 @@ class Flags:
         self._lock_creation("pg_advisory_xact_lock", environment)
         return self._all(LOCKED.where(flags.c.environment == environment, LIVE))
 
-    def lock_archived(self, flag_id: UUID) -> Flag | None:
+    def lock_archived(self, flag_id: UUID, environment: str) -> Flag | None:
+        self._lock_creation("pg_advisory_xact_lock_shared", environment)
         return self._one(LOCKED.where(flags.c.id == sa.bindparam("id_"), ~LIVE), {"id_": flag_id})
 
     def revive(self, flag: Flag) -> None:
-        self._lock_creation("pg_advisory_xact_lock_shared", flag.name.environment)
         revived = sa.update(flags).where(flags.c.id == flag.id).values(archived_at=None)
         try:
             self.connection.execute(revived)

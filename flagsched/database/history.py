@@ -128,7 +128,8 @@ def _state_changes(behind: Sequence[sa.Row[Any]], following: Sequence[sa.Row[Any
 
 def _state_change(row: sa.Row[Any]) -> StateChange | None:
     state = state_of(row.after or {}, row.flag_version, row.effective_at)
-    return None if state is None else StateChange(row.id, row.schedule_id, state)
+    archives = row.action == Action.FLAG_ARCHIVED.value
+    return None if state is None else StateChange(row.id, row.schedule_id, state, archives)
 
 
 def _entry(row: sa.Row[Any]) -> StoredEntry:

@@ -93,7 +93,7 @@ def _versions_without_gaps() -> Query:
             sa.func.min(versions).label("first"),
             sa.func.max(versions).label("last"),
         )
-        .where(history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)))
+        .where(history.c.action.in_(STATE_CHANGES))
         .group_by(history.c.flag_id)
         .subquery()
     )
@@ -136,7 +136,7 @@ def _final_state() -> Query:
     last = sa.and_(
         history.c.flag_id == flags.c.id,
         history.c.flag_version == flags.c.version,
-        history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)),
+        history.c.action.in_(STATE_CHANGES),
     )
     enabled, percentage = _settings(history.c.after)
     recorded = sa.and_(
@@ -161,7 +161,7 @@ def _each_from_the_one_before() -> Query:
             sa.func.lag(history.c.effective_at).over(**before).label("effective_before"),
             history.c.effective_at,
         )
-        .where(history.c.action.in_((*STATE_CHANGES, Action.FLAG_ARCHIVED)))
+        .where(history.c.action.in_(STATE_CHANGES))
         .subquery()
     )
     return sa.select(chain.c.named).where(

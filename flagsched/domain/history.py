@@ -47,8 +47,14 @@ class Action(StrEnum):
     HOLD_RELEASED = "hold.released"
 
 
-STATE_CHANGES = (Action.FLAG_CREATED, Action.FLAG_UPDATED, Action.FLAG_RESTORED, Action.SCHEDULE_APPLIED)
-"""What makes a new version of a flag that is not archived by it."""
+STATE_CHANGES = (
+    Action.FLAG_CREATED,
+    Action.FLAG_UPDATED,
+    Action.FLAG_ARCHIVED,
+    Action.FLAG_RESTORED,
+    Action.SCHEDULE_APPLIED,
+)
+"""What makes a new version of a flag."""
 HOLD_ACTIONS = (Action.HOLD_PLACED, Action.HOLD_UPDATED, Action.HOLD_RELEASED)
 """What happens to holds, those of an environment too."""
 
@@ -119,11 +125,12 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """An entry of STATE_CHANGES: the state that it made."""
+    """An entry of STATE_CHANGES: the state that it made, and whether that is the flag's end."""
 
     entry_id: int
     schedule_id: UUID | None
     state: FlagState
+    archives: bool = False
 
 
 def flag_entry(

@@ -37,10 +37,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """An instant at which a flag changes, and what it is from there on."""
+    """An instant at which a flag changes, and what it is from there on; nobody sees it while it is archived."""
 
     state: FlagState
     cause: Cause
+    archived: bool = False
 
     @property
     def at(self) -> datetime:
@@ -56,20 +57,25 @@ def transitions(
     `past` is in order; `drafts` gives the positions of those schedules of the agenda that are only considered.
     """
     until_now = [change for change in past if change.state.version <= flag.state.version]
-    causes = {change.state.version: (change.state, _cause_of(change)) for change in until_now}
-    _, present = causes.pop(flag.state.version, (flag.state, Cause()))
+    by_version = {change.state.version: change for change in until_now}
+    present = by_version.pop(flag.state.version, None)
     ahead = [
         Transition(s.after, _planned(s.schedule, drafts)) for s in steps(flag.state, agenda) if s.outcome is APPLIED
     ]
-    return [*(Transition(*one) for one in causes.values()), Transition(flag.state, present), *ahead]
+    behind = [Transition(one.state, _cause_of(one), one.archives) for one in by_version.values()]
+    return [*behind, Transition(flag.state, _cause_of(present) if present else Cause()), *ahead]
 
 
 def segments(changes: Sequence[Transition], start: datetime, end: datetime | None) -> list[Segment]:
-    """The segments of the window from `start` until before `end`, cut off at its borders; none of them is empty."""
+    """The segments of the window from `start` until before `end`, cut off at its borders; none of them is empty.
+
+    They follow each other without gaps, but for the time in which the flag was archived.
+    """
     until = [*(transition.at for transition in changes[1:]), None]
     cut = (
         Segment(max(transition.at, start), _earlier(following, end), transition.state, transition.cause)
         for transition, following in zip(changes, until, strict=True)
+        if not transition.archived
     )
     return [one for one in cut if one.end is None or one.start < one.end]
 

@@ -83,6 +83,16 @@ NOBODY: Mapping[str, str] = {SET: NAMES[None]}
 """A user who is treated like all others."""
 
 
+def differences(then: Values | None, now: Values, names: Collection[str]) -> dict[str, Values]:
+    """What is no longer as it was made then, by an entry before which there was nothing."""
+    made = then or {}
+    return {
+        name: {"then": made.get(name), "before": None, "now": now.get(name)}
+        for name in names
+        if now.get(name) != made.get(name)
+    }
+
+
 def set_of(override: Override | None) -> Values:
     """What is set for a user."""
     kind: OverrideType | None = override.kind if override else None

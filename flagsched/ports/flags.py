@@ -73,8 +73,8 @@ class FlagWriter(FlagReader, Protocol):
         No flag is created in it until the transaction ends.
         """
 
-    def lock_archived(self, flag_id: UUID) -> Flag | None:
-        """An archived flag, locked; FlagBusy."""
+    def lock_archived(self, flag_id: UUID, environment: str) -> Flag | None:
+        """An archived flag of an environment, locked as if it were created in it; FlagBusy."""
 
     def revive(self, flag: Flag) -> None:
         """Let an archived flag have its key again; FlagExists if that is taken."""

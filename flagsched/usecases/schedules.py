@@ -212,7 +212,7 @@ def edit_schedule(
         except ValueError as error:
             raise ValidationFailed({"onlyIf": [str(error)]}) from error
         if edit.updates is not None:
-            _refuse_overrides(work, flag, after)
+            refuse_edited_override(work, flag, after)
         if edit.scheduled_at is not None:
             limits.refuse_instant(edit.scheduled_at, flag.now(clock), (edit.says_when,))
         work.schedules.edit([after])
@@ -237,7 +237,8 @@ def cancel_schedule(name: FlagName, schedule_id: UUID, *, by: Actor, store: Stor
     return effective_schedules([after], flag, clock)[0]
 
 
-def _refuse_overrides(work: Writing, flag: Flag, edited: Schedule) -> None:
+def refuse_edited_override(work: Writing, flag: Flag, edited: Schedule) -> None:
+    """Raise TooManyOverrides if a flag would have too many once one of its schedules is edited so."""
     others = [one for one in work.schedules.agendas([flag])[flag.id].schedules if one.seq != edited.seq]
     refuse_planned_overrides(work.overrides, flag, [edited], others)
 

@@ -14,6 +14,7 @@ from flagsched.domain.history import (
     Action,
     Actor,
     Entry,
+    Exemption,
     StoredEntry,
     document_of,
     flag_entry,
@@ -24,8 +25,8 @@ from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.local_times import LocalTime
 from flagsched.domain.overrides import SETS, NewOverride
 from flagsched.domain.plans import EffectivePlan
-from flagsched.domain.schedules import PlanItem, PlannedChange, Schedule, ScheduleEdit, Status
-from flagsched.domain.undo import SCHEDULED, SET, SETTINGS, Undoing, UserUndoing, Values, set_of
+from flagsched.domain.schedules import PlanItem, PlannedChange, Schedule, ScheduleEdit, Status, set_apart
+from flagsched.domain.undo import SCHEDULED, SET, SETTINGS, Undoing, UserUndoing, Values, differences, set_of
 from flagsched.domain.updates import FIELDS, Change, UnreadableUpdates, Updates, read_updates
 from flagsched.ports.store import Store, Writing
 from flagsched.usecases.flags import end_flag
@@ -34,10 +35,17 @@ from flagsched.usecases.idempotency import IdempotentRequest, keep_response, tak
 from flagsched.usecases.locks import lock_current, lock_existing, retry_when_overtaken
 from flagsched.usecases.overrides import refuse_more_overrides
 from flagsched.usecases.plans import show_plans
-from flagsched.usecases.schedules import add_schedules, change_flags, refuse_quotas, with_next_due
+from flagsched.usecases.schedules import (
+    add_schedules,
+    change_flags,
+    refuse_edited_override,
+    refuse_quotas,
+    with_next_due,
+)
 
 PASSED = "the instant that it had has passed"
 UNREADABLE = "what the entry tells can't be read"
+UNREADABLE_NOW = "what the schedule sets can't be read by now"
 WITHOUT_UNDO = {
     Action.FLAG_CREATED: "archive the flag to take its creation back",
     Action.HOLD_PLACED: "release the hold",
@@ -68,9 +76,12 @@ class Undo:
         """The present of the flag."""
         return self.flag.now(self.clock)
 
-    def change_flag(self, after: Flag) -> Flag:
-        """Record that the flag is so from now on. Frozen, unless there is a reason to edit it in a freeze."""
-        exemption = refuse_frozen(self.work, self.flag, self.clock, self.override)
+    def exempt(self) -> Exemption | None:
+        """Raise Frozen, unless there is a reason to edit the flag in a freeze; returns that, if there is one."""
+        return refuse_frozen(self.work, self.flag, self.clock, self.override)
+
+    def change_flag(self, after: Flag, exemption: Exemption | None) -> Flag:
+        """Record that the flag is so from now on."""
         self._append(
             flag_entry(self.flag, after, by=self.by, recorded_at=self.clock, exemption=exemption, undoes=self.undoes)
         )
@@ -81,11 +92,12 @@ class Undo:
         overrides = self.work.overrides
         before = overrides.find(self.flag, user.user_id)
         kind = SETS[user.undoing.back(set_of(before), force=self.force)[SET]]
-        exemption = refuse_frozen(self.work, self.flag, self.clock, self.override)
+        exemption = self.exempt()
         after = None
         if kind is not None:
             if before is None:
-                refuse_more_overrides(overrides, self.flag, {user.user_id})
+                planned = self.work.schedules.agendas([self.flag])[self.flag.id].schedules
+                refuse_more_overrides(overrides, self.flag, {user.user_id} | set_apart(planned))
             after = NewOverride(user.user_id, kind, user.reason).made(self.flag.id, self.by.name, self.now)
             overrides.put(after)
         elif before is not None:
@@ -148,7 +160,7 @@ def undo_entry(
 
 def _lock(work: Writing, entry: StoredEntry) -> tuple[Flag, datetime]:
     if entry.action is Action.FLAG_ARCHIVED:
-        if flag := work.flags.lock_archived(entry.flag_id):
+        if flag := work.flags.lock_archived(entry.flag_id, entry.name.environment):
             return flag, work.now()
         raise NothingToUndo("the flag was restored already")
     if entry.action is Action.SCHEDULE_CANCELLED:
@@ -172,7 +184,7 @@ def _set_back(undo: Undo, entry: StoredEntry) -> Flag:
     if UserUndoing.of(entry):
         return _set_user_back(undo, entry)
     back = Undoing.of(entry.before, entry.after, SETTINGS).back(document_of(undo.flag), force=undo.force)
-    return undo.change_flag(undo.flag.edited(_edit_to(back), undo.now))
+    return undo.change_flag(undo.flag.edited(_edit_to(back), undo.now), undo.exempt())
 
 
 def _set_user_back(undo: Undo, entry: StoredEntry) -> Flag:
@@ -193,14 +205,15 @@ def _restore(undo: Undo, entry: StoredEntry) -> Flag:
     if undo.work.flags.find(undo.flag.name):
         raise FlagExists(undo.flag.name.environment, undo.flag.name.key)
     undo.work.flags.revive(undo.flag)
-    return undo.change_flag(undo.flag.restored(undo.now))
+    return undo.change_flag(undo.flag.restored(undo.now), undo.exempt())
 
 
 def _archive(undo: Undo, entry: StoredEntry) -> Flag:
     del entry
+    exemption = undo.exempt()  # Before the holds of the flag end with it.
     after, endings = end_flag(undo.work, undo.flag, undo.clock, undo.by)
     undo.work.history.append(endings)
-    return undo.change_flag(after)
+    return undo.change_flag(after, exemption)
 
 
 def _find(undo: Undo, entry: StoredEntry) -> Schedule:
@@ -213,7 +226,7 @@ def _find(undo: Undo, entry: StoredEntry) -> Schedule:
 def _cancel(undo: Undo, entry: StoredEntry) -> Flag:
     before = _find(undo, entry)
     before.refuse_unless_pending()
-    if not undo.force and (conflicts := Undoing.of({}, entry.after, SCHEDULED).conflicts(document_of(before))):
+    if not undo.force and (conflicts := differences(entry.after, document_of(before), SCHEDULED)):
         raise ChangedSince(conflicts)
     after = before.cancelled(undo.by.name, undo.now)
     undo.work.schedules.cancel([after])
@@ -230,10 +243,19 @@ def _edit_back(undo: Undo, entry: StoredEntry) -> Flag:
         if edit.scheduled_at <= undo.now:
             raise NothingToUndo(PASSED)
         undo.limits.refuse_instant(edit.scheduled_at, undo.now, ("entryId",))
-    after = before.edited(edit, undo.flag, undo.now)
+    after = _edited(before, edit, undo)
+    if edit.updates is not None:
+        refuse_edited_override(undo.work, undo.flag, after)
     undo.work.schedules.edit([after])
     undo.change_schedule(before, after)
     return undo.flag
+
+
+def _edited(schedule: Schedule, edit: ScheduleEdit, undo: Undo) -> Schedule:
+    try:
+        return schedule.edited(edit, undo.flag, undo.now)
+    except ValueError as error:
+        raise NothingToUndo(UNREADABLE_NOW) from error
 
 
 def _schedule_edit(schedule: Schedule, back: Values) -> ScheduleEdit:
@@ -270,7 +292,7 @@ def _condition_in(back: Values) -> Condition | None:
 def _plan_anew(undo: Undo, entry: StoredEntry) -> Flag:
     """Plan a cancelled schedule once more, as another one."""
     cancelled = _find(undo, entry)
-    if undo.work.history.undoing(entry) and not undo.force:
+    if undo.work.history.undoing(entry):
         raise NothingToUndo("it was undone already")
     if isinstance(cancelled.updates, UnreadableUpdates):
         raise NothingToUndo(UNREADABLE)
@@ -311,6 +333,9 @@ def undo_plan(
         locked, clock = lock_existing(work, [], {one.flag_id for one in work.schedules.of_plans([plan_id])})
         flags = {flag.id: flag for flag in locked.values()}
         schedules = work.schedules.of_plans([plan_id])
+        ahead = [(one, one.cancelled(by.name, flags[one.flag_id].now(clock))) for one in schedules if one.pending]
+        cancelled = {after.id: after for _, after in ahead}
+        work.schedules.cancel(list(cancelled.values()))  # First: it makes room for overrides that are set back.
         parts = [
             Part.of(Undo(work, flags[flag_id], clock, entries[-1].id, by, True, override), entries)
             for flag_id, entries in _applied(work, schedules).items()
@@ -318,11 +343,8 @@ def undo_plan(
         ]
         _refuse_changed(parts, force=force)
         changed = {part.undo.flag.id: part.set_back() for part in parts if part.missing}
-        ahead = [(one, one.cancelled(by.name, flags[one.flag_id].now(clock))) for one in schedules if one.pending]
         if not changed and not ahead:
             raise NothingToUndo("all is as it was before the plan")
-        cancelled = {after.id: after for _, after in ahead}
-        work.schedules.cancel(list(cancelled.values()))
         work.history.append(
             [schedule_entry(flags[one.flag_id], one, after, by=by, recorded_at=clock) for one, after in ahead]
         )
@@ -383,7 +405,9 @@ class Part:
                 self.undo.set_user_back(user)
         flag = self.undo.flag
         back = self.settings.missing(document_of(flag))
-        return self.undo.change_flag(flag.edited(_edit_to(back), self.undo.now)) if back else flag
+        if not back:
+            return flag
+        return self.undo.change_flag(flag.edited(_edit_to(back), self.undo.now), self.undo.exempt())
 
     def _now(self, user: UserUndoing) -> Values:
         return set_of(self.undo.work.overrides.find(self.undo.flag, user.user_id))

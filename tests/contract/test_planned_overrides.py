@@ -1,5 +1,6 @@
 """Overrides that schedules set: in effect at their instants with no worker, and the same once they are recorded."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,17 +9,20 @@ import sqlalchemy as sa
 from flagsched.database.schema.tables import overrides, schedules
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import OverrideMissing, TooManyOverrides
-from flagsched.domain.history import Actor
+from flagsched.domain.history import Action, Actor, StoredEntry
 from flagsched.domain.overrides import MAX_OVERRIDES, NewOverride, Override, OverrideChange, OverrideType
 from flagsched.domain.schedules import PlannedChange, ScheduleEdit
 from flagsched.domain.updates import UnreadableUpdates, Updates
+from flagsched.ports.history import HistoryQuery
 from flagsched.ports.overrides import OverrideQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, read_flag
+from flagsched.usecases.history import list_history
 from flagsched.usecases.overrides import list_overrides, read_override, remove_override, set_override
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, plan_schedules, read_schedule
 from flagsched.usecases.timeline import preview_schedules, read_timeline
+from flagsched.usecases.undo import undo_entry, undo_plan
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after, an_override_change
 from tests.contract.records import drain, named, told_now
 from tests.recorder import recorded
@@ -252,12 +256,15 @@ def test_a_preview_and_a_timeline_name_what_begins_a_segment_in_which_only_an_ov
     ]
 
 
-def test_those_that_are_planned_count_among_the_most_that_a_flag_may_have(store: SqlStore, engine: sa.Engine) -> None:
-    others = [f"user-{n}" for n in range(MAX_OVERRIDES - 3)]
+def set_others_apart(engine: sa.Engine, number: int) -> None:
     row = {"flag_id": the_flag(engine).id, "override_type": "include", "reason": "", "created_by": "ada"}
     with engine.begin() as connection:
-        rows = [row | {"user_id": user, "created_at": after(0)} for user in others]
+        rows = [row | {"user_id": f"user-{n}", "created_at": after(0)} for n in range(number)]
         connection.execute(sa.insert(overrides), rows)
+
+
+def test_those_that_are_planned_count_among_the_most_that_a_flag_may_have(store: SqlStore, engine: sa.Engine) -> None:
+    set_others_apart(engine, MAX_OVERRIDES - 3)
     set_override(CHECKOUT, NewOverride("ada", OverrideType.INCLUDE), by=BOB, store=store)
     planned = plan(store, an_override_change(after(1), "bob"), an_override_change(after(2), "carol", "exclude"))
     one_more = [an_override_change(after(5), "dan")]
@@ -277,6 +284,40 @@ def test_those_that_are_planned_count_among_the_most_that_a_flag_may_have(store:
     with pytest.raises(TooManyOverrides):
         edit_schedule(CHECKOUT, other.id, dan, by=BOB, store=store)
     edit_schedule(CHECKOUT, planned[1].id, dan, by=BOB, store=store)
+
+
+def test_an_undo_leaves_room_for_those_that_are_planned(store: SqlStore, engine: sa.Engine) -> None:
+    set_others_apart(engine, MAX_OVERRIDES - 1)
+    set_override(CHECKOUT, NewOverride("ada", OverrideType.INCLUDE), by=BOB, store=store)
+    remove_override(CHECKOUT, "ada", by=BOB, store=store)
+    (removed,) = newest(store, Action.OVERRIDE_REMOVED)
+    (planned,) = plan(store, an_override_change(after(60), "bob"))
+
+    with pytest.raises(TooManyOverrides):
+        undo_entry(CHECKOUT, removed.id, by=BOB, store=store)
+    edit_schedule(CHECKOUT, planned.id, ScheduleEdit(updates=Updates(enabled=False)), by=BOB, store=store)
+    (edited,) = newest(store, Action.SCHEDULE_UPDATED)
+    undo_entry(CHECKOUT, removed.id, by=BOB, store=store)
+    with pytest.raises(TooManyOverrides):
+        undo_entry(CHECKOUT, edited.id, by=BOB, store=store)
+
+
+def newest(store: SqlStore, action: Action) -> Sequence[StoredEntry]:
+    return list_history(HistoryQuery("production", action=action, limit=1), store=store).items
+
+
+def test_the_undo_of_a_plan_makes_room_by_what_it_cancels(
+    store: SqlStore, engine: sa.Engine, clock: ManualClock
+) -> None:
+    set_others_apart(engine, MAX_OVERRIDES - 2)
+    set_override(CHECKOUT, NewOverride("ada", OverrideType.EXCLUDE), by=BOB, store=store)
+    removed, _ = plan(store, an_override_change(after(1), "ada", "remove"), an_override_change(after(60), "bob"))
+    clock.at = after(2)
+    set_override(CHECKOUT, NewOverride("carol", OverrideType.INCLUDE), by=BOB, store=store)
+
+    undo_plan(removed.batch_id, by=BOB, store=store)
+
+    assert read_override(CHECKOUT, "ada", store=store).kind is OverrideType.EXCLUDE
 
 
 def test_recording_takes_no_statement_more_unless_overrides_are_planned_and_then_three_however_many(

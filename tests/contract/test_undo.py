@@ -38,10 +38,11 @@ from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
 from flagsched.usecases.history import list_history
-from flagsched.usecases.holds import hold_environment
+from flagsched.usecases.holds import hold_environment, hold_flag
 from flagsched.usecases.overrides import list_overrides, remove_override, set_override
 from flagsched.usecases.plans import create_plan, end_plan
 from flagsched.usecases.schedules import cancel_schedule, edit_schedule, list_schedules, plan_schedules
+from flagsched.usecases.timeline import read_timeline
 from flagsched.usecases.undo import undo_entry, undo_plan
 from tests.builders import ADMIN, CHECKOUT, ManualClock, a_change, a_new_flag, after
 from tests.contract.records import drain, named
@@ -499,3 +500,84 @@ def test_an_undo_and_an_edit_at_once_are_one_after_the_other(store: SqlStore) ->
 
         assert seen(store)[1] == 77
         assert undone == any(one.undoes == edited.id for one in entries(store))
+
+
+def test_the_undo_of_a_restore_is_refused_by_a_freeze_of_the_flag_itself(store: SqlStore, engine: sa.Engine) -> None:
+    archive_flag(CHECKOUT, by=ADMIN, store=store)
+    restored = undo(store, last(store, Action.FLAG_ARCHIVED))
+    hold_flag(CHECKOUT, NewHold("it burns", refuses_edits=True), by=ADMIN, store=store)
+    before = everything(engine)
+
+    with pytest.raises(Frozen):
+        undo(store, restored)
+    kept = everything(engine)
+    undone = undo(store, restored, override="it is gone for good")
+
+    assert kept == before
+    assert undone.after is not None
+    assert undone.after["despiteHold"]["reason"] == "it is gone for good"
+
+
+@pytest.mark.parametrize(
+    ("edit", "changed"),
+    [
+        (ScheduleEdit(sets_condition=True), ["onlyIf"]),
+        (ScheduleEdit(updates=OverrideChange("ada", OverrideType.INCLUDE)), ["updates", "override"]),
+    ],
+    ids=["without its condition", "for a user"],
+)
+def test_a_schedule_that_has_lost_what_it_was_created_with_was_changed_since(
+    store: SqlStore, edit: ScheduleEdit, changed: list[str]
+) -> None:
+    (planned,) = plan(store, PlannedChange(after(60), Updates(enabled=True, only_if=Condition(enabled=False))))
+    created = last(store, Action.SCHEDULE_CREATED)
+    edit_schedule(CHECKOUT, planned.id, edit, by=ADMIN, store=store)
+
+    with pytest.raises(ChangedSince) as refused:
+        undo(store, created)
+
+    assert refused.value.details is not None
+    assert [*refused.value.details] == changed
+    assert [one.status for one in schedules(store)] == [Status.PENDING]
+
+
+def test_a_cancelled_schedule_is_planned_anew_once_even_by_force(store: SqlStore) -> None:
+    (planned,) = plan(store, a_change(after(60)))
+    cancel_schedule(CHECKOUT, planned.id, by=ADMIN, store=store)
+    cancelled = last(store, Action.SCHEDULE_CANCELLED)
+    undo(store, cancelled)
+
+    with pytest.raises(NothingToUndo):
+        undo(store, cancelled, force=True)
+
+    assert [one.status for one in schedules(store)] == [Status.CANCELLED, Status.PENDING]
+
+
+def test_an_edit_of_what_can_not_be_read_by_now_has_no_undo(store: SqlStore, engine: sa.Engine) -> None:
+    (planned,) = plan(store, PlannedChange(after(60), Updates(enabled=True, only_if=Condition(enabled=False))))
+    edit_schedule(CHECKOUT, planned.id, ScheduleEdit(sets_condition=True), by=ADMIN, store=store)
+    edited = last(store, Action.SCHEDULE_UPDATED)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE feature_flag_schedules SET updates = '[]'")
+
+    with pytest.raises(NothingToUndo, match="can't be read by now"):
+        undo(store, edited)
+
+
+def test_a_timeline_has_no_segment_for_the_time_in_which_a_flag_was_archived(
+    store: SqlStore, clock: ManualClock
+) -> None:
+    clock.at = after(10)
+    archive_flag(CHECKOUT, by=ADMIN, store=store)
+    clock.at = after(20)
+    undo(store, last(store, Action.FLAG_ARCHIVED))
+    clock.at = after(30)
+    edit(store, enabled=True)
+
+    told = read_timeline(CHECKOUT, None, None, store=store).segments
+
+    assert [(one.start, one.end, one.state.version) for one in told] == [
+        (after(0), after(10), 1),
+        (after(20), after(30), 3),
+        (after(30), None, 4),
+    ]

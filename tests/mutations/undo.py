@@ -37,8 +37,8 @@ UNDO_MUTATIONS = [
         [
             (
                 UNDO_PY,
-                "exemption = refuse_frozen(self.work, self.flag, self.clock, self.override)\n        self._append(",
-                "exemption = None\n        self._append(",
+                "return refuse_frozen(self.work, self.flag, self.clock, self.override)",
+                "return None",
             )
         ],
         [EDIT],
@@ -46,7 +46,7 @@ UNDO_MUTATIONS = [
     Mutation(
         "a cancelled schedule is planned anew once",
         [f"{UNDO}the_creation_of_a_schedule_is_undone_by_its_cancellation_and_that_by_another"],
-        [(UNDO_PY, "    if undo.work.history.undoing(entry) and not undo.force:\n", "    if False:\n")],
+        [(UNDO_PY, "    if undo.work.history.undoing(entry):\n", "    if False:\n")],
         [EDIT],
     ),
     Mutation(

@@ -14,17 +14,21 @@ from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagBusy, Refused
 from flagsched.domain.flags import FlagEdit, FlagName, NewFlag
+from flagsched.domain.history import Action
 from flagsched.domain.holds import AtEnd, NewHold
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
+from flagsched.ports.history import HistoryQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
+from flagsched.usecases.history import list_history
 from flagsched.usecases.holds import Release, hold_environment, hold_flag, release_hold
 from flagsched.usecases.locks import lock_environment
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.plans import create_plan
 from flagsched.usecases.schedules import plan_schedules
+from flagsched.usecases.undo import undo_entry
 from tests.builders import ADMIN, a_new_flag
 from tests.contract.postgresql.lock_waits import soon, waiting_for_locks
 from tests.contract.postgresql.test_plan_locks import deadlocks, well
@@ -36,7 +40,7 @@ WRITERS = 8
 HOLDERS = 2
 KEYS = [f"flag-{n}" for n in range(50)]
 ENVIRONMENT = "production"
-Action = Callable[[SqlStore, random.Random], object]
+Doing = Callable[[SqlStore, random.Random], object]
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def record_any(store: SqlStore, chance: random.Random) -> None:
     materialise_due(store, Backoff(monotonic))
 
 
-ACTIONS: list[Action] = [plan_any, plan_any, edit_any, roll_out_any, create_and_archive, hold_any, record_any]
+ACTIONS: list[Doing] = [plan_any, plan_any, edit_any, roll_out_any, create_and_archive, hold_any, record_any]
 
 
 def test_fifty_flags_are_held_and_released_while_eight_writers_change_them(store: SqlStore) -> None:
@@ -156,3 +160,18 @@ def test_a_flag_is_created_once_its_environment_has_been_held(store: SqlStore, e
             create_flag(NewFlag(FlagName("dev", "new")), by=ADMIN, store=store)  # Elsewhere nobody waits.
             assert not creating.done()
         creating.result(timeout=5)
+
+
+def test_a_flag_is_restored_once_its_environment_has_been_held(store: SqlStore, engine: sa.Engine) -> None:
+    name = named(KEYS[0], ENVIRONMENT)
+    archive_flag(name, by=ADMIN, store=store)
+    query = HistoryQuery(ENVIRONMENT, action=Action.FLAG_ARCHIVED)
+    (archived,) = list_history(query, store=store).items
+
+    with ThreadPoolExecutor(1) as threads:
+        with store.writing() as work:
+            lock_environment(work, ENVIRONMENT)
+            restoring = threads.submit(undo_entry, name, archived.id, by=ADMIN, store=store)
+            until(lambda: waiting_for_locks(engine) == 1)
+            assert not restoring.done()
+        assert restoring.result(timeout=5).action is Action.FLAG_RESTORED
