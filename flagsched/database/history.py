@@ -1,6 +1,6 @@
 """History in the database, which refuses to change or delete any of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -29,6 +29,8 @@ from flagsched.ports.pages import Page
 WRITTEN = tuple(column.name for column in history.c if column.name != "id")
 ORDER = (history.c.effective_at, history.c.id)
 ENTRY_ROWS = RowParameters({name: history.c[name].type for name in WRITTEN})
+FLAG_ROWS = RowParameters({"flag_id": history.c.flag_id.type})
+START = sa.bindparam("start", type_=history.c.effective_at.type)
 RECORDED_AT = sa.bindparam("recorded_at_", type_=history.c.recorded_at.type)
 
 
@@ -60,6 +62,35 @@ def entries_of_finished(finished: sa.FromClause) -> sa.Insert:
 def _insert(chosen: sa.Select[Any]) -> sa.Insert:
     """Insert rows in their order, since the id is what orders a history."""
     return sa.insert(history).from_select(list(WRITTEN), chosen)
+
+
+@cache
+def _ahead(dialect: str) -> sa.Select[Any]:
+    """The newest changes of the given flags after `start`."""
+    rows = FLAG_ROWS.given(dialect)
+    own = sa.and_(history.c.flag_id == rows.c.flag_id, history.c.effective_at > START)
+    wanted = sa.select(history).join_from(rows, history, own).where(history.c.action.in_(STATE_CHANGES))
+    return wanted.order_by(*(column.desc() for column in ORDER)).limit(sa.bindparam("limit_", type_=sa.Integer))
+
+
+@cache
+def _behind(dialect: str) -> sa.Select[Any]:
+    """The last change of each of the given flags up to `start`."""
+    rows, earlier = FLAG_ROWS.given(dialect), history.alias("earlier")
+    # A look into the index for each flag.
+    last = (
+        sa.select(earlier.c.id)
+        .where(
+            earlier.c.flag_id == rows.c.flag_id,
+            earlier.c.effective_at <= START,
+            earlier.c.action.in_(STATE_CHANGES),
+        )
+        .order_by(earlier.c.effective_at.desc(), earlier.c.id.desc())
+        .limit(1)
+        .correlate(rows)
+        .scalar_subquery()
+    )
+    return sa.select(history).join_from(rows, history, history.c.id == last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +128,20 @@ class History:
         behind = changes.where(history.c.effective_at <= start).order_by(*(column.desc() for column in ORDER)).limit(1)
         following = self.connection.execute(ahead.where(history.c.effective_at > start)).all()
         return _state_changes(self.connection.execute(behind).all(), following, limit)
+
+    def state_changes_of(
+        self, flags: Collection[Flag], start: datetime, limit: int
+    ) -> tuple[Mapping[UUID, Sequence[StateChange]], datetime | None]:
+        given = FLAG_ROWS.parameters([flag.id] for flag in flags)
+        dialect = self.connection.dialect.name
+        ahead = self.connection.execute(_ahead(dialect), {**given, "start": start, "limit_": limit + 1}).all()
+        since = ahead[limit - 1].effective_at if len(ahead) > limit else None
+        behind = self.connection.execute(_behind(dialect), {**given, "start": start if since is None else since}).all()
+        found: dict[UUID, list[StateChange]] = {flag.id: [] for flag in flags}
+        for row in [*behind, *(row for row in reversed(ahead) if since is None or row.effective_at > since)]:
+            if change := _state_change(row):
+                found[row.flag_id].append(change)
+        return found, since
 
     def append(self, entries: Sequence[Entry]) -> None:
         if entries:

@@ -72,6 +72,12 @@ def _agendas(dialect: str) -> sa.Select[Any]:
 
 
 @cache
+def _pending_of_flags(dialect: str) -> sa.Select[Any]:
+    rows = FLAG_ROWS.given(dialect)
+    return sa.select(*COLUMNS).join_from(rows, schedules, sa.and_(schedules.c.flag_id == rows.c.flag_id, is_pending))
+
+
+@cache
 def _due(dialect: str) -> sa.CompoundSelect[Any]:
     """What is due of the given flags, those that stand first; and with no seq, when the rest of each begins."""
     rows = FLAG_ROWS.given(dialect)
@@ -184,6 +190,13 @@ class Schedules:
     def pending(self, flag: Flag) -> Agenda[Schedule]:
         agenda = Agenda.of(_schedule(row) for row in self.connection.execute(PENDING, {"flag_id_": flag.id}))
         return held(self.connection, [flag], {flag.id: agenda})[flag.id]
+
+    def pending_of(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[Schedule]]:
+        found: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}
+        given = FLAG_ROWS.parameters([flag.id] for flag in flags)
+        for row in self.connection.execute(_pending_of_flags(self._dialect), given):
+            found[row.flag_id].append(_schedule(row))
+        return held(self.connection, flags, {flag_id: Agenda.of(own) for flag_id, own in found.items()})
 
     def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
         given = FLAG_ROWS.parameters([flag.id] for flag in flags)

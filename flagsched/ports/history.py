@@ -1,6 +1,6 @@
 """History in storage."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -48,6 +48,14 @@ class HistoryReader(Protocol):
         """The entries that made the versions of `flag`, in order.
 
         Those in effect after `start` and before `end`, `limit` at most, and before them the one in effect at `start`.
+        """
+
+    def state_changes_of(
+        self, flags: Collection[Flag], start: datetime, limit: int
+    ) -> tuple[Mapping[UUID, Sequence[StateChange]], datetime | None]:
+        """The same for many flags from `start` on, by flag id: the newest `limit` of them all.
+
+        And, if there are more, the instant from which on none is missing.
         """
 
 

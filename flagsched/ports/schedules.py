@@ -59,6 +59,9 @@ class ScheduleReader(Protocol):
     def pending(self, flag: Flag) -> Agenda[Schedule]:
         """The agenda of one flag, with all that is stored of its schedules."""
 
+    def pending_of(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[Schedule]]:
+        """The same of many flags, by flag id."""
+
     def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
         """The agendas of these flags, by flag id."""
 

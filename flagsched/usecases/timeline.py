@@ -1,14 +1,15 @@
 """What a flag was, is and will be, with or without changes that are only considered."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 from uuid import uuid4
 
 from flagsched.domain.agenda import Agenda
-from flagsched.domain.effective import EffectiveSchedule, effective_schedules
+from flagsched.domain.effective import EffectiveFlag, EffectiveSchedule, effective_flag, effective_schedules
 from flagsched.domain.flags import Flag, FlagName
+from flagsched.domain.history import StateChange
 from flagsched.domain.holds import Hold
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
 from flagsched.domain.schedules import (
@@ -30,12 +31,15 @@ from flagsched.domain.segments import (
     segments,
     transitions,
 )
+from flagsched.ports.flags import FlagQuery
+from flagsched.ports.pages import Page
 from flagsched.ports.schedules import ScheduleQuery
 from flagsched.ports.store import Reading, Store
 from flagsched.usecases.flags import find_flag
 from flagsched.usecases.overrides import refuse_planned_overrides
 
 MAX_PAST_CHANGES = 1000
+MAX_PAST_CHANGES_OF_ALL = 5000
 Planned = TypeVar("Planned", PassedOver, Deferred)
 
 
@@ -78,13 +82,54 @@ def read_timeline(
         next_start = past[limit].state.changed_at if len(past) > limit else None
         agenda, until = work.schedules.pending(flag), next_start or end
         holds = work.holds.bearing_on([flag], start).get(flag.id, ())
-        return Timeline(
-            segments(transitions(flag, past, agenda), start, until),
-            next_start,
-            [hold for hold in holds if until is None or hold.starts_at < until],
-            _within([*_ended(work, flag), *passed_over(flag, agenda)], start, until),
-            _within(deferred(agenda), start, until),
-        )
+        timeline = _timeline(flag, agenda, start, until, past=past, holds=holds, ended=_ended(work, flag))
+        return replace(timeline, next_start=next_start)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagTimeline:
+    """A flag as it is now, and over time."""
+
+    flag: EffectiveFlag
+    timeline: Timeline
+
+
+def list_timelines(
+    query: FlagQuery, start: datetime, end: datetime, *, store: Store, limit: int = MAX_PAST_CHANGES_OF_ALL
+) -> Page[FlagTimeline]:
+    """Flags by key, each as it is now, and as `read_timeline` tells it but for what has ended without an effect.
+
+    Where the past of all of them is too long, all are told from one later instant on.
+    """
+    with store.reading() as work:
+        page = work.flags.page(query)
+        past, since = work.history.state_changes_of(page.items, start, limit)
+        agendas, holds = work.schedules.pending_of(page.items), work.holds.bearing_on(page.items, start)
+
+        def told(flag: Flag) -> FlagTimeline:
+            agenda, bearing = agendas[flag.id], holds.get(flag.id, ())
+            timeline = _timeline(flag, agenda, since or start, end, past=past[flag.id], holds=bearing)
+            return FlagTimeline(effective_flag(flag, agenda, work.at, bearing), timeline)
+
+        return Page([told(flag) for flag in page.items], page.more)
+
+
+def _timeline(
+    flag: Flag,
+    agenda: Agenda[Schedule],
+    start: datetime,
+    end: datetime | None,
+    *,
+    past: Sequence[StateChange],
+    holds: Sequence[Hold],
+    ended: Sequence[PassedOver] = (),
+) -> Timeline:
+    return Timeline(
+        segments(transitions(flag, past, agenda), max(start, flag.created_at), end),
+        holds=[hold for hold in holds if end is None or hold.starts_at < end],
+        passed_over=_within([*ended, *passed_over(flag, agenda)], start, end),
+        deferred=_within(deferred(agenda), start, end),
+    )
 
 
 def preview_schedules(

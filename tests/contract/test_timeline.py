@@ -9,14 +9,17 @@ import sqlalchemy as sa
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DuplicateInstants, FlagMissing, InstantsRefused, QuotaExceeded
 from flagsched.domain.flags import FlagEdit, FlagName
+from flagsched.domain.holds import NewHold
 from flagsched.domain.limits import ScheduleLimits
 from flagsched.domain.segments import Cause, Segment
 from flagsched.domain.updates import Updates
+from flagsched.ports.flags import FlagQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import create_flag, edit_flag, read_flag
+from flagsched.usecases.holds import hold_flag
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.schedules import plan_schedules
-from flagsched.usecases.timeline import preview_schedules, read_timeline
+from flagsched.usecases.timeline import list_timelines, preview_schedules, read_timeline
 from tests.builders import ADMIN, CHECKOUT, NOON, ManualClock, a_change, a_new_flag, after
 from tests.recorder import recorded
 from tests.rows import all_history, all_schedules, count
@@ -212,3 +215,42 @@ def test_the_time_of_a_missing_flag_is_not_told(store: SqlStore) -> None:
         read_timeline(none, None, None, store=store)
     with pytest.raises(FlagMissing):
         preview_schedules(none, [], store=store)
+
+
+def test_the_timelines_of_many_flags_are_those_of_each(
+    store: SqlStore, clock: ManualClock, record: Callable[[], None]
+) -> None:
+    other = FlagName("production", "other")
+    create_flag(a_new_flag("other"), by=ADMIN, store=store)
+    a_life(store, clock, record)
+    plan_schedules(other, [a_change(after(45), enabled=True)], batch=False, by=ADMIN, store=store)
+    hold_flag(other, NewHold("too slow", ends_at=after(60)), by=ADMIN, store=store)
+
+    page = list_timelines(FlagQuery("production"), after(15), after(50), store=store)
+
+    assert [one.flag for one in page.items] == [read_flag(name, store=store) for name in (CHECKOUT, other)]
+    assert [one.timeline for one in page.items] == [
+        read_timeline(name, after(15), after(50), store=store) for name in (CHECKOUT, other)
+    ]
+    assert told(list(page.items[0].timeline.segments)) == [
+        (after(15), after(20), 10, 2),
+        *WHOLE[2:4],
+        (*WHOLE[4][:1], after(50), *WHOLE[4][2:]),
+    ]
+    assert page.items[1].timeline.deferred
+
+
+def test_timelines_with_too_long_a_past_begin_where_none_of_it_is_missing(
+    store: SqlStore, clock: ManualClock, record: Callable[[], None]
+) -> None:
+    other = FlagName("production", "other")
+    create_flag(a_new_flag("other"), by=ADMIN, store=store)
+    a_life(store, clock, record)
+    record()
+
+    page = list_timelines(FlagQuery("production"), NOON, after(50), store=store, limit=2)
+
+    assert [told(list(one.timeline.segments))[0][:2] for one in page.items] == [
+        (after(20), after(30)),
+        (after(20), after(50)),
+    ]
