@@ -1,5 +1,6 @@
 """Plans in the database."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,6 +37,10 @@ class Plans:
 
     def find(self, plan_id: UUID) -> Plan | None:
         return self._one(FOUND, {"id_": plan_id})
+
+    def among(self, plan_ids: Collection[UUID]) -> Mapping[UUID, Plan]:
+        rows = self.connection.execute(sa.select(plans).where(plans.c.id.in_(plan_ids)))
+        return {row.id: _plan(row) for row in rows}
 
     def page(self, query: PlanQuery) -> Page[Plan]:
         wanted = sa.select(plans).where(*_conditions(query)).order_by(*(column.desc() for column in ORDER))

@@ -22,6 +22,14 @@ class AtEnd(StrEnum):
     SKIP = "skip"
 
 
+class Release(StrEnum):
+    """What becomes, when a hold is released, of the schedules whose instants lay in it."""
+
+    CATCH_UP = "catchUp"
+    SKIP = "skip"
+    SHIFT = "shift"
+
+
 class HoldScope(StrEnum):
     """What a hold bears on."""
 

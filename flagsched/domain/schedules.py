@@ -223,6 +223,11 @@ def conflicts(drafts: Sequence[PlannedChange], pending: Iterable[Schedule]) -> l
     return [s for s in pending if first <= s.scheduled_at <= last and targets & s.updates.targets]
 
 
+def delayed_from(schedules: Iterable[Schedule], start: datetime, now: datetime) -> list[tuple[Schedule, Schedule]]:
+    """Those planned from `start` on, each before and after it is moved by the time from then until now."""
+    return [(one, one.delayed(now - start, now)) for one in schedules if one.scheduled_at >= start]
+
+
 def set_apart(changes: Iterable[PlannedChange | PendingSchedule]) -> set[str]:
     """The users whom these include or exclude."""
     found = (change.updates for change in changes)

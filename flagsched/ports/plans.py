@@ -1,5 +1,6 @@
 """Plans in storage."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -28,6 +29,9 @@ class PlanReader(Protocol):
 
     def find(self, plan_id: UUID) -> Plan | None:
         """The plan of that id."""
+
+    def among(self, plan_ids: Collection[UUID]) -> Mapping[UUID, Plan]:
+        """The plans of these ids, by id."""
 
     def page(self, query: PlanQuery) -> Page[Plan]:
         """Plans by (created_at, id), newest first."""

@@ -1,7 +1,7 @@
 """What an admin does with flags. Every answer shows them as `timeline` says they are now."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -122,6 +122,20 @@ def _end_hold(work: Writing, hold: Hold, flag: Flag, clock: datetime, by: Actor)
     released = hold.released(hold.at_end, by.name, flag.now(clock))
     work.holds.change(released)
     return hold_entry(hold, released, flag, by=by, recorded_at=clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """All environments by name, and the clock that they share."""
+
+    environments: Sequence[str]
+    at: datetime
+
+
+def read_surroundings(*, store: Store) -> Surroundings:
+    """The environments that there are, and what the clock says now."""
+    with store.reading() as work:
+        return Surroundings(work.doctor.environments(), work.at)
 
 
 def find_flag(work: Reading, name: FlagName) -> Flag:

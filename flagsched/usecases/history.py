@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from flagsched.domain.errors import EntryMissing
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import StoredEntry
 from flagsched.ports.history import HistoryQuery
@@ -20,3 +21,12 @@ def list_flag_history(name: FlagName, query: HistoryQuery, *, store: Store) -> P
     """The entries of one flag, newest first; FlagMissing."""
     with store.reading() as work:
         return work.history.page(replace(query, flag_id=find_flag(work, name).id))
+
+
+def read_entry(name: FlagName, entry_id: int, *, store: Store) -> StoredEntry:
+    """One entry of a flag, archived or not; EntryMissing."""
+    with store.reading() as work:
+        entry = work.history.find(entry_id)
+    if entry is None or entry.name != name:
+        raise EntryMissing(entry_id, name.key)
+    return entry

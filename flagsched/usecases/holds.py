@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID, uuid4
 
 from flagsched.domain.errors import (
@@ -17,8 +16,9 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.flags import Flag, FlagEdit, FlagName
 from flagsched.domain.history import Actor, flag_entry, hold_entry, schedule_entry
-from flagsched.domain.holds import MAX_HOLDS, AtEnd, Hold, HoldEdit, HoldStatus, NewHold
+from flagsched.domain.holds import MAX_HOLDS, AtEnd, Hold, HoldEdit, HoldStatus, NewHold, Release
 from flagsched.domain.instants import to_milliseconds
+from flagsched.domain.schedules import delayed_from
 from flagsched.ports.holds import HoldQuery
 from flagsched.ports.pages import Page
 from flagsched.ports.store import Reading, Store, Writing
@@ -32,14 +32,6 @@ from flagsched.usecases.locks import (
 )
 from flagsched.usecases.materialise import record
 from flagsched.usecases.schedules import change_flags
-
-
-class Release(StrEnum):
-    """What becomes, when a hold is released, of the schedules whose instants lay in it."""
-
-    CATCH_UP = "catchUp"
-    SKIP = "skip"
-    SHIFT = "shift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +319,7 @@ def _shift(work: Writing, hold: Hold, now: datetime, locked: Locked, *, by: Acto
     flag = locked.flag_of(hold)
     if flag is None:
         return
-    held = [one for one in work.schedules.pending(flag).schedules if one.scheduled_at >= hold.starts_at]
-    moved = [(one, one.delayed(now - hold.starts_at, now)) for one in held]
+    moved = delayed_from(work.schedules.pending(flag).schedules, hold.starts_at, now)
     work.schedules.edit([after for _, after in moved])
     work.history.append(
         [schedule_entry(flag, before, after, by=by, recorded_at=locked.clock) for before, after in moved]

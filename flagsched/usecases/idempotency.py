@@ -55,3 +55,11 @@ def forget_responses(store: Store, limit: int = MAX_FORGOTTEN) -> int:
         deleted = work.idempotency.forget(work.now(), limit)
         work.commit()
     return deleted
+
+
+def use_once(idempotent: IdempotentRequest[None], *, store: Store) -> None:
+    """Take a key for good, as nothing else; Replayed if that was done before, KeyReused, KeyInProgress."""
+    with store.writing() as work:
+        take_key(work, idempotent)
+        keep_response(work, idempotent, None, work.now())
+        work.commit()

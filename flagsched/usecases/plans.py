@@ -163,6 +163,14 @@ def read_plan(plan_id: UUID, *, store: Store) -> EffectivePlan:
         return show_plans(work, [plan], work.schedules.of_plans([plan_id]), work.at)[0]
 
 
+def find_plans(plan_ids: Collection[UUID], *, store: Store) -> Mapping[UUID, Plan]:
+    """The plans of these ids, by id, without their schedules."""
+    if not plan_ids:
+        return {}
+    with store.reading() as work:
+        return work.plans.among(plan_ids)
+
+
 def edit_plan(
     plan_id: UUID,
     edit: PlanEdit,

@@ -1,22 +1,25 @@
 """What a flag was, is and will be, with or without changes that are only considered."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.effective import EffectiveFlag, EffectiveSchedule, effective_flag, effective_schedules
-from flagsched.domain.flags import Flag, FlagName
-from flagsched.domain.history import StateChange
-from flagsched.domain.holds import Hold
+from flagsched.domain.flags import Flag, FlagName, FlagState
+from flagsched.domain.history import StateChange, StoredEntry
+from flagsched.domain.holds import AtEnd, Hold, Release
+from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
+from flagsched.domain.plans import Plan
 from flagsched.domain.schedules import (
     PlannedChange,
     Schedule,
     Status,
     conflicts,
+    delayed_from,
     items_of_batch,
     number_schedules,
     refuse_duplicates,
@@ -87,6 +90,41 @@ def read_timeline(
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """What a flag is now, and what made it so: a schedule, maybe of a plan, or an entry of the history.
+
+    `step` says which of the plan's schedules for this flag it was, and of how many.
+    """
+
+    state: FlagState
+    schedule: Schedule | None = None
+    plan: Plan | None = None
+    step: tuple[int, int] | None = None
+    entry: StoredEntry | None = None
+
+
+def read_present(name: FlagName, *, store: Store) -> Present:
+    """What a flag is now, and why; FlagMissing."""
+    with store.reading() as work:
+        flag = find_flag(work, name)
+        now = flag.now(work.at)
+        past = work.history.state_changes(flag, now, None, 1).items
+        reached = transitions(flag, past, work.schedules.pending(flag))
+        present = next(one for one in reversed(reached) if one.at <= now)
+        cause = present.cause
+        schedule = work.schedules.find(flag, cause.schedule_id) if cause.schedule_id else None
+        entry = work.history.find(cause.entry_id) if cause.entry_id else None
+        plan = work.plans.find(schedule.batch_id) if schedule and schedule.batch_id else None
+        return Present(present.state, schedule, plan, _step(work, schedule) if plan and schedule else None, entry)
+
+
+def _step(work: Reading, schedule: Schedule) -> tuple[int, int] | None:
+    own = work.schedules.of_plans([schedule.batch_id] if schedule.batch_id else [])
+    steps = [one.id for one in own if one.flag_id == schedule.flag_id and one.status is not Status.CANCELLED]
+    return (steps.index(schedule.id) + 1, len(steps)) if schedule.id in steps else None
+
+
+@dataclass(frozen=True, slots=True)
 class FlagTimeline:
     """A flag as it is now, and over time."""
 
@@ -103,15 +141,28 @@ def list_timelines(
     """
     with store.reading() as work:
         page = work.flags.page(query)
-        past, since = work.history.state_changes_of(page.items, start, limit)
-        agendas, holds = work.schedules.pending_of(page.items), work.holds.bearing_on(page.items, start)
+        return Page(_timelines(work, page.items, start, end, limit), page.more)
 
-        def told(flag: Flag) -> FlagTimeline:
-            agenda, bearing = agendas[flag.id], holds.get(flag.id, ())
-            timeline = _timeline(flag, agenda, since or start, end, past=past[flag.id], holds=bearing)
-            return FlagTimeline(effective_flag(flag, agenda, work.at, bearing), timeline)
 
-        return Page([told(flag) for flag in page.items], page.more)
+def read_timelines(
+    flag_ids: Collection[UUID], start: datetime, end: datetime, *, store: Store, limit: int = MAX_PAST_CHANGES_OF_ALL
+) -> list[FlagTimeline]:
+    """The same of these flags, archived or not, by environment and key."""
+    with store.reading() as work:
+        flags = sorted(work.flags.among(flag_ids).values(), key=lambda flag: (flag.name.environment, flag.name.key))
+        return _timelines(work, flags, start, end, limit)
+
+
+def _timelines(work: Reading, flags: Sequence[Flag], start: datetime, end: datetime, limit: int) -> list[FlagTimeline]:
+    past, since = work.history.state_changes_of(flags, start, limit)
+    agendas, holds = work.schedules.pending_of(flags), work.holds.bearing_on(flags, start)
+
+    def told(flag: Flag) -> FlagTimeline:
+        agenda, bearing = agendas[flag.id], holds.get(flag.id, ())
+        timeline = _timeline(flag, agenda, since or start, end, past=past[flag.id], holds=bearing)
+        return FlagTimeline(effective_flag(flag, agenda, work.at, bearing), timeline)
+
+    return [told(flag) for flag in flags]
 
 
 def _timeline(
@@ -130,6 +181,29 @@ def _timeline(
         passed_over=_within([*ended, *passed_over(flag, agenda)], start, end),
         deferred=_within(deferred(agenda), start, end),
     )
+
+
+def preview_release(hold: Hold, name: FlagName, *, store: Store) -> Mapping[Release, Timeline]:
+    """What a flag would be from now on, if its hold were released now, by what would become of what it keeps.
+
+    A hold of an environment, or one that has not begun, can't be shifted. FlagMissing.
+    """
+    with store.reading() as work:
+        flag = find_flag(work, name)
+        now = to_milliseconds(flag.now(work.at))
+        agenda = work.schedules.pending(flag)
+        others = [one for one in work.holds.bearing_on([flag], hold.starts_at).get(flag.id, ()) if one.id != hold.id]
+        past = work.history.state_changes(flag, now, None, 1).items
+
+        def told(at_end: AtEnd, released: Agenda[Schedule]) -> Timeline:
+            bearing = (*others, hold.released(at_end, "", now))
+            return _timeline(flag, released.under(bearing), now, None, past=past, holds=others)
+
+        ways = {Release(at_end): told(at_end, agenda) for at_end in AtEnd}
+        if hold.flag_id is not None and hold.starts_at < now:
+            moved = {before.id: after for before, after in delayed_from(agenda.schedules, hold.starts_at, now)}
+            ways[Release.SHIFT] = told(AtEnd.CATCH_UP, Agenda.of(moved.get(one.id, one) for one in agenda.schedules))
+        return ways
 
 
 def preview_schedules(

@@ -1,26 +1,30 @@
-"""The blueprint of all routes but OFREP's: its callers, errors and headers are parameters."""
+"""The blueprints of all routes but OFREP's: their callers, errors and headers are parameters."""
 
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any
 
+from flask import Response, request
 from flask.sansio.scaffold import Scaffold
 from flask_smorest import Blueprint
 from marshmallow import Schema
 
 from flagsched.domain.flags import FlagName
 from flagsched.web.access_log import begin_request, log_request
-from flagsched.web.auth import Authentication
+from flagsched.web.auth import READS, Authentication, require_role
 from flagsched.web.errors import answer_errors
 from flagsched.web.headers import SECURITY_HEADERS, add_headers
 from flagsched.web.parser import StrictParser
+from flagsched.web.roles import Role
 from flagsched.web.schemas.flags import EnvironmentQuery
 from flagsched.web.schemas.headers import response_headers
+from flagsched.web.service import service
 from flagsched.web.unrouted import refuse_extra_slashes
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
+REQUIRED_ROLE = "x-required-role"
 
 
 class StrictBlueprint(Blueprint):
@@ -128,6 +132,45 @@ class StrictBlueprint(Blueprint):
             return view
 
         return decorate
+
+
+class RoleBlueprint(StrictBlueprint):
+    """A blueprint for callers with a role. `@blueprint.post(rule, role=Role.OPERATOR)` says who may use a route."""
+
+    def __init__(self, name: str, description: str = "", **options: Any) -> None:
+        super().__init__(name, description, **options)
+        self.after_request(_refresh_after_write)
+
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Any = None,
+        *,
+        role: Role | None = None,
+        **options: Any,
+    ) -> None:
+        """Add a route that needs `role`, or one above it; by default `viewer` for a GET, and `admin` for all others."""
+        least = role or (Role.VIEWER if options.get("methods") == ["GET"] else Role.ADMIN)
+        documented = self.doc(**{REQUIRED_ROLE: least.value})(view_func)
+        super().add_url_rule(rule, endpoint, _for_role(least, documented), **options)
+
+
+def _for_role(role: Role, view: View) -> View:
+    @wraps(view)
+    def for_role(*args: Any, **kwargs: Any) -> Any:
+        # Before the view's own decorators read the body.
+        require_role(role)
+        return view(*args, **kwargs)
+
+    return for_role
+
+
+def _refresh_after_write(response: Response) -> Response:
+    # A caller who writes, and then reads from this process, sees the change soon even where nothing notifies it.
+    if request.method not in READS and response.status_code < HTTPStatus.BAD_REQUEST:
+        service().refresher.wake()
+    return response
 
 
 def _camel(name: str) -> str:

@@ -19,7 +19,7 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Action
-from flagsched.domain.holds import MAX_HOLDS, AtEnd, HoldEdit, HoldStatus, NewHold
+from flagsched.domain.holds import MAX_HOLDS, AtEnd, HoldEdit, HoldStatus, NewHold, Release
 from flagsched.domain.overrides import NewOverride, OverrideType
 from flagsched.domain.plans import PlanStatus
 from flagsched.domain.schedules import Status
@@ -32,7 +32,6 @@ from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, read_flag
 from flagsched.usecases.history import list_history
 from flagsched.usecases.holds import (
-    Release,
     edit_hold,
     hold_environment,
     hold_flag,

@@ -50,7 +50,7 @@ from flagsched.domain.errors import (
 from flagsched.domain.evaluation import Reason
 from flagsched.domain.flags import FlagEdit, FlagName
 from flagsched.domain.history import Action, StoredEntry
-from flagsched.domain.holds import AtEnd, HoldEdit, NewHold
+from flagsched.domain.holds import AtEnd, HoldEdit, NewHold, Release
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.domain.overrides import SETS, NewOverride, Override, OverrideChange, OverrideType
 from flagsched.domain.plans import NewPlan, PlanEdit
@@ -65,7 +65,7 @@ from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.doctor import examine
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
 from flagsched.usecases.history import list_flag_history, list_history
-from flagsched.usecases.holds import Release, edit_hold, hold_environment, hold_flag, release_hold
+from flagsched.usecases.holds import edit_hold, hold_environment, hold_flag, release_hold
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed
 from flagsched.usecases.locks import lock_current
 from flagsched.usecases.materialise import materialise_due, record

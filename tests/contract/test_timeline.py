@@ -243,7 +243,6 @@ def test_the_timelines_of_many_flags_are_those_of_each(
 def test_timelines_with_too_long_a_past_begin_where_none_of_it_is_missing(
     store: SqlStore, clock: ManualClock, record: Callable[[], None]
 ) -> None:
-    other = FlagName("production", "other")
     create_flag(a_new_flag("other"), by=ADMIN, store=store)
     a_life(store, clock, record)
     record()

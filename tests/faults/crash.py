@@ -25,9 +25,10 @@ from flagsched.config.settings import read_settings, read_web_settings
 from flagsched.database.connections.engine import open_engine
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.history import Actor
+from flagsched.domain.holds import Release
 from flagsched.ports.holds import HoldQuery
 from flagsched.usecases.backoff import Backoff
-from flagsched.usecases.holds import Release, list_holds, release_hold
+from flagsched.usecases.holds import list_holds, release_hold
 from flagsched.usecases.materialise import materialise_due
 from tests.processes import a_token
 

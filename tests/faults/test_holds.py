@@ -11,8 +11,8 @@ import requests
 import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
-from flagsched.domain.holds import NewHold
-from flagsched.usecases.holds import Release, hold_environment, hold_flag, release_hold
+from flagsched.domain.holds import NewHold, Release
+from flagsched.usecases.holds import hold_environment, hold_flag, release_hold
 from tests.builders import ADMIN
 from tests.faults.agendas import create, in_steps, named, now, plan
 from tests.faults.readers import as_admin

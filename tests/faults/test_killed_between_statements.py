@@ -13,13 +13,13 @@ import sqlalchemy as sa
 
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
-from flagsched.domain.holds import NewHold
+from flagsched.domain.holds import NewHold, Release
 from flagsched.domain.instants import to_milliseconds
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.ports.plans import PlanQuery
 from flagsched.usecases.flags import create_flag, read_flag
-from flagsched.usecases.holds import Release, hold_flag
+from flagsched.usecases.holds import hold_flag
 from flagsched.usecases.plans import list_plans
 from flagsched.usecases.schedules import plan_schedules
 from tests.builders import ADMIN, CHECKOUT, a_new_flag

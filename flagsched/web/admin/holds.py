@@ -5,12 +5,12 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from flagsched.domain.flags import FlagName
-from flagsched.domain.holds import HoldEdit, NewHold
+from flagsched.domain.holds import HoldEdit, NewHold, Release
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.updates import Updates
 from flagsched.ports.holds import HoldQuery
 from flagsched.usecases import holds
-from flagsched.usecases.holds import EffectiveHold, Release
+from flagsched.usecases.holds import EffectiveHold
 from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.auth import require_role
 from flagsched.web.caller import caller

@@ -7,10 +7,9 @@ from uuid import UUID
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, FlagName
-from flagsched.domain.holds import AtEnd, HoldEdit, HoldStatus, NewHold
+from flagsched.domain.holds import AtEnd, HoldEdit, HoldStatus, NewHold, Release
 from flagsched.domain.overrides import MAX_REASON
 from flagsched.ports.holds import HoldQuery
-from flagsched.usecases.holds import Release
 from flagsched.web.schemas.fields import (
     ERROR_MESSAGES,
     Boolean,

@@ -15,7 +15,7 @@ from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import FlagBusy, Refused
 from flagsched.domain.flags import FlagEdit, FlagName, NewFlag
 from flagsched.domain.history import Action
-from flagsched.domain.holds import AtEnd, NewHold
+from flagsched.domain.holds import AtEnd, NewHold, Release
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
@@ -23,7 +23,7 @@ from flagsched.ports.history import HistoryQuery
 from flagsched.usecases.backoff import Backoff
 from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
 from flagsched.usecases.history import list_history
-from flagsched.usecases.holds import Release, hold_environment, hold_flag, release_hold
+from flagsched.usecases.holds import hold_environment, hold_flag, release_hold
 from flagsched.usecases.locks import lock_environment
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.plans import create_plan
