@@ -25,6 +25,10 @@ from flagsched.snapshots.evaluation import Evaluated, evaluate_flag
 from flagsched.snapshots.refresher import SnapshotRefresher
 from flagsched.web.access import DEFAULT_RULES, EvaluationRules
 from flagsched.web.admin import flags, history, holds, overrides, plans, schedules, timeline
+from flagsched.web.console import builder, coming, door, freezes
+from flagsched.web.console import flags as console_flags
+from flagsched.web.console import history as console_history
+from flagsched.web.console import plans as console_plans
 from flagsched.web.evaluation import config, ofrep
 from flagsched.web.rate_limits import RateLimits
 from flagsched.web.service import Service, serve
@@ -42,6 +46,16 @@ BLUEPRINTS = (
     config.blueprint,
 )
 
+CONSOLE = (
+    door.blueprint,
+    coming.blueprint,
+    console_flags.blueprint,
+    console_plans.blueprint,
+    builder.blueprint,
+    freezes.blueprint,
+    console_history.blueprint,
+)
+
 DRIVERS = ("psycopg2", "pysqlite")
 SLASHES = re.compile("/+")
 log = structlog.get_logger("flagsched.snapshot")
@@ -55,7 +69,8 @@ class FlagSched:
     which returns the claims of the request's token, or raises `flagsched.domain.errors.Unauthenticated`.
 
     `limits` bounds how far ahead and how much may be planned, `rates` how often a caller may write, `evaluation` who
-    may evaluate flags, under `/ofrep` and `/api/config`.
+    may evaluate flags, under `/ofrep` and `/api/config`. With `console`, people have pages under `/console`; they sign
+    in with tokens that the app verifies in the Authorization header.
 
     The app keeps its extensions, error handlers and settings; flagsched handles the errors of its own routes alone.
 
@@ -65,7 +80,7 @@ class FlagSched:
     them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, all but the first by name
         self,
         app: Flask | None = None,
         *,
@@ -75,6 +90,7 @@ class FlagSched:
         limits: ScheduleLimits = DEFAULT_LIMITS,
         rates: RateLimits | None = None,
         evaluation: EvaluationRules = DEFAULT_RULES,
+        console: bool = False,
         url_prefix: str = "",
     ) -> None:
         use_host_logging()
@@ -86,7 +102,8 @@ class FlagSched:
         self._limits = limits
         self._rates = rates or open_rate_limits(RateSettings())
         self._prefixes = {
-            blueprint: f"{url_prefix}{blueprint.url_prefix}" for blueprint in (*BLUEPRINTS, ofrep.blueprint)
+            blueprint: f"{url_prefix}{blueprint.url_prefix}"
+            for blueprint in (*BLUEPRINTS, ofrep.blueprint, *(CONSOLE if console else ()))
         }
         if app is not None:
             self.init_app(app)

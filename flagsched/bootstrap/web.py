@@ -8,7 +8,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flagsched.bootstrap.extension import BLUEPRINTS, open_rate_limits, open_refresher
+from flagsched.bootstrap.extension import BLUEPRINTS, CONSOLE, open_rate_limits, open_refresher
 from flagsched.bootstrap.logs import configure_logs
 from flagsched.bootstrap.settings_warnings import log_unknown_settings
 from flagsched.config.settings import WebSettings, read_web_settings
@@ -74,3 +74,5 @@ def _register(app: Flask) -> None:
     app.after_request(finish_unrouted)
     describe(app, *BLUEPRINTS, health.blueprint)
     app.register_blueprint(ofrep.blueprint)
+    for blueprint in CONSOLE:
+        app.register_blueprint(blueprint)

@@ -12,6 +12,8 @@ from flagsched.web.console.sentences import describe_state
 
 HEIGHT = 36
 """Of a row, in pixels."""
+TALL = 96
+"""Of a timeline that stands alone."""
 WIDE = 5.0
 """From this width on, in percent, a bar has a label."""
 RANGES = {
@@ -145,10 +147,10 @@ class Axis:
     def _midnight_of(self, year: int, month: int, day: int) -> datetime:
         return datetime(year, month, day, tzinfo=self.time.zone).astimezone(self.time.now.tzinfo)
 
-    def chart(self, timeline: Timeline) -> Chart:
-        """A timeline on this axis."""
+    def chart(self, timeline: Timeline, height: int = HEIGHT) -> Chart:
+        """A timeline on this axis, so many pixels high."""
         return Chart(
-            [bar for segment in timeline.segments for bar in self.bars(segment)],
+            [bar for segment in timeline.segments for bar in self.bars(segment, height)],
             [
                 Band(
                     self.x(hold.starts_at),
@@ -174,20 +176,20 @@ class Axis:
             ],
         )
 
-    def bars(self, segment: Segment) -> Iterator[Bar]:
+    def bars(self, segment: Segment, height: int = HEIGHT) -> Iterator[Bar]:
         """What is past of a segment, and what is ahead."""
         start, end, now = segment.start, segment.end or self.end, self.time.now
         for first, last, ahead in ((start, min(end, now), False), (max(start, now), end, True)):
             if first < last and last > self.start and first < self.end:
-                yield self._bar(segment.state, first, last, ahead=ahead)
+                yield self._bar(segment.state, first, last, height, ahead=ahead)
 
-    def _bar(self, state: FlagState, first: datetime, last: datetime, *, ahead: bool) -> Bar:
+    def _bar(self, state: FlagState, first: datetime, last: datetime, height: int, *, ahead: bool) -> Bar:
         text = describe_state(state)
         share = state.rollout_percentage / 100 if state.enabled else 0.0
         return Bar(
             x=self.x(first),
             width=round(self.x(last) - self.x(first), 3),
-            height=round(HEIGHT * share, 1),
+            height=round(height * share, 1),
             state=text,
             title=f"{text} from {self._told(first)} until {self._told(last)}",
             ahead=ahead,

@@ -153,9 +153,9 @@ def _start(form: Form) -> dict[str, str]:
     return {"localTime": form["at"].strip(), "timeZone": zone, **({"fold": form["fold"]} if form["fold"] else {})}
 
 
-def _updates(form: Form, row: int) -> dict[str, object]:
-    enabled = {"on": True, "off": False}.get(form[f"enabled_{row}"])
-    percentage = form[f"percentage_{row}"].strip()
+def _updates(form: Form, row: int, prefix: str = "") -> dict[str, object]:
+    enabled = {"on": True, "off": False}.get(form[f"{prefix}enabled_{row}"])
+    percentage = form[f"{prefix}percentage_{row}"].strip()
     return {
         **({} if enabled is None else {"enabled": enabled}),
         **({"rolloutPercentage": number(percentage)} if percentage else {}),
@@ -172,7 +172,7 @@ def _window(form: Form) -> Built:
     zone = form["zone"].strip() or time().zone_name
     names = form.all("environment") if form.sent else [form["environment"]]
     opens = {"enabled": True, "rolloutPercentage": number(form["window_percentage"])}
-    sides = (("at", opens), ("ends", {"enabled": False}))
+    sides = (("opens", opens), ("closes", {"enabled": False}))
     changes = [
         {
             "flagKey": key,
@@ -198,7 +198,7 @@ def _changes(form: Form) -> Built:
             "environment": form[f"change_environment_{row}"] or DEFAULT_ENVIRONMENT,
             "localTime": form[f"change_at_{row}"].strip(),
             "timeZone": zone,
-            "updates": _updates(form, row),
+            "updates": _updates(form, row, "change_"),
             **({"fold": form["fold"]} if form["fold"] else {}),
         }
         for row in filled

@@ -5,8 +5,10 @@ from typing import Any
 
 from flask import Response, request
 
+from flagsched.domain.errors import ValidationFailed
 from flagsched.domain.flags import FlagName, NewFlag
 from flagsched.domain.holds import HoldStatus
+from flagsched.domain.local_times import zone_names
 from flagsched.domain.schedules import Status
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.holds import HoldQuery
@@ -20,8 +22,9 @@ from flagsched.web.caller import caller
 from flagsched.web.console.axis import HEIGHT, RANGES, Axis
 from flagsched.web.console.blueprint import ConsoleBlueprint
 from flagsched.web.console.forms import Form, load, number
-from flagsched.web.console.instants import PersonalTime
+from flagsched.web.console.instants import PersonalTime, keep_zone
 from flagsched.web.console.pages import environment, page, redirect, time
+from flagsched.web.roles import Role
 from flagsched.web.schemas.flags import CreateFlagRequest
 from flagsched.web.service import service, store
 
@@ -44,7 +47,8 @@ def front() -> Response:
     """The first page."""
     name, axis = axis_of(time())
     search = request.args.get("q", "").strip()[:100]
-    return page("coming.html", **_rows(axis, search, None), **_next(), range=name, search=search, moved=_moved())
+    after = request.args.get("after", "")[:100] or None
+    return page("coming.html", **_rows(axis, search, after), **_next(), range=name, search=search, moved=_moved())
 
 
 @blueprint.get("/rows")
@@ -98,6 +102,21 @@ def new_flag() -> Response:
     return page("new_flag.html", form.status, form=form)
 
 
+@blueprint.form("/zone", role=Role.VIEWER)
+def choose_zone() -> Response:
+    """In which time zone to show and to read times."""
+    form = Form({"zone": time().zone_name})
+    with form.refusals():
+        if form.sent:
+            named = form["zone"].strip()
+            if named not in zone_names():
+                raise ValidationFailed({"zone": ["must be the IANA name of a time zone, like 'Europe/Berlin'"]})
+            response = redirect("")
+            keep_zone(response, named)
+            return response
+    return page("zone.html", form.status, form=form, zones=sorted(zone_names()))
+
+
 @blueprint.get("/<path:unknown>")
 def unknown(unknown: str) -> Response:
     """Nothing is here."""
@@ -119,6 +138,7 @@ def _rows(axis: Axis, search: str, after: str | None) -> dict[str, Any]:
         "rows": [(one.flag, axis.chart(one.timeline)) for one in found.items],
         "after": found.items[-1].flag.flag.name.key if found.more else None,
         "first": after,
+        "again": "again" in request.args,
     }
 
 

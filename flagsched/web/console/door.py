@@ -32,7 +32,7 @@ USED = "This link was used already. Make another with: flagsched token --link"
 BAD_LINK = "This link is not valid, or no longer. Make another with: flagsched token --link"
 # A page of ours, relative to the first.
 OURS = re.compile(r"(?!/)[A-Za-z0-9._~/%-]*(?:\?[A-Za-z0-9._~/?=&%+:,-]*)?")
-ASSETS = {"console.css", "console.js", "htmx.min.js"}
+ASSETS = {"console.css", "console.js", "htmx.min.js", "icon.svg"}
 STATIC = resources.files("flagsched.web.console").joinpath("static")
 blueprint = DoorBlueprint("console_door")
 

@@ -23,7 +23,7 @@ from flagsched.usecases.history import list_flag_history, read_entry
 from flagsched.usecases.plans import find_plans
 from flagsched.usecases.timeline import preview_release, read_present, read_timeline
 from flagsched.web.caller import caller
-from flagsched.web.console.axis import HEIGHT
+from flagsched.web.console.axis import TALL
 from flagsched.web.console.blueprint import ConsoleBlueprint
 from flagsched.web.console.coming import axis_of
 from flagsched.web.console.forms import REASON_NEEDED, Form, load, number
@@ -125,9 +125,9 @@ def release_hold(hold_id: UUID) -> Response:
     name = FlagName(hold.hold.environment, hold.flag_key) if hold.flag_key else None
     ways = preview_release(hold.hold, name, store=store()) if name and form.error is None else {}
     axis = axis_of(time(), "week")[1]
-    charts = [(way, axis.chart(timeline), timeline.segments) for way, timeline in ways.items()]
+    charts = [(way, axis.chart(timeline, TALL), timeline.segments) for way, timeline in ways.items()]
     return page(
-        "release.html", form.status, form=form, hold=hold, charts=charts, axis=axis, height=HEIGHT, back=back,
+        "release.html", form.status, form=form, hold=hold, charts=charts, axis=axis, height=TALL, back=back,
         environment=hold.hold.environment,
     )  # fmt: skip
 
@@ -268,10 +268,10 @@ def _shown(name: FlagName) -> dict[str, Any]:
         "flag": flag,
         "present": read_present(name, store=store()),
         "axis": axis,
-        "height": HEIGHT,
+        "height": TALL,
         "range": range_name,
         "moved": request.args.get("moved", ""),
-        "chart": axis.chart(timeline),
+        "chart": axis.chart(timeline, TALL),
         "timeline": timeline,
         "schedules": [one for one in ahead if one.ahead],
         "plans": _plans_of([one.schedule.batch_id for one in ahead]),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from flask import request
+from flask import Response, request
 from markupsafe import Markup
 
 from flagsched.domain.instants import rfc3339
@@ -59,7 +59,7 @@ class PersonalTime:
         """The instant as an element that has it exactly, with UTC beside it where that differs."""
         if at is None:
             return Markup("<span>{}</span>").format(missing)
-        utc = "" if self.is_utc else Markup(' <small class="utc">{}</small>').format(self.utc(at))
+        utc = "" if self.is_utc else Markup(' <small class="utc">({})</small>').format(self.utc(at))
         return Markup('<time datetime="{}" title="{}">{}</time>{}').format(
             rfc3339(at), rfc3339(at), self.plain(at), utc
         )
@@ -101,6 +101,12 @@ def personal_time(now: datetime) -> PersonalTime:
     except ValueError:
         zone = zone_named("UTC")
     return PersonalTime(zone, now)
+
+
+def keep_zone(response: Response, name: str) -> None:
+    """Show and read times in this zone from now on; a script of the page sets the same cookie at the first visit."""
+    a_year = timedelta(days=365)
+    response.set_cookie(ZONE, name, max_age=a_year, path=None, secure=request.is_secure, samesite="Strict")
 
 
 def length_text(length: timedelta) -> str:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import Response, g, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -55,8 +55,7 @@ def environments() -> list[str]:
 
 def page(template: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
     """A page for whoever is signed in, or a part of one if the template is that."""
-    switch = {"environment": environment(), "environments": environments()}
-    return plain_page(template, status, time(), **(switch | values))
+    return plain_page(template, status, time(), **({"environments": environments()} | values))
 
 
 def plain_page(template: str, status: int, shown: PersonalTime | None = None, **values: Any) -> Response:
@@ -65,6 +64,7 @@ def plain_page(template: str, status: int, shown: PersonalTime | None = None, **
         person=person(),
         time=shown or personal_time(datetime.now(UTC)),
         root=_root(),
+        current=_current(),
         link=link,
         form_field=FORM_FIELD,
         form_key=form_key(),
@@ -72,7 +72,7 @@ def plain_page(template: str, status: int, shown: PersonalTime | None = None, **
         rfc3339=rfc3339,
         state_text=describe_state,
         change_text=describe_change,
-        **values,
+        **({"environment": environment()} | values),
     )
     return Response(html, status, mimetype="text/html")
 
@@ -93,6 +93,14 @@ def link(path: str, **query: Any) -> str:
 def redirect(path: str, **query: Any) -> Response:
     """Go on with another page, after a form was accepted."""
     return Response(status=HTTPStatus.SEE_OTHER, headers={"Location": _root() + link(path, **query)})
+
+
+def _current() -> str:
+    """This page, relative to the first."""
+    rule = request.url_rule.rule if request.url_rule else ""
+    above = (rule.rpartition(f"{PREFIX}/")[0] + f"{PREFIX}/").count("/")
+    query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
+    return "/".join(quote(part) for part in request.path.split("/")[above:]) + query
 
 
 def _root() -> str:

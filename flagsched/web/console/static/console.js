@@ -41,6 +41,10 @@ document.addEventListener("input", (event) => {
   }
 });
 
+document.addEventListener("change", (event) => {
+  if (event.target.id === "environment-switch") event.target.form.submit();
+});
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-more]");
   if (!button) return;
