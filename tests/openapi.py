@@ -82,7 +82,8 @@ class Contract:
             self._look(rule, method, status, headers, body)
 
     def _look(self, rule: Rule, method: str, status: int, headers: Headers, body: bytes) -> None:
-        if "." in rule.endpoint and rule.endpoint not in UNDESCRIBED and method in (rule.methods or set()):
+        is_api = "." in rule.endpoint and not rule.endpoint.startswith("console")
+        if is_api and rule.endpoint not in UNDESCRIBED and method in (rule.methods or set()):
             self.checked += 1
             path = described(rule)
             if breach := self._judge(rule)(path, method, status, headers, body):

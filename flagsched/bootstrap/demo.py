@@ -26,6 +26,8 @@ COMMAND = f"{shlex.quote(sys.executable)} -m flagsched token --subject you"
 BANNER = """
 flagsched is at {url}; stop it with Ctrl-C.
 
+{console}
+
 Paste these into another terminal: they create a flag, plan three changes of it, and watch these take effect.
 
 export TOKEN={token}
@@ -44,18 +46,24 @@ for i in 1 2 3 4 5 6; do curl -sS {url}/api/config/flags/new-checkout; sleep 2; 
 """
 
 
-def run(port: int, *, make_token: Callable[[str, str, timedelta], str], upgrade: Callable[[], None]) -> None:
+def run(
+    port: int,
+    *,
+    make_token: Callable[[str, str, timedelta], str],
+    make_link: Callable[[str, str, str], str],
+    upgrade: Callable[[], None],
+) -> None:
     """Migrate, start web and worker, print example requests, and go on until Ctrl-C or until one of them ends."""
     _refuse_taken_port(port)
     use_or_make_secret()
     upgrade()
     url = f"http://{HOST}:{port}"
-    token = make_token("you", "admin", TOKEN_LIFE)
+    token, link = make_token("you", "admin", TOKEN_LIFE), make_link(url, "you", "admin")
     manager = Manager(ConsolePrinter() if sys.stdout.isatty() else None)
     for name, command in _commands(port).items():
         # Without exec, honcho reports that its shell was killed by SIGTERM, and not how the command ended.
         manager.add_process(name, f"exec {shlex.join(command)}")
-    Thread(target=_print_when_ready, args=(url, token), daemon=True).start()
+    Thread(target=_print_when_ready, args=(url, token, link), daemon=True).start()
     manager.loop()
     sys.exit(manager.returncode)
 
@@ -77,12 +85,16 @@ def _commands(port: int) -> dict[str, list[str]]:
     }
 
 
-def _print_when_ready(url: str, token: str) -> None:
+def _print_when_ready(url: str, token: str, link: str) -> None:
     while not _is_ready(url):
         time.sleep(READY_CHECK_SECONDS)
     # A token is for the person at the terminal: others may read a log.
-    argument = token if sys.stdout.isatty() else f'"$({COMMAND})"  # in this folder: {Path.cwd()}'
-    print(BANNER.format(url=url, token=argument), flush=True)
+    if sys.stdout.isatty():
+        print(BANNER.format(url=url, token=token, console=f"Open the console, signed in: {link}"), flush=True)
+    else:
+        here = f"# in this folder: {Path.cwd()}"
+        console = f"Open the console at {url}/console/, with a link from: {COMMAND} --link  {here}"
+        print(BANNER.format(url=url, token=f'"$({COMMAND})"  {here}', console=console), flush=True)
 
 
 def _is_ready(url: str) -> bool:

@@ -40,9 +40,11 @@ PUBLIC = {
 
 
 def routes(app: Flask) -> Iterator[tuple[Rule, str]]:
+    """All routes for programs: the console's pages are for people."""
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD"}):
-            yield rule, method
+            if not rule.rule.startswith("/console"):
+                yield rule, method
 
 
 def address(rule: Rule) -> str:

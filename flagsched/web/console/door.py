@@ -20,7 +20,7 @@ from flagsched.web.auth import make_token
 from flagsched.web.console.blueprint import DoorBlueprint
 from flagsched.web.console.pages import plain_page, redirect
 from flagsched.web.console.session import SESSION, require_session, set_cookie
-from flagsched.web.errors import log_refusal
+from flagsched.web.errors import log_refusal, status_of
 from flagsched.web.roles import Role
 from flagsched.web.service import service, store
 from flagsched.web.tokens.claims import roles_of, with_role
@@ -59,7 +59,7 @@ def sign_in() -> Response:
         require_session()
     except FlagschedError as error:
         log_refusal(error)
-        return _sign_in_page(error.message, HTTPStatus.UNAUTHORIZED)
+        return _sign_in_page(error.message, status_of(error))
     asked = request.form.get("next", "")
     response = redirect("" if not OURS.fullmatch(asked) or ".." in asked else asked)
     set_cookie(response, SESSION, token, life=_life(token))

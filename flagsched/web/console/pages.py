@@ -92,7 +92,7 @@ def link(path: str, **query: Any) -> str:
 
 def redirect(path: str, **query: Any) -> Response:
     """Go on with another page, after a form was accepted."""
-    return Response(status=HTTPStatus.SEE_OTHER, headers={"Location": _root() + link(path, **query)})
+    return Response(status=HTTPStatus.SEE_OTHER, headers={"Location": _root() + link(path, **query).removeprefix("./")})
 
 
 def _current() -> str:
