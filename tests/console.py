@@ -161,9 +161,7 @@ class Visitor:
     def text(self) -> str:
         """What can be read on the page."""
         body = re.sub(r"<title>.*?</title>|<svg.*?</svg>", "", self.html, flags=re.DOTALL)
-        words = re.sub(
-            r"\s+", " ", re.sub(r"<[^>]+>", "", re.sub(r"</(?:td|p|li|h\d|small|a|div|span|strong)>", " ", body))
-        )
+        words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", re.sub(r"</(?:td|p|li|h\d|small)>|<br>", " ", body)))
         return words.replace("&#39;", "'").replace("&#34;", '"').replace("&amp;", "&")
 
     def _go(self, address: str) -> "Visitor":
