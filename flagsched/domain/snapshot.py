@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
-from operator import is_not
+from operator import attrgetter, is_not
 from typing import Any, Self
 
 from flagsched.domain.agenda import Agenda
@@ -14,6 +14,7 @@ from flagsched.domain.flags import Flag
 from flagsched.domain.overrides import with_changes
 from flagsched.domain.schedules import PendingSchedule
 
+NEXT_CHANGE_AT = attrgetter("next_change_at")
 DIGESTS = 256**DIGEST_BYTES
 
 
@@ -101,7 +102,8 @@ def effective_snapshot(snapshot: Snapshot, at: datetime, before: EffectiveSnapsh
     # In one order, since both are by key.
     keys = set(compress(stored, map(is_not, stored.values(), stored_before.values())))
     if before.is_over(at):
-        keys.update(key for key, flag in before.flags.items() if not _lasts(flag, at))
+        instants = map(NEXT_CHANGE_AT, before.flags.values())
+        keys.update(key for key, next_at in zip(before.flags, instants, strict=True) if next_at and next_at <= at)
     changed = {key: stored[key].at(at) for key in keys}
     flags = before.flags | changed
     more = sum(flag.digest - before.flags[key].digest for key, flag in changed.items())
@@ -113,16 +115,12 @@ def effective_snapshot(snapshot: Snapshot, at: datetime, before: EffectiveSnapsh
 def _until_after(
     before: EffectiveSnapshot, changed: Mapping[str, Evaluator], flags: Mapping[str, Evaluator]
 ) -> datetime | None:
-    if any(before.flags[key].next_change_at == before.until for key in changed):
+    if any(before.flags[key].next_change_at == before.until != flag.next_change_at for key, flag in changed.items()):
         return _until(flags)
     # Whichever was to change first has not been changed.
     return min((one for one in (before.until, _until(changed)) if one is not None), default=None)
 
 
 def _until(flags: Mapping[str, Evaluator]) -> datetime | None:
-    ahead = (flag.next_change_at for flag in flags.values() if flag.next_change_at is not None)
-    return min(ahead, default=None)
-
-
-def _lasts(flag: Evaluator, at: datetime) -> bool:
-    return flag.next_change_at is None or flag.next_change_at > at
+    # Without a step of Python for each flag: there are many, and every change of one asks.
+    return min(filter(None, map(NEXT_CHANGE_AT, flags.values())), default=None)
