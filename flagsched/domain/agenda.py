@@ -33,8 +33,8 @@ class Agenda(Generic[AnySchedule]):
     @property
     def begins_at(self) -> datetime | None:
         """The instant of its first schedule; None if there is none."""
-        instants = (*(one.scheduled_at for one in self.schedules[:1]), *([self.later_at] if self.later_at else []))
-        return min(instants, default=None)
+        first = self.schedules[0].scheduled_at if self.schedules else self.later_at
+        return first if first is None or self.later_at is None else min(first, self.later_at)
 
     @property
     def next_due_at(self) -> datetime | None:
@@ -44,7 +44,7 @@ class Agenda(Generic[AnySchedule]):
 
     def under(self, holds: Iterable[Hold]) -> Self:
         """The same schedules under these holds."""
-        return replace(self, holds=tuple(holds))
+        return type(self)(self.schedules, self.later_at, tuple(holds))
 
     def after(self, ended: int) -> Self:
         """What is left once its first `ended` schedules have ended."""
