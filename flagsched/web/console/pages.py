@@ -25,6 +25,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters["counted"] = lambda number, noun: f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def environment() -> str:
