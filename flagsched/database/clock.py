@@ -6,21 +6,26 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from flagsched.database.holds import EXIST, AnyHolds
 from flagsched.database.schema.types import UTCDateTime
 from flagsched.domain.instants import to_milliseconds
 
-CLOCK_NOW = sa.select(sa.func.clock_timestamp())
-TRANSACTION_BEGAN = sa.select(sa.func.now())
+# With what else is to be known at that time, since a query of its own would take as long again.
+CLOCK_NOW = sa.select(sa.func.clock_timestamp(), EXIST)
+TRANSACTION_BEGAN = sa.select(sa.func.now(), EXIST)
 
 
 class Clock(Protocol):
     """A clock for writers, for readers, and for use inside a statement."""
 
-    def now(self, connection: sa.Connection) -> datetime:
-        """The time now, in full precision."""
+    def now(self, connection: sa.Connection, known: AnyHolds) -> datetime:
+        """The time now, in full precision; `known` may learn whether there are holds by then."""
 
-    def at_begin(self, connection: sa.Connection) -> datetime:
-        """When the transaction begins, in full precision; call it before anything else, so before its snapshot."""
+    def at_begin(self, connection: sa.Connection, known: AnyHolds) -> datetime:
+        """When the transaction begins, in full precision; call it before anything else, so before its snapshot.
+
+        `known` may learn whether there are holds in that snapshot.
+        """
 
     def at_transaction(self) -> sa.ColumnElement[Any]:
         """When the transaction began, inside a statement; an index can serve a comparison with it."""
@@ -32,13 +37,15 @@ class Clock(Protocol):
 class DatabaseClock:
     """PostgreSQL's clock, the same for every process."""
 
-    def now(self, connection: sa.Connection) -> datetime:
-        now: datetime = connection.execute(CLOCK_NOW).scalar_one()
+    def now(self, connection: sa.Connection, known: AnyHolds) -> datetime:
+        now: datetime
+        now, known.exist = connection.execute(CLOCK_NOW).one()
         return now
 
-    def at_begin(self, connection: sa.Connection) -> datetime:
+    def at_begin(self, connection: sa.Connection, known: AnyHolds) -> datetime:
         # `now()` is fixed at BEGIN; the snapshot comes with the first statement.
-        began_at: datetime = connection.execute(TRANSACTION_BEGAN).scalar_one()
+        began_at: datetime
+        began_at, known.exist = connection.execute(TRANSACTION_BEGAN).one()
         return began_at
 
     def at_transaction(self) -> sa.ColumnElement[Any]:
@@ -54,12 +61,12 @@ class HostClock:
     def __init__(self, read: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._read = read
 
-    def now(self, connection: sa.Connection) -> datetime:
-        del connection
+    def now(self, connection: sa.Connection, known: AnyHolds) -> datetime:
+        del connection, known
         return self._read()
 
-    def at_begin(self, connection: sa.Connection) -> datetime:
-        del connection  # It begins its transaction with its first statement, which is still to come.
+    def at_begin(self, connection: sa.Connection, known: AnyHolds) -> datetime:
+        del connection, known  # It begins its transaction with its first statement, which is still to come.
         return self._read()
 
     def at_transaction(self) -> sa.ColumnElement[Any]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flagsched.database.clock import Clock
 from flagsched.database.connections.engine import insert_for
 from flagsched.database.errors import OVERTAKEN
+from flagsched.database.holds import AnyHolds
 from flagsched.database.row_parameters import RowParameters
 from flagsched.database.schema.tables import environments, flags
 from flagsched.domain.errors import FlagExists, Overtaken
@@ -121,6 +122,7 @@ class Flags:
 
     connection: sa.Connection
     statements: FlagStatements
+    known: AnyHolds
 
     def find(self, name: FlagName) -> Flag | None:
         return self._one(FOUND, {"environment_": name.environment, "key_": name.key})
@@ -216,6 +218,7 @@ class Flags:
         # Rows that are yet to be created can't be locked. On SQLite a writer is alone anyway.
         if self.statements.dialect == "postgresql":
             self.connection.execute(sa.select(getattr(sa.func, lock)(_creation_key(environment))))
+            self.known.forget()
 
     def _one(self, query: sa.Select[Any], given: Mapping[str, Any]) -> Flag | None:
         row = self.connection.execute(query, given).one_or_none()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -24,6 +24,8 @@ ORDER = (holds.c.starts_at, holds.c.id)
 SINCE = sa.bindparam("since", type_=holds.c.ends_at.type)
 NOT_OVER = sa.or_(holds.c.ends_at.is_(None), holds.c.ends_at > SINCE)
 FOUND = sa.select(holds).where(holds.c.id == sa.bindparam("id_"))
+EXIST = sa.exists().select_from(holds)
+"""Is there any hold, over or not?"""
 FLAG_ROWS = RowParameters({"flag_id": holds.c.flag_id.type})
 
 
@@ -37,11 +39,26 @@ def _bearing_on(dialect: str) -> sa.CompoundSelect[Any]:
     return sa.union_all(of_flags, of_environments)
 
 
+@dataclass(slots=True)
+class AnyHolds:
+    """Is there any hold, as of a transaction's last look at the clock? Without any, no query looks for those of a flag.
+
+    A writer looks at the clock under its locks, so nobody places a hold on its flags after that.
+    """
+
+    exist: bool = True
+
+    def forget(self) -> None:
+        """Look again."""
+        self.exist = True
+
+
 @dataclass(frozen=True, slots=True)
 class Holds:
     """Implements `ports.holds`."""
 
     connection: sa.Connection
+    known: AnyHolds = field(default_factory=AnyHolds)
 
     def find(self, hold_id: UUID) -> Hold | None:
         row = self.connection.execute(FOUND, {"id_": hold_id}).one_or_none()
@@ -65,12 +82,25 @@ class Holds:
         return Page([_hold(row) for row in rows[: query.limit]], more=len(rows) > query.limit)
 
     def bearing_on(self, flags: Collection[Flag], since: datetime) -> Mapping[UUID, tuple[Hold, ...]]:
+        if not self.known.exist:
+            return {}
         given = FLAG_ROWS.parameters([flag.id] for flag in flags)
         environments = {flag.name.environment for flag in flags}
         rows = self.connection.execute(
             _bearing_on(self.connection.dialect.name), {**given, "environments": [*environments], "since": since}
         ).all()
         return _by_flag(flags, [_hold(row) for row in rows]) if rows else {}
+
+    def over(
+        self, flags: Collection[Flag], agendas: Mapping[UUID, Agenda[AnyPending]]
+    ) -> Mapping[UUID, Agenda[AnyPending]]:
+        """The agendas of these flags under the holds that bear on them."""
+        filled = [flag for flag in flags if flag.id in agendas and agendas[flag.id].begins_at is not None]
+        if not filled:
+            return agendas
+        since = min(begins_at for flag in filled if (begins_at := agendas[flag.id].begins_at))
+        found = self.bearing_on(filled, since)
+        return {**agendas, **{flag_id: agendas[flag_id].under(own) for flag_id, own in found.items()}}
 
     def of_plan(self, plan_id: UUID) -> list[Hold]:
         return [_hold(row) for row in self.connection.execute(sa.select(holds).where(holds.c.plan_id == plan_id))]
@@ -84,21 +114,10 @@ class Holds:
 
     def add(self, added: Collection[Hold]) -> None:
         self.connection.execute(sa.insert(holds), [_row(hold) for hold in added])
+        self.known.forget()
 
     def change(self, hold: Hold) -> None:
         self.connection.execute(sa.update(holds).where(holds.c.id == hold.id).values(_row(hold)))
-
-
-def held(
-    connection: sa.Connection, flags: Collection[Flag], agendas: Mapping[UUID, Agenda[AnyPending]]
-) -> Mapping[UUID, Agenda[AnyPending]]:
-    """These agendas under the holds that bear on them."""
-    filled = [flag for flag in flags if flag.id in agendas and agendas[flag.id].begins_at is not None]
-    if not filled:
-        return agendas
-    since = min(begins_at for flag in filled if (begins_at := agendas[flag.id].begins_at))
-    found = Holds(connection).bearing_on(filled, since)
-    return {**agendas, **{flag_id: agendas[flag_id].under(own) for flag_id, own in found.items()}}
 
 
 def _by_flag(flags: Collection[Flag], found: Collection[Hold]) -> Mapping[UUID, tuple[Hold, ...]]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from flagsched.database.errors import readable, refuse_unless_all_were_pending
 from flagsched.database.history import entries_of_finished
-from flagsched.database.holds import held
+from flagsched.database.holds import Holds
 from flagsched.database.row_parameters import RowParameters
 from flagsched.database.schema.tables import flags, history, is_pending, schedules
 from flagsched.database.schema.types import Json
@@ -149,6 +149,7 @@ class Schedules:
     """Implements `ports.schedules`."""
 
     connection: sa.Connection
+    holds: Holds
 
     def find(self, flag: Flag, schedule_id: UUID) -> Schedule | None:
         row = self.connection.execute(FOUND, {"flag_id_": flag.id, "id_": schedule_id}).one_or_none()
@@ -189,20 +190,20 @@ class Schedules:
 
     def pending(self, flag: Flag) -> Agenda[Schedule]:
         agenda = Agenda.of(_schedule(row) for row in self.connection.execute(PENDING, {"flag_id_": flag.id}))
-        return held(self.connection, [flag], {flag.id: agenda})[flag.id]
+        return self.holds.over([flag], {flag.id: agenda})[flag.id]
 
     def pending_of(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[Schedule]]:
         found: dict[UUID, list[Schedule]] = {flag.id: [] for flag in flags}
         given = FLAG_ROWS.parameters([flag.id] for flag in flags)
         for row in self.connection.execute(_pending_of_flags(self._dialect), given):
             found[row.flag_id].append(_schedule(row))
-        return held(self.connection, flags, {flag_id: Agenda.of(own) for flag_id, own in found.items()})
+        return self.holds.over(flags, {flag_id: Agenda.of(own) for flag_id, own in found.items()})
 
     def agendas(self, flags: Collection[Flag]) -> Mapping[UUID, Agenda[PendingSchedule]]:
         given = FLAG_ROWS.parameters([flag.id] for flag in flags)
         with readable():
             found = agendas_of(self.connection.execute(_agendas(self._dialect), given))
-        return held(self.connection, flags, {flag.id: found.get(flag.id, Agenda()) for flag in flags})
+        return self.holds.over(flags, {flag.id: found.get(flag.id, Agenda()) for flag in flags})
 
     def due(
         self, flags: Sequence[Flag], at: datetime, limit: int | None = None
@@ -221,8 +222,8 @@ class Schedules:
         chosen = flags[:last] if is_cut_off else flags
         agendas = {flag.id: Agenda.of(found[n], later_at.get(n)) for n, flag in enumerate(chosen)}
         if is_cut_off and first == last:
-            return {**held(self.connection, chosen, agendas), **self.due([flags[first]], at)}
-        return held(self.connection, chosen, agendas)
+            return {**self.holds.over(chosen, agendas), **self.due([flags[first]], at)}
+        return self.holds.over(chosen, agendas)
 
     def _due_up_to(
         self, flags: Sequence[Flag], at: datetime, limit: int | None

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from flagsched.database.errors import translated
 from flagsched.database.flags import LIVE, SELECTED, flag_of
-from flagsched.database.holds import held
+from flagsched.database.holds import Holds
 from flagsched.database.schedules import AGENDA, agendas_of
 from flagsched.database.schema.tables import environments, flags, is_pending, overrides
 from flagsched.domain.agenda import Agenda
@@ -44,6 +44,7 @@ class Snapshots:
     """Implements `ports.snapshots`."""
 
     connection: sa.Connection
+    holds: Holds
 
     def revisions(self) -> Mapping[str, int]:
         return {row.name: row.revision for row in self.connection.execute(REVISIONS)}
@@ -69,7 +70,7 @@ class Snapshots:
         self, found: list[Flag], queries: tuple[sa.Select[Any], sa.Select[Any]], given: Mapping[str, Any]
     ) -> list[FlagSnapshot]:
         read_pending, read_overrides = queries
-        agendas = held(self.connection, found, agendas_of(self.connection.execute(read_pending, given)))
+        agendas = self.holds.over(found, agendas_of(self.connection.execute(read_pending, given)))
         set_apart: dict[UUID, dict[str, bool]] = defaultdict(dict)
         for flag_id, user_id, kind in self.connection.execute(read_overrides, given):
             set_apart[flag_id][user_id] = kind == OverrideType.INCLUDE.value

@@ -56,7 +56,7 @@ class SqlReading:
     clock: Clock
 
     def now(self) -> datetime:
-        return self.clock.now(self.connection)
+        return self.clock.now(self.connection, self.holds.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class SqlWriting:
     idempotency: Idempotency
 
     def now(self) -> datetime:
-        return to_milliseconds(self.clock.now(self.connection))
+        return to_milliseconds(self.clock.now(self.connection, self.holds.known))
 
     def publish(self, wake_at: Mapping[str, datetime | None], *, at_least: int = 1) -> Mapping[str, int]:
         return raise_revisions(self.connection, wake_at, at_least)
@@ -112,16 +112,17 @@ class SqlStore:
     def reading(self) -> Iterator[SqlReading]:
         with self._connected(self._reading) as connection:
             self._limit(connection)
-            at = self._clock.at_begin(connection)
+            holds = Holds(connection)
+            at = self._clock.at_begin(connection, holds.known)
             yield SqlReading(
-                Flags(connection, self._flags),
-                Schedules(connection),
+                Flags(connection, self._flags, holds.known),
+                Schedules(connection, holds),
                 Overrides(connection),
                 Plans(connection),
-                Holds(connection),
+                holds,
                 History(connection),
                 Doctor(connection),
-                Snapshots(connection),
+                Snapshots(connection, holds),
                 at,
                 connection,
                 self._clock,
@@ -132,14 +133,15 @@ class SqlStore:
         with self._connected(self._writing) as connection:
             connection.begin()  # SQLite takes its write lock here, before the clock is read.
             self._limit(connection)
+            holds = Holds(connection)
             yield SqlWriting(
                 connection,
                 self._clock,
-                Flags(connection, self._flags),
-                Schedules(connection),
+                Flags(connection, self._flags, holds.known),
+                Schedules(connection, holds),
                 Overrides(connection),
                 Plans(connection),
-                Holds(connection),
+                holds,
                 History(connection),
                 Idempotency(connection),
             )

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from flagsched.database.clock import HostClock
+from flagsched.database.holds import AnyHolds
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.errors import DatabaseUnavailable
 from flagsched.domain.flags import FlagName
@@ -33,19 +34,19 @@ class Hindered(HostClock):
         self.answers.set()
         self.meanwhile: list[Callable[[], object]] = []
 
-    def at_begin(self, connection: sa.Connection) -> datetime:
+    def at_begin(self, connection: sa.Connection, known: AnyHolds) -> datetime:
         self.begun += 1
         if self.away:
             raise DatabaseUnavailable("away")
         self.answers.wait(PATIENCE_SECONDS)
-        at = super().at_begin(connection)
+        at = super().at_begin(connection, known)
         connection.execute(sa.text("SELECT count(*) FROM feature_flags"))
         return at
 
-    def now(self, connection: sa.Connection) -> datetime:
+    def now(self, connection: sa.Connection, known: AnyHolds) -> datetime:
         while self.meanwhile:
             self.meanwhile.pop(0)()
-        return super().now(connection)
+        return super().now(connection, known)
 
 
 @pytest.fixture
@@ -265,9 +266,9 @@ def test_notices_that_come_all_the_time_are_heard_fifty_times_a_second_at_most(s
 class Far(HostClock):
     """The clock of a database that takes long to answer, by a real clock."""
 
-    def at_begin(self, connection: sa.Connection) -> datetime:
+    def at_begin(self, connection: sa.Connection, known: AnyHolds) -> datetime:
         sleep(0.3)
-        return super().at_begin(connection)
+        return super().at_begin(connection, known)
 
 
 def test_over_a_slow_connection_nobody_waits_for_a_look_but_the_first(engine: sa.Engine) -> None:

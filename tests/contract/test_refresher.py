@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from flagsched.database.clock import HostClock
+from flagsched.database.holds import AnyHolds
 from flagsched.database.snapshots import MAX_IDS
 from flagsched.database.unit_of_work import SqlStore
 from flagsched.domain.flags import FlagName
@@ -147,17 +148,17 @@ class SlowClock(HostClock):
         self._clock = clock
         self._ahead = [meanwhile]
 
-    def at_begin(self, connection: sa.Connection) -> datetime:
-        at = super().at_begin(connection)
+    def at_begin(self, connection: sa.Connection, known: AnyHolds) -> datetime:
+        at = super().at_begin(connection, known)
         connection.execute(sa.text("SELECT count(*) FROM feature_flags"))
         return at
 
-    def now(self, connection: sa.Connection) -> datetime:
+    def now(self, connection: sa.Connection, known: AnyHolds) -> datetime:
         for meanwhile in self._ahead:
             meanwhile()
             self._clock.advance(seconds=0.2)
         self._ahead.clear()
-        return super().now(connection)
+        return super().now(connection, known)
 
 
 @pytest.mark.usefixtures("_flag")

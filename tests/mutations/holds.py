@@ -78,4 +78,10 @@ HOLD_MUTATIONS = [
         [("flagsched/web/admin/holds.py", "        require_role(Role.ADMIN)\n", "        pass\n")],
         [f"{WEB}a_plan_is_held_and_released_with_its_flags"],
     ),
+    Mutation(
+        "whoever creates a flag looks for holds after waiting for one",
+        [f"{LOCKS}a_flag_is_created_once_its_environment_has_been_held"],
+        [("flagsched/database/flags.py", "            self.known.forget()\n", "")],
+        [f"{LOCKS}a_flag_is_restored_once_its_environment_has_been_held"],
+    ),
 ]

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 from time import monotonic
 
@@ -12,24 +13,27 @@ import sqlalchemy as sa
 
 from flagsched.database.connections.engine import Limits, open_engine
 from flagsched.database.unit_of_work import SqlStore
+from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import FlagBusy, Refused
 from flagsched.domain.flags import FlagEdit, FlagName, NewFlag
 from flagsched.domain.history import Action
 from flagsched.domain.holds import AtEnd, NewHold, Release
+from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.domain.schedules import PlannedChange
 from flagsched.domain.updates import Updates
 from flagsched.ports.flags import FlagQuery
 from flagsched.ports.history import HistoryQuery
 from flagsched.usecases.backoff import Backoff
-from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags
+from flagsched.usecases.flags import archive_flag, create_flag, edit_flag, list_flags, read_flag
 from flagsched.usecases.history import list_history
 from flagsched.usecases.holds import hold_environment, hold_flag, release_hold
-from flagsched.usecases.locks import lock_environment
+from flagsched.usecases.idempotency import IdempotentRequest
+from flagsched.usecases.locks import lock_current, lock_environment
 from flagsched.usecases.materialise import materialise_due
 from flagsched.usecases.plans import create_plan
 from flagsched.usecases.schedules import plan_schedules
 from flagsched.usecases.undo import undo_entry
-from tests.builders import ADMIN, a_new_flag
+from tests.builders import ADMIN, a_hold, a_new_flag
 from tests.contract.postgresql.lock_waits import soon, waiting_for_locks
 from tests.contract.postgresql.test_plan_locks import deadlocks, well
 from tests.plans import ON, create, named, rollout
@@ -154,12 +158,15 @@ def test_no_flag_that_is_created_while_its_environment_is_being_held_slips_throu
 def test_a_flag_is_created_once_its_environment_has_been_held(store: SqlStore, engine: sa.Engine) -> None:
     with ThreadPoolExecutor(1) as threads:
         with store.writing() as work:
-            lock_environment(work, ENVIRONMENT)
+            _, clock = lock_environment(work, ENVIRONMENT)
             creating = threads.submit(create_flag, a_new_flag("new"), by=ADMIN, store=store)
             until(lambda: waiting_for_locks(engine) == 1)
             create_flag(NewFlag(FlagName("dev", "new")), by=ADMIN, store=store)  # Elsewhere nobody waits.
             assert not creating.done()
-        creating.result(timeout=5)
+            hold = replace(a_hold(clock), flag_id=None)
+            work.holds.add([hold])
+            work.commit()
+        assert creating.result(timeout=5).holds == (hold,)
 
 
 def test_a_flag_is_restored_once_its_environment_has_been_held(store: SqlStore, engine: sa.Engine) -> None:
@@ -175,3 +182,29 @@ def test_a_flag_is_restored_once_its_environment_has_been_held(store: SqlStore, 
             until(lambda: waiting_for_locks(engine) == 1)
             assert not restoring.done()
         assert restoring.result(timeout=5).action is Action.FLAG_RESTORED
+
+
+def test_a_writer_that_waited_for_the_first_hold_of_all_knows_it(store: SqlStore, postgresql_url: sa.URL) -> None:
+    name = named(KEYS[0], ENVIRONMENT)
+    watching = open_engine(postgresql_url, Limits())
+    key = IdempotencyKey.of("ada", "plan-once", b"")
+    idempotent: IdempotentRequest[list[EffectiveSchedule]] = IdempotentRequest(
+        key, lambda _: StoredResponse(201, {}, "")
+    )
+
+    def plan() -> list[EffectiveSchedule]:
+        change = PlannedChange(soon(store, 60), ON)
+        # The key is taken by the clock, before the lock: there was no hold at that time.
+        return plan_schedules(name, [change], batch=False, by=ADMIN, store=store, idempotent=idempotent)
+
+    with ThreadPoolExecutor(1) as threads, store.writing() as work:
+        (flag,), clock = lock_current(work, [name])
+        planning = threads.submit(plan)
+        until(lambda: waiting_for_locks(watching) > 0, what="it waits for the flag")
+        work.holds.add([replace(a_hold(clock), flag_id=flag.id)])
+        work.commit()
+        (planned,) = planning.result(timeout=20)
+
+    watching.dispose()
+    assert planned.takes_effect_at is None
+    assert read_flag(name, store=store).next_change_at is None
