@@ -56,6 +56,11 @@ class Locked:
         """The present of all of them."""
         return max([self.clock, *(flag.now(self.clock) for flag in self.flags)])
 
+    @property
+    def environments(self) -> set[str]:
+        """Where a hold is placed or changed: published, whether or not any flag of it has an agenda."""
+        return {flag.name.environment for flag in self.flags} if self.environment is None else {self.environment}
+
     def flag_of(self, hold: Hold) -> Flag | None:
         """The flag that a hold bears on, if it is one flag's."""
         return next((flag for flag in self.flags if flag.id == hold.flag_id), None)
@@ -345,5 +350,4 @@ def _change(work: Writing, locked: Locked, also: Collection[Flag] = ()) -> None:
     }
     due = [flag for flag in changed.values() if flag.is_due(locked.clock)]
     changed |= {flag.id: flag for flag in record(work, due, locked.clock)} if due else {}
-    environments = [locked.environment] if locked.environment is not None else []
-    change_flags(work, list(changed.values()), environments)
+    change_flags(work, list(changed.values()), locked.environments)

@@ -500,3 +500,18 @@ def test_a_hold_is_placed_edited_and_released_in_the_history(store: SqlStore, cl
     assert entries[2].after == document | {"until": None, "reason": "it burns"}
     assert entries[0].before == document | {"until": None, "reason": "still burns"}
     assert entries[0].after == document | {"until": "2096-06-01T13:00:00Z", "reason": "still burns"}
+
+
+def test_a_hold_is_published_though_nothing_is_planned_for_its_flag(store: SqlStore) -> None:
+    create_flag(a_new_flag(), by=ADMIN, store=store)
+
+    def revision() -> int:
+        with store.reading() as work:
+            return work.snapshots.revisions()["production"]
+
+    before = revision()
+    placed = hold_flag(CHECKOUT, NewHold("look"), by=ADMIN, store=store)
+    held = revision()
+    release_hold(placed.hold.id, by=ADMIN, store=store)
+
+    assert before < held < revision()

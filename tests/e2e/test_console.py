@@ -155,7 +155,7 @@ def test_five_phases_over_two_flags_and_two_environments_are_planned_with_a_prev
     assert production - staging == timedelta(days=1)
     console.go(page, "?environment=staging")
     lane = page.locator(".lane-row").filter(has_text="dark-mode")
-    expect(lane.get_by_role("img")).to_have_attribute("aria-label", _has("on for 10 % from"))
+    expect(lane.get_by_role("img")).to_have_attribute("aria-label", _has("on for 10 % until"))
 
 
 def _has(text: str) -> Any:
@@ -212,7 +212,7 @@ def test_a_rollout_is_stopped_in_two_clicks_and_goes_on_by_a_shift(console: Cons
     expect(page.locator("#state")).to_have_text("off")
     expect(page.get_by_role("status").filter(has_text="Held since")).to_be_visible()
     page.get_by_role("link", name="Release…").click()
-    expect(page.get_by_role("img", name=_has("Then: off from")).first).to_be_visible()
+    expect(page.get_by_role("img", name=_has("Then: off until")).first).to_be_visible()
     page.get_by_label("Shift").check()
     page.get_by_role("button", name="Release").click()
 
@@ -228,7 +228,7 @@ def test_a_freeze_is_placed_with_what_it_defers_and_an_edit_in_it_says_why(conso
     page.get_by_role("link", name="Freezes").click()
     page.get_by_role("link", name="Freeze production").click()
     page.get_by_label("Until (until it is released").fill(local(ahead(days=1)))
-    page.get_by_label("Why").fill("year-end close")
+    page.get_by_label("Why", exact=True).fill("year-end close")
     page.get_by_role("button", name="See what it defers").click()
     expect(page.get_by_text("It defers 1 planned change:")).to_be_visible()
     page.get_by_role("button", name="Freeze production").click()
@@ -376,7 +376,7 @@ def test_everything_can_be_read_without_scripts(console: Console) -> None:
     console.flag("new-checkout", enabled=True, rolloutPercentage=30)
     page = console.window(java_script_enabled=False)
 
-    for path in PAGES[:1] + PAGES[6:11:2]:
+    for path in ("history", "flags/new-checkout", ""):
         console.go(page, path)
         expect(page.locator("main")).to_contain_text("new-checkout")
     page.get_by_label("Environment").select_option("production")

@@ -75,6 +75,8 @@ class Chart:
     bars: Sequence[Bar]
     bands: Sequence[Band]
     marks: Sequence[Mark]
+    text: str
+    """The same in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,18 @@ class Axis:
                     for one in timeline.deferred
                 ),
             ],
+            self.words(timeline.segments),
         )
+
+    def words(self, segments: Sequence[Segment]) -> str:
+        """What segments on this axis say: `off until Sat 28 Nov, 09:00; on for 10 % from then on`."""
+        shown = [one for one in segments if one.start < self.end and (one.end is None or one.end > self.start)]
+        told = [
+            f"{describe_state(one.state)} "
+            + (f"until {self._told(one.end)}" if one.end and one.end < self.end else "from then on")
+            for one in shown
+        ]
+        return "; ".join(told) or "nothing in this range"
 
     def bars(self, segment: Segment, height: int = HEIGHT) -> Iterator[Bar]:
         """What is past of a segment, and what is ahead."""

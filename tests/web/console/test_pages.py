@@ -54,7 +54,7 @@ def test_what_is_coming_shows_each_flag_and_the_next_changes_with_plan_and_plann
     assert "What is coming in production" in ada.text
     assert "dark-mode on for 20 %" in ada.text
     assert "Fri 1 Jun, 13:00 in 1 h new-checkout 21 % Checkout launch ada" in ada.text
-    assert 'aria-label="new-checkout: on for 20 % from' in ada.html
+    assert 'aria-label="new-checkout: on for 20 % until Fri 1 Jun, 13:00; on for 21 % from then on"' in ada.html
 
 
 def test_flags_are_searched_and_environments_switched(ada: Visitor) -> None:
@@ -138,7 +138,7 @@ def test_the_red_button_turns_it_off_and_holds_until_a_release_shifts_the_plan(
     clock.advance(seconds=90)
     oncall.visit("flags/new-checkout").follow("Release…")
     assert [way in oncall.text for way in ("Shift", "Catch up", "Skip")] == [True] * 3
-    assert "off from" in oncall.html
+    assert "Then: off until" in oncall.html
     oncall.press("Release", then="shift")
 
     assert [at for at, _ in agenda(admin)] == ["2096-06-01T12:02:30Z", "2096-06-01T12:03:30Z"]

@@ -1,5 +1,6 @@
 """Plans at the console: the builder in each of its shapes, and what is done with a plan."""
 
+import re
 from typing import Any
 
 import pytest
@@ -247,10 +248,9 @@ def test_plans_are_listed_searched_and_paged(ada: Visitor, admin: FlaskClient) -
     for n in range(55):
         plan(admin, 3600 + n, title=f"Plan {n}")
 
-    ada.visit("plans")
-    assert ("Plan 54" in ada.text, "Plan 2 " in ada.text) == (True, False)
-    ada.follow("Older plans")
-    assert "Plan 2 " in ada.text
+    found = [re.findall(r"Plan \d+", ada.visit("plans").text), re.findall(r"Plan \d+", ada.follow("Older plans").text)]
+    assert [len(names) for names in found] == [50, 5]
+    assert len({*found[0], *found[1]}) == 55
     assert "Plan 7 " in ada.visit("plans?q=Plan+7").text
     assert "No plan is so." in ada.visit("plans?status=held").text
     assert ada.visit("plans?status=nonsense").status == 400
