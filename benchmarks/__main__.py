@@ -5,7 +5,20 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import bulk, evaluation, growth, holds, lateness, ofrep, plans, reader, record, snapshot, workers
+from benchmarks import (
+    bulk,
+    console,
+    evaluation,
+    growth,
+    holds,
+    lateness,
+    ofrep,
+    plans,
+    reader,
+    record,
+    snapshot,
+    workers,
+)
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -19,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "evaluation": evaluation.measure,
     "ofrep": ofrep.measure,
     "snapshot": snapshot.measure,
+    "console": console.measure,
     "growth": growth.measure,
 }
 

@@ -16,10 +16,10 @@ from werkzeug.exceptions import NotFound
 from flagsched.domain.errors import FlagschedError, Unauthenticated
 from flagsched.domain.idempotency import IdempotencyKey, StoredResponse
 from flagsched.usecases.idempotency import IdempotentRequest, Replayed, use_once
-from flagsched.web.auth import make_token
+from flagsched.web.auth import make_token, require_token
 from flagsched.web.console.blueprint import DoorBlueprint
 from flagsched.web.console.pages import plain_page, redirect
-from flagsched.web.console.session import SESSION, require_session, set_cookie
+from flagsched.web.console.session import SESSION, present_token, set_cookie
 from flagsched.web.errors import log_refusal, status_of
 from flagsched.web.roles import Role
 from flagsched.web.service import service, store
@@ -55,8 +55,8 @@ def sign_in() -> Response:
     link = request.form.get("link", "")
     try:
         token = _token_of_link(link) if link else request.form.get("token", "").strip().removeprefix("Bearer ")
-        request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-        require_session()
+        present_token(token)
+        require_token()
     except FlagschedError as error:
         log_refusal(error)
         return _sign_in_page(error.message, status_of(error))

@@ -5,7 +5,7 @@ import re
 import secrets
 from typing import NamedTuple
 
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 
 from flagsched.domain.errors import Forbidden
 from flagsched.web.auth import READS, require_token
@@ -15,6 +15,7 @@ from flagsched.web.roles import Role
 SESSION = "flagsched_session"
 FORM_KEY = "flagsched_form"
 FORM_FIELD = "form_key"
+HEADER = (("JWT_HEADER_NAME", "Authorization"), ("JWT_HEADER_TYPE", "Bearer"))
 KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 OLD_FORM = "this form is not one that this page has made for you: load the page again, and send it once more"
 
@@ -33,9 +34,14 @@ class Person(NamedTuple):
 def require_session() -> None:
     """Note who is signed in; raise Unauthenticated without a valid token in the cookie."""
     if token := request.cookies.get(SESSION):
-        # From here on it is verified as the API's tokens are.
-        request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+        present_token(token)
     require_token()
+
+
+def present_token(token: str) -> None:
+    """Let this request have a token as the API's requests do, in the header that the app's JWTManager reads."""
+    name, kind = (current_app.config.get(key, default) for key, default in HEADER)
+    request.environ[f"HTTP_{name.upper().replace('-', '_')}"] = f"{kind} {token}".strip()
 
 
 def person() -> Person | None:
