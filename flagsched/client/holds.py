@@ -76,9 +76,12 @@ def place(server: Server, scope: Scope, asked: Asked, *, once: str) -> PlacedHol
     return server.read(lambda: PlacedHold.of(server.post(path, asked.as_json(), once=once, **query)))
 
 
-def active(server: Server, scope: Scope) -> Sequence[PlacedHold]:
-    """The holds that bear on a flag, or on all of an environment, now; its environment's among those of a flag."""
-    query = {"environment": scope.environment, "status": "active", "limit": "500"}
+def bearing_on(server: Server, scope: Scope, status: str = "active") -> Sequence[PlacedHold]:
+    """The holds that bear on a flag, or on all of an environment, now; its environment's among those of a flag.
+
+    With the status `upcoming`, those that are planned.
+    """
+    query = {"environment": scope.environment, "status": status, "limit": "500"}
     query |= {"flagKey": scope.key} if scope.key else {}
     found = server.read(lambda: [PlacedHold.of(one) for one in server.get("/api/admin/holds", **query)["holds"]])
     return [one for one in found if scope.key or one.flag_key is None]

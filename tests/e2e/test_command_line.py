@@ -139,9 +139,17 @@ def test_a_freeze_may_be_planned(admin: Admin, on_call: OnCall) -> None:
     admin.a_flag("shop", environment="planned")
 
     frozen = on_call.told("freeze", "planned", "--from", "2098-12-23T18:00Z", "--reason", "holidays")
-    nothing = on_call.fails("thaw", "planned")
+    refused = on_call.fails("thaw", "planned")
+    taken_back = on_call.told("thaw", "planned", "--planned")
+    nothing = on_call.fails("thaw", "planned", "--planned")
 
     assert frozen.startswith("all of planned is frozen from 2098-12-23T18:00:00Z until it is released: ")
+    assert frozen.endswith("; end it with: flagsched thaw planned --planned\n")
+    assert refused == (
+        "nothing holds all of planned now; it is to be held from 2098-12-23T18:00:00Z: 'flagsched thaw planned "
+        "--planned' takes that back"
+    )
+    assert taken_back == "all of planned is released: what was planned to hold it never begins\n"
     assert nothing == "nothing holds all of planned now"
 
 

@@ -372,6 +372,20 @@ def test_no_page_is_wider_than_the_screen(console: Console, viewport: Any) -> No
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
 
 
+def test_many_flags_are_scrolled_through_and_each_is_kept_up_to_date(console: Console) -> None:
+    for n in range(130):
+        console.flag(f"flag-{n:03}")
+    page = console.window()
+    expect(page.locator(".lane-row")).to_have_count(100)
+
+    page.get_by_text("More flags").scroll_into_view_if_needed()
+    expect(page.locator(".lane-row")).to_have_count(130)
+    console.api("PATCH", "/flags/flag-129", {"enabled": True, "rolloutPercentage": 45}, expected=200)
+
+    expect(page.locator(".lane-row").filter(has_text="flag-129")).to_contain_text("on for 45 %")
+    expect(page.locator(".lane-row")).to_have_count(130)
+
+
 def test_everything_can_be_read_without_scripts(console: Console) -> None:
     console.flag("new-checkout", enabled=True, rolloutPercentage=30)
     page = console.window(java_script_enabled=False)

@@ -75,7 +75,7 @@ def hold(
 def release(key: str, environment: str, then: str | None, *, as_json: bool) -> None:
     """Release the flag KEY: its own holds end now. Exit code 1 if there are none."""
     server, scope = asked_server(), Scope(environment, key)
-    bearing = holds.active(server, scope)
+    bearing = holds.bearing_on(server, scope)
     own = [one for one in bearing if one.flag_key is not None]
     if not own and bearing:
         raise ServerFailed(
@@ -99,11 +99,13 @@ def freeze(
     scope = Scope(name)
     asked = Asked(reason, starts_at, until, then, refuses_edits=True)
     placed = holds.place(asked_server(), scope, asked, once=uuid4().hex)
-    since = f"from {placed.starts_at} " if placed.status == "upcoming" else ""
+    planned = placed.status == "upcoming"
+    since = f"from {placed.starts_at} " if planned else ""
+    which = " --planned" if planned else ""
     _print(
         [placed],
         f"{scope.name} is frozen {since}{_until(placed)}: nothing planned takes effect, and edits by hand are refused. "
-        f"Its hold is {placed.id}; end it with: flagsched thaw {name}",
+        f"Its hold is {placed.id}; end it with: flagsched thaw {name}{which}",
         as_json=as_json,
     )
 
@@ -111,11 +113,19 @@ def freeze(
 @click.command()
 @click.argument("name")
 @then
+@click.option("--planned", is_flag=True, help="Take back the freezes that have not begun, and no others.")
 @as_json
-def thaw(name: str, then: str | None, *, as_json: bool) -> None:
+def thaw(name: str, then: str | None, *, planned: bool, as_json: bool) -> None:
     """Release the environment NAME: holds of all of it end now. Exit code 1 if there are none."""
     server, scope = asked_server(), Scope(name)
-    _release(server, scope, holds.active(server, scope), then, also=False, as_json=as_json)
+    upcoming = holds.bearing_on(server, scope, "upcoming")
+    found = upcoming if planned else holds.bearing_on(server, scope)
+    if upcoming and not found:
+        raise ServerFailed(
+            f"nothing holds {scope.name} now; it is to be held from {upcoming[0].starts_at}: 'flagsched thaw {name} "
+            "--planned' takes that back"
+        )
+    _release(server, scope, found, then, also=False, as_json=as_json)
 
 
 def _release(
@@ -124,7 +134,8 @@ def _release(
     if not found:
         raise ServerFailed(f"nothing holds {scope.name} now")
     released = [holds.release(server, one, how) for one in found]
-    done = DONE[how or str(released[-1].answer["then"])]
+    begun = any(one.status == "active" for one in found)
+    done = DONE[how or str(released[-1].answer["then"])] if begun else "what was planned to hold it never begins"
     still = f". A hold of all of {scope.environment} bears on it still" if also else ""
     _print(released, f"{scope.name} is released: {done}{still}", as_json=as_json)
 

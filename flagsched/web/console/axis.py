@@ -111,11 +111,6 @@ class Axis:
         """The same length of time, earlier or later."""
         return Axis(self.start + self.length * parts, self.end + self.length * parts, self.time)
 
-    def zoomed(self, factor: float) -> "Axis":
-        """The same middle, with so many times the length."""
-        middle, half = self.start + self.length / 2, self.length / 2 * factor
-        return Axis(middle - half, middle + half, self.time)
-
     @property
     def ticks(self) -> list[Tick]:
         """Midnights and, on a short axis, hours, by the clock of the person; no more than fit."""
