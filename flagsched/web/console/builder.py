@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from flask import Response, request
@@ -28,6 +29,8 @@ from flagsched.web.service import service, store
 ROWS = 12
 """How many rows of steps, and of single changes, a form has before a script adds more."""
 MAX_ROWS = 60
+MAX_CHOICES = 500
+"""How many flags there are to choose from; the keys of others are typed."""
 SHAPES = {"steps": "Steps", "ramp": "A ramp", "window": "A window", "changes": "Single changes"}
 blueprint = ConsoleBlueprint("console_builder")
 
@@ -109,8 +112,10 @@ def _built(form: Form) -> Built:
 
 
 def flags_of(form: Form) -> list[str]:
-    """The flags that are chosen."""
-    return form.all("flag") if form.sent else [form["flag"]] if form["flag"] else []
+    """The flags that are chosen, and those that are typed."""
+    if not form.sent:
+        return [form["flag"]] if form["flag"] else []
+    return [*form.all("flag"), *form["more_flags"].replace(",", " ").split()]
 
 
 def _product(form: Form, *, ramped: bool) -> Built:
@@ -221,13 +226,15 @@ def _bars(segments: Sequence[Segment], axis: Any) -> list[Bar]:
 
 
 def _page(template: str, form: Form, built: Built, status: HTTPStatus | None = None, **values: Any) -> Response:
+    known = _known_flags()
     details = form.error.details if isinstance(form.error, ValidationFailed) else None
     return page(
         template,
         form.status if status is None else status,
         form=form,
         row_reasons=built.reasons_of(details),
-        flags=_known_flags(),
+        flags=dict(islice(known.items(), MAX_CHOICES)),
+        more_flags=len(known) > MAX_CHOICES,
         chosen=flags_of(form),
         chosen_environments=form.all("environment") if form.sent else [form["environment"]],
         shapes=SHAPES,

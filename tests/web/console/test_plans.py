@@ -56,6 +56,18 @@ def test_steps_over_flags_and_environments_make_one_plan(ada: Visitor, admin: Fl
         assert [at for at, _ in agenda(admin, key)] == ["2096-06-03T07:00:00Z", "2096-06-03T13:00:00Z"]
 
 
+def test_among_many_flags_the_keys_of_some_are_typed(
+    ada: Visitor, admin: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flagsched.web.console.builder.MAX_CHOICES", 1)
+    ada.visit("new-plan")
+    assert (ada.html.count('name="flag"'), "Others, by their keys" in ada.text) == (1, True)
+
+    ada.press("Plan all of it", **STEPS | {"flag": ["dark-mode"], "more_flags": " new-checkout"})
+
+    assert [len(agenda(admin, key)) for key in KEYS] == [2, 2]
+
+
 def test_a_plan_may_begin_at_once(ada: Visitor, admin: FlaskClient) -> None:
     ada.visit("new-plan?flag=dark-mode").press("Plan all of it", percentage_0="70", percentage_1="90", after_1="2")
 

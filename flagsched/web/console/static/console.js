@@ -1,11 +1,13 @@
 // The person's own time zone, how far instants are away, rows of forms, and a note while the server does not answer.
 "use strict";
 
-const root = new URL(document.baseURI).pathname;
-if (!document.cookie.includes("flagsched_zone=")) {
+const knowsZone = () => document.cookie.includes("flagsched_zone=");
+if (!knowsZone()) {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  document.cookie = `flagsched_zone=${zone}; path=${root}; max-age=31536000; SameSite=Strict`;
-  if (document.body.dataset.zone && document.body.dataset.zone !== zone) location.reload();
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `flagsched_zone=${zone}; path=${new URL(document.baseURI).pathname}; max-age=31536000; SameSite=Strict${secure}`;
+  // Not where cookies are refused: it would go on for ever.
+  if (knowsZone() && document.body.dataset.zone !== zone) location.reload();
 }
 
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
