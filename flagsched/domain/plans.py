@@ -13,6 +13,7 @@ from flagsched.domain.durations import Duration
 from flagsched.domain.effective import EffectiveSchedule
 from flagsched.domain.errors import PlanChanged, PlanEnded
 from flagsched.domain.flags import FlagName, Precondition
+from flagsched.domain.local_times import Fold
 from flagsched.domain.schedules import PlanItem, Status
 
 PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -87,11 +88,15 @@ class NewPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanEdit:
-    """What an admin changes of a plan; None leaves it as it is. `shift` moves all that is not in effect yet."""
+    """What an admin changes of a plan; None leaves it as it is. `shift` moves all that is not in effect yet.
+
+    `fold` says which instant is meant where that leads to a local time which exists twice.
+    """
 
     title: str | None = None
     description: str | None = None
     shift: Duration | None = None
+    fold: Fold | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from flagsched.domain.errors import (
 )
 from flagsched.domain.flags import Flag, FlagName
 from flagsched.domain.instants import to_milliseconds
-from flagsched.domain.local_times import LocalTime, text_of, zone_named, zone_of
+from flagsched.domain.local_times import Fold, LocalTime, text_of, zone_named, zone_of
 from flagsched.domain.overrides import OverrideChange
 from flagsched.domain.updates import Change, UnreadableUpdates, planned_in
 
@@ -172,15 +172,15 @@ class Schedule(PendingSchedule):
         edited = replace(self, updates=updates, updated_at=at)
         return edited if edit.scheduled_at is None else edited._moved(edit.scheduled_at, edit.local)
 
-    def shifted(self, shift: Duration, at: datetime) -> Self:
+    def shifted(self, shift: Duration, at: datetime, fold: Fold | None = None) -> Self:
         """The schedule after it was moved by a length of time: by local days, if it was planned in local time.
 
-        Raises ValueError if that ends at a local time which does not exist, or exists twice.
+        Raises ValueError if that ends at a local time which does not exist, or which exists twice without a `fold`.
         """
         edited = replace(self, updated_at=at)
         if self.time_zone is None:
             return edited._moved(shift.after(self.scheduled_at, None), None)
-        moved = shift.after(self.scheduled_at, zone_named(self.time_zone))
+        moved = shift.after(self.scheduled_at, zone_named(self.time_zone), fold)
         return edited._moved(moved, LocalTime.of(moved, self.time_zone))
 
     def delayed(self, length: timedelta, at: datetime) -> Self:

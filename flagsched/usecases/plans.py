@@ -23,6 +23,7 @@ from flagsched.domain.flags import ANY_VERSION, Flag, FlagName, Precondition
 from flagsched.domain.history import Actor, schedule_entry
 from flagsched.domain.instants import rfc3339, to_milliseconds
 from flagsched.domain.limits import DEFAULT_LIMITS, ScheduleLimits
+from flagsched.domain.local_times import FOLD_CHOOSES, AmbiguousLocalTime, Fold
 from flagsched.domain.plans import EffectivePlan, NewPlan, Plan, PlanEdit, PlanStatus
 from flagsched.domain.schedules import PlanItem, Schedule, refuse_duplicates
 from flagsched.ports.plans import PlanQuery
@@ -219,7 +220,7 @@ def _edit(
             give_back_key(work, idempotent)
             work.commit()  # What made it too late is worth keeping.
             late[0].refuse_unless_pending()
-        moved = [] if edit.shift is None else _shifted(locked, edit.shift, limits)
+        moved = [] if edit.shift is None else _shifted(locked, edit.shift, edit.fold, limits)
         work.schedules.edit([after for _, after in moved])
         edited = _write(work, locked, locked.plan.edited(edit, locked.clock), moved, by=by)
         keep_response(work, idempotent, edited, locked.clock)
@@ -326,10 +327,10 @@ def _lock(work: Writing, plan_id: UUID, precondition: Precondition) -> LockedPla
     return lock_flags_of(work, plan)
 
 
-def _shifted(locked: LockedPlan, shift: Duration, limits: ScheduleLimits) -> list[Change]:
+def _shifted(locked: LockedPlan, shift: Duration, fold: Fold | None, limits: ScheduleLimits) -> list[Change]:
     if not locked.pending:
         raise PlanEnded(locked.plan.id)
-    moved = [(one, _moved(locked, one, shift)) for one in locked.pending]
+    moved = [(one, _moved(locked, one, shift, fold)) for one in locked.pending]
     came_from: dict[tuple[UUID, datetime], datetime] = {}
     for before, after in moved:
         if reason := limits.reason(after.scheduled_at - locked.now(after)):
@@ -340,9 +341,11 @@ def _shifted(locked: LockedPlan, shift: Duration, limits: ScheduleLimits) -> lis
     return moved
 
 
-def _moved(locked: LockedPlan, schedule: Schedule, shift: Duration) -> Schedule:
+def _moved(locked: LockedPlan, schedule: Schedule, shift: Duration, fold: Fold | None) -> Schedule:
     try:
-        return schedule.shifted(shift, locked.now(schedule))
+        return schedule.shifted(shift, locked.now(schedule), fold)
+    except AmbiguousLocalTime as error:
+        raise _shift_refused(locked, schedule, f"{error.fact}{FOLD_CHOOSES}") from error
     except ValueError as error:
         raise _shift_refused(locked, schedule, str(error)) from error
 

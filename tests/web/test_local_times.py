@@ -298,8 +298,20 @@ def test_a_shift_to_a_local_time_that_is_not_one_instant_moves_nothing(
     assert answer.status_code == 400
     (reason,) = answer.json["details"]["shift"]
     assert said in reason
-    assert "fold" not in reason  # A shift takes none.
+    assert ("'fold' chooses" in reason) == ("twice" in said)
     assert everything(engine) == before
+
+
+@pytest.mark.parametrize(("fold", "at"), [("earlier", "2096-10-28T00:30:00Z"), ("later", "2096-10-28T01:30:00Z")])
+def test_a_shift_to_a_local_time_that_exists_twice_says_which_is_meant(admin: FlaskClient, fold: str, at: str) -> None:
+    body = {"changes": [{"flagKey": "a"} | local(BERLIN, "2096-10-27T02:30") | ON]}
+    path = f"{PLANS}/{created(admin, PLANS, body)[0]['batchId']}"
+
+    moved = admin.patch(path, json={"shift": "P1D", "fold": fold})
+
+    assert [(one["scheduledAt"], one["localTime"]) for one in moved.json["pending"]] == [(at, "2096-10-28T02:30:00")]
+    without = admin.patch(path, json={"title": "x", "fold": fold})
+    assert (without.status_code, without.json["details"]) == (400, {"fold": ["must not be set without shift"]})
 
 
 def test_a_plan_in_local_time_that_is_applied_again_changes_nothing(admin: FlaskClient) -> None:

@@ -69,7 +69,8 @@ def shift_plan(plan_id: UUID) -> Response:
     with form.refusals():
         if form.sent:
             sign = "-" if form["direction"] == "earlier" else ""
-            edit = load(EditPlanRequest, {"shift": sign + length_of(form["number"], form["unit"])})
+            fold = {"fold": form["fold"]} if form["fold"] else {}
+            edit = load(EditPlanRequest, {"shift": sign + length_of(form["number"], form["unit"]), **fold})
             plans.edit_plan(
                 plan_id,
                 edit,

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 from flagsched.domain.durations import Duration
 from flagsched.domain.errors import PLAN_KEPT, PLAN_REFUSED
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, FlagName
+from flagsched.domain.local_times import Fold
 from flagsched.domain.plans import (
     MAX_CHANGES,
     MAX_DESCRIPTION,
@@ -258,11 +259,14 @@ class EditPlanRequest(Body):
     title = Text(max_length=MAX_TITLE)
     description = Text(max_length=MAX_DESCRIPTION)
     shift = Length("how far to move all that is not in effect: 'PT1H', '-PT30M'")
+    fold = Choice(Fold, description="which of the two, where that leads to a local time that exists twice")
 
     @validates_schema
     def _not_empty(self, data: dict[str, Any], **options: object) -> None:
         if not data:
             raise ValidationError("must set title, description or shift")
+        if "fold" in data and "shift" not in data:
+            raise ValidationError({"fold": ["must not be set without shift"]})
 
     @post_load
     def _edit(self, data: dict[str, Any], **options: object) -> PlanEdit:
