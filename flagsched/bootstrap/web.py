@@ -52,7 +52,7 @@ def create_app(
     if settings.rates.proxies:
         # The caller's address, behind so many proxies.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.rates.proxies, x_proto=settings.rates.proxies)  # type: ignore[method-assign]
-    _register(app)
+    _register(app, console=settings.console)
     return app
 
 
@@ -67,12 +67,12 @@ def _open_store(app: Flask, settings: WebSettings) -> tuple[Store, sa.Engine]:
     return SqlStore(engine), engine
 
 
-def _register(app: Flask) -> None:
+def _register(app: Flask, *, console: bool) -> None:
     app.url_map.merge_slashes = False  # A redirect would answer in HTML.
     answer_errors(app)
     app.before_request(begin_unrouted)
     app.after_request(finish_unrouted)
     describe(app, *BLUEPRINTS, health.blueprint)
     app.register_blueprint(ofrep.blueprint)
-    for blueprint in CONSOLE:
+    for blueprint in CONSOLE if console else ():
         app.register_blueprint(blueprint)

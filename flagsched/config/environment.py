@@ -12,6 +12,7 @@ BadSettings = EnvError
 """A setting is missing or wrong; the message names the variable, and never shows a secret."""
 PREFIX = "FLAGSCHED_"
 SETTINGS = frozenset({
+    "FLAGSCHED_CONSOLE",
     "FLAGSCHED_CORS_ORIGINS",
     "FLAGSCHED_EVALUATION_ACCESS",
     "FLAGSCHED_EVALUATION_KEYS",

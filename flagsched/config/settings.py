@@ -55,6 +55,8 @@ class WebSettings:
     horizon_days: int
     rates: RateSettings
     evaluation: EvaluationRules = DEFAULT_RULES
+    console: bool = True
+    """Are there pages for people?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def read_web_settings() -> WebSettings:
     if debug and common.database_url.get_backend_name() == "postgresql":
         raise BadSettings('Environment variable "FLASK_DEBUG" is on: debug mode shows its insides to callers')
     horizon_days = env.int("FLAGSCHED_HORIZON_DAYS", 366, validate=Range(1, 3660))
-    return WebSettings(common, read_tokens(), horizon_days, read_rate_settings(), _read_evaluation())
+    console = env.bool("FLAGSCHED_CONSOLE", True)
+    return WebSettings(common, read_tokens(), horizon_days, read_rate_settings(), _read_evaluation(), console)
 
 
 def read_rate_settings() -> RateSettings:

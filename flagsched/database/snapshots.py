@@ -12,7 +12,7 @@ from flagsched.database.errors import translated
 from flagsched.database.flags import LIVE, SELECTED, flag_of
 from flagsched.database.holds import Holds
 from flagsched.database.schedules import AGENDA, agendas_of
-from flagsched.database.schema.tables import environments, flags, is_pending, overrides
+from flagsched.database.schema.tables import environments, flags, is_pending, overrides, schedules
 from flagsched.domain.agenda import Agenda
 from flagsched.domain.flags import Flag
 from flagsched.domain.overrides import OverrideType
@@ -27,12 +27,13 @@ REVISIONS = sa.select(environments.c.name, environments.c.revision)
 ALL_FLAGS, CHANGED_FLAGS = (SELECTED.where(wanted).order_by(flags.c.key) for wanted in (ALL, CHANGED))
 
 
-def _agendas(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
-    """What is pending, and the overrides, of these flags."""
-    set_apart = (overrides.c[name] for name in ("flag_id", "user_id", "override_type"))
-    return (
-        sa.select(*AGENDA).join(flags).where(wanted, is_pending),
-        sa.select(*set_apart).join(flags).where(wanted),
+def _agendas(wanted: sa.ColumnElement[bool]) -> sa.CompoundSelect[Any]:
+    """What is pending of these flags and, with a user in place of the rest, their overrides."""
+    pending = sa.select(*AGENDA, sa.null().label("user_id"), sa.null().label("override_type"))
+    set_apart = sa.select(overrides.c.flag_id, *[sa.null()] * 3, overrides.c.user_id, overrides.c.override_type)
+    return sa.union_all(
+        pending.join_from(schedules, flags).where(wanted, is_pending),
+        set_apart.join_from(overrides, flags).where(wanted),
     )
 
 
@@ -67,11 +68,14 @@ class Snapshots:
         return [flag_of(row) for row in self.connection.execute(query, given)]
 
     def _with_agendas(
-        self, found: list[Flag], queries: tuple[sa.Select[Any], sa.Select[Any]], given: Mapping[str, Any]
+        self, found: list[Flag], query: sa.CompoundSelect[Any], given: Mapping[str, Any]
     ) -> list[FlagSnapshot]:
-        read_pending, read_overrides = queries
-        agendas = self.holds.over(found, agendas_of(self.connection.execute(read_pending, given)))
+        planned: list[tuple[Any, ...]] = []
         set_apart: dict[UUID, dict[str, bool]] = defaultdict(dict)
-        for flag_id, user_id, kind in self.connection.execute(read_overrides, given):
-            set_apart[flag_id][user_id] = kind == OverrideType.INCLUDE.value
+        for flag_id, seq, scheduled_at, updates, user_id, kind in self.connection.execute(query, given):
+            if user_id is None:
+                planned.append((flag_id, seq, scheduled_at, updates))
+            else:
+                set_apart[flag_id][user_id] = kind == OverrideType.INCLUDE.value
+        agendas = self.holds.over(found, agendas_of(planned))
         return [FlagSnapshot(flag, agendas.get(flag.id, Agenda()), set_apart.get(flag.id, {})) for flag in found]

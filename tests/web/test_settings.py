@@ -103,6 +103,7 @@ def with_jwks(source: str) -> dict[str, str]:
         ({"DATABASE_URL": "postgresql://db/x", "FLASK_DEBUG": "1", "JWT_SECRET_KEY": SECRET}, '"FLASK_DEBUG" is on'),
         ({"JWT_SECRET_KEY": SECRET, "FLAGSCHED_HORIZON_DAYS": "0"}, '"FLAGSCHED_HORIZON_DAYS" invalid'),
         ({"FLAGSCHED_LOG_LEVEL": "LOUD"}, '"FLAGSCHED_LOG_LEVEL" invalid'),
+        (with_secret(FLAGSCHED_CONSOLE="banana"), '"FLAGSCHED_CONSOLE" invalid'),
         ({"FLAGSCHED_POOL_SIZE": "many"}, '"FLAGSCHED_POOL_SIZE" invalid'),
         (with_secret(FLAGSCHED_EVALUATION_ACCESS="private"), '"FLAGSCHED_EVALUATION_ACCESS" invalid'),
         (with_secret(FLAGSCHED_EVALUATION_ACCESS="key"), '"FLAGSCHED_EVALUATION_KEYS" not set'),
@@ -149,6 +150,7 @@ def test_settings_that_are_wrong_are_refused_by_name(
         ("FLAGSCHED_CORS_ORIGINS", "", None),
         ("FLAGSCHED_RATE_STORAGE", " redis://h:6379/1 ", "redis://h:6379/1"),
         ("FLAGSCHED_PROXIES", "1 ", "1"),
+        ("FLAGSCHED_CONSOLE", "Off\n", "false"),
         ("FLASK_DEBUG", "True", "1"),
     ],
 )

@@ -1,6 +1,7 @@
 """The console in somebody's own Flask app."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -9,7 +10,9 @@ from flask.testing import FlaskClient
 from flask_jwt_extended import JWTManager, create_access_token
 
 from flagsched import FlagSched
+from flagsched.bootstrap.web import create_app
 from tests.console import Forms, Visitor
+from tests.services import web_settings
 
 PREFIX = "/switches"
 SECRET = "the-host-s-own-key-0123456789-abcdefghijklmno"
@@ -61,3 +64,10 @@ def test_without_asking_there_is_no_console(sqlite_url: sa.URL) -> None:
 
     assert client.get("/console/").status_code == 404
     assert client.get("/console/sign-in").status_code == 404
+
+
+def test_a_server_may_be_run_without_it(sqlite_url: sa.URL) -> None:
+    client = create_app(replace(web_settings(sqlite_url), console=False)).test_client()
+
+    assert client.get("/console/sign-in").status_code == 404
+    assert client.get("/docs").status_code == 200
