@@ -81,14 +81,22 @@ def mutations(*arguments: str) -> None:
 
 
 def check(*arguments: str) -> None:
-    """Check lint, types, layers, that the migrations match the code, and that the docs match the product."""
+    """Check lint, types, layers, and that migrations, mutations and docs match the code."""
     del arguments
     setup()
     call(str(BIN / "ruff"), "check")
     call(str(BIN / "ruff"), "format", "--check")
     call(PYTHON, "-m", "mypy")
     call(str(BIN / "lint-imports"), "--no-logo")
-    call(PYTHON, "-m", "pytest", "-q", "tests/test_docs.py", "tests/contract/test_migrations.py")
+    call(
+        PYTHON,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/test_docs.py",
+        "tests/test_mutations.py",
+        "tests/contract/test_migrations.py",
+    )
 
 
 def bench(*arguments: str) -> None:

