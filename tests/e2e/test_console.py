@@ -436,6 +436,22 @@ def test_dates_are_right_across_both_changes_of_the_clocks(console: Console) -> 
     expect(page.get_by_role("cell", name=_has("09:00 (08:00 UTC)"))).to_have_count(2)
 
 
+def test_the_history_is_downloaded_whole(console: Console) -> None:
+    console.flag("new-checkout")
+    for n in range(510):
+        console.api("PATCH", "/flags/new-checkout", {"rolloutPercentage": n % 100}, expected=200)
+    page = console.window()
+    page.get_by_role("link", name="History").click()
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert len(lines) == 512
+    assert lines[0].startswith("id,effectiveAt,")
+    assert "flag.created" in lines[-1]
+
+
 def test_a_server_that_goes_away_is_noticed_and_what_was_shown_stays(
     browser: Browser, sqlite_url: sa.URL, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from flask import Response, request
 from flagsched.domain.history import Action, StoredEntry
 from flagsched.domain.instants import rfc3339
 from flagsched.ports.history import HistoryQuery
+from flagsched.ports.store import Store
 from flagsched.usecases.history import list_history
 from flagsched.web.console.blueprint import ConsoleBlueprint
 from flagsched.web.console.flags import tell
@@ -51,7 +52,8 @@ def show_history() -> Response:
 def download_history() -> Response:
     """The newest entries for a spreadsheet."""
     headers = {"Content-Disposition": f'attachment; filename="history-{environment()}.csv"'}
-    return Response(_csv(replace(_query(), limit=CSV_PAGE)), mimetype="text/csv", headers=headers)
+    # The server reads the lines after the request has ended, when there is no current app to ask for the store.
+    return Response(_csv(replace(_query(), limit=CSV_PAGE), store()), mimetype="text/csv", headers=headers)
 
 
 def _query() -> HistoryQuery:
@@ -60,10 +62,10 @@ def _query() -> HistoryQuery:
     return query
 
 
-def _csv(query: HistoryQuery) -> Iterator[str]:
+def _csv(query: HistoryQuery, store: Store) -> Iterator[str]:
     yield _line(COLUMNS)
     for _ in range(CSV_ENTRIES // CSV_PAGE):
-        found = list_history(query, store=store())
+        found = list_history(query, store=store)
         for entry in found.items:
             yield _line(_cells(entry))
         if not found.more:
