@@ -5,17 +5,15 @@ from typing import Any
 
 from flagsched.domain.flags import FlagName
 from flagsched.domain.history import StoredEntry
-from flagsched.domain.instants import rfc3339
 from flagsched.ports.history import HistoryQuery
 from flagsched.ports.pages import Page
 from flagsched.usecases import history, undo
 from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
-from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import EditQuery
 from flagsched.web.schemas.headers import IdempotencyHeaders, response_headers
-from flagsched.web.schemas.history import EntryView, FlagHistoryQuery, HistoryListQuery, HistoryView
+from flagsched.web.schemas.history import EntryView, FlagHistoryQuery, HistoryListQuery, HistoryView, entry_cursor
 from flagsched.web.schemas.undo import UndoRequest
 from flagsched.web.service import service, store
 
@@ -67,8 +65,4 @@ def undo_entry(name: FlagName, asked: dict[str, Any], key: str | None, override:
 
 
 def _page(page: Page[StoredEntry]) -> dict[str, Any]:
-    return {"entries": page.items, "next_cursor": _next_cursor(page.items[-1]) if page.more else None}
-
-
-def _next_cursor(last: StoredEntry) -> str:
-    return cursor(rfc3339(last.effective_at), last.id)
+    return {"entries": page.items, "next_cursor": entry_cursor(page.items[-1]) if page.more else None}

@@ -1,14 +1,12 @@
 """/api/admin/plans."""
 
 from dataclasses import replace
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from flagsched.domain.errors import ValidationFailed
 from flagsched.domain.flags import Precondition
-from flagsched.domain.instants import rfc3339
 from flagsched.domain.plans import PLAN_NAME, EffectivePlan, NewPlan, PlanEdit, PlanStatus
 from flagsched.ports.plans import PlanQuery
 from flagsched.usecases import plans, undo
@@ -18,7 +16,6 @@ from flagsched.web.admin.blueprint import AdminBlueprint
 from flagsched.web.caller import caller
 from flagsched.web.idempotency import idempotent_request
 from flagsched.web.roles import Role
-from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.flags import ReasonQuery
 from flagsched.web.schemas.headers import (
     IdempotencyHeaders,
@@ -39,6 +36,7 @@ from flagsched.web.schemas.plans import (
     PlanListQuery,
     PlanPageView,
     PlanPreviewView,
+    plan_cursor,
 )
 from flagsched.web.schemas.strict import Query
 from flagsched.web.schemas.undo import UndoPlanRequest
@@ -100,7 +98,7 @@ def list_plans(query: PlanQuery, status: PlanStatus | None) -> dict[str, Any]:
     `q` is a part of their names or titles. With a `status`, a page may be shorter than `limit` though more follows.
     """
     page = plans.list_plans(query, status, store=store())
-    return {"plans": page.items, "next_cursor": page.next_before and _cursor(*page.next_before)}
+    return {"plans": page.items, "next_cursor": page.next_before and plan_cursor(*page.next_before)}
 
 
 @blueprint.get("/plans/<uuid:plan_id>")
@@ -205,7 +203,3 @@ def _parts(plan: EffectivePlan) -> dict[str, Any]:
 def _headers(created: CreatedPlan) -> dict[str, str]:
     plan = created.plan.plan
     return {"Location": f"plans/{plan.id}"} | etag_of_plan(plan)
-
-
-def _cursor(created_at: datetime, plan_id: UUID) -> str:
-    return cursor(rfc3339(created_at), str(plan_id))

@@ -118,12 +118,19 @@ def flags_of(form: Form) -> list[str]:
     return [*form.all("flag"), *form["more_flags"].replace(",", " ").split()]
 
 
+def environments_of(form: Form) -> list[str]:
+    """The environments that are chosen."""
+    return form.all("environment") if form.sent else [form["environment"]]
+
+
 def _product(form: Form, *, ramped: bool) -> Built:
     chosen = _environments(form)
     if ramped:
         return Built({"flags": flags_of(form), **chosen.body, **_start(form), "ramp": _ramp(form)}, chosen.rows)
     filled = [row for row in range(MAX_ROWS) if form[f"enabled_{row}"] or form[f"percentage_{row}"].strip()]
-    steps = [{"updates": _updates(form, row), **_after(form, row, is_first=row == filled[0])} for row in filled]
+    steps = [
+        {"updates": form.updates(suffix=f"_{row}"), **_after(form, row, is_first=row == filled[0])} for row in filled
+    ]
     body = {"flags": flags_of(form), **chosen.body, **_start(form), "steps": steps}
     return Built(body, {**chosen.rows, "steps": filled})
 
@@ -140,8 +147,7 @@ def _ramp(form: Form) -> dict[str, object]:
 
 
 def _environments(form: Form) -> Built:
-    names = environments()
-    chosen = form.all("environment") if form.sent else [form["environment"]]
+    names, chosen = environments(), environments_of(form)
     rows = [i for i, name in enumerate(names) if name in chosen]
     asked = [
         {"name": names[i], **({"offset": length_of(later, form[f"unit_of_{i}"])} if later else {})}
@@ -152,19 +158,9 @@ def _environments(form: Form) -> Built:
 
 
 def _start(form: Form) -> dict[str, str]:
-    zone = form["zone"].strip() or time().zone_name
     if form["starts"] == "now":
-        return {"timeZone": zone}  # Its days are local days.
-    return {"localTime": form["at"].strip(), "timeZone": zone, **({"fold": form["fold"]} if form["fold"] else {})}
-
-
-def _updates(form: Form, row: int, prefix: str = "") -> dict[str, object]:
-    enabled = {"on": True, "off": False}.get(form[f"{prefix}enabled_{row}"])
-    percentage = form[f"{prefix}percentage_{row}"].strip()
-    return {
-        **({} if enabled is None else {"enabled": enabled}),
-        **({"rolloutPercentage": number(percentage)} if percentage else {}),
-    }
+        return {"timeZone": form.zone(time())}  # Its days are local days.
+    return form.local_moment("at", time())
 
 
 def _after(form: Form, row: int, *, is_first: bool) -> dict[str, str]:
@@ -174,37 +170,30 @@ def _after(form: Form, row: int, *, is_first: bool) -> dict[str, str]:
 
 def _window(form: Form) -> Built:
     """On at the first instant, off at the second, for each flag in each environment that is chosen."""
-    zone = form["zone"].strip() or time().zone_name
-    names = form.all("environment") if form.sent else [form["environment"]]
     opens = {"enabled": True, "rolloutPercentage": number(form["window_percentage"])}
     sides = (("opens", opens), ("closes", {"enabled": False}))
     changes = [
         {
             "flagKey": key,
             "environment": name,
-            "localTime": form[side].strip(),
-            "timeZone": zone,
+            **form.local_moment(side, time()),
             "updates": updates,
-            **({"fold": form["fold"]} if form["fold"] else {}),
         }
         for key in flags_of(form)
-        for name in names
+        for name in environments_of(form)
         for side, updates in sides
     ]
     return Built({"changes": changes}, {})
 
 
 def _changes(form: Form) -> Built:
-    zone = form["zone"].strip() or time().zone_name
     filled = [row for row in range(MAX_ROWS) if form[f"change_flag_{row}"].strip() or form[f"change_at_{row}"].strip()]
     changes = [
         {
             "flagKey": form[f"change_flag_{row}"].strip(),
             "environment": form[f"change_environment_{row}"] or DEFAULT_ENVIRONMENT,
-            "localTime": form[f"change_at_{row}"].strip(),
-            "timeZone": zone,
-            "updates": _updates(form, row, "change_"),
-            **({"fold": form["fold"]} if form["fold"] else {}),
+            **form.local_moment(f"change_at_{row}", time()),
+            "updates": form.updates("change_", f"_{row}"),
         }
         for row in filled
     ]
@@ -236,7 +225,7 @@ def _page(template: str, form: Form, built: Built, status: HTTPStatus | None = N
         flags=dict(islice(known.items(), MAX_CHOICES)),
         more_flags=len(known) > MAX_CHOICES,
         chosen=flags_of(form),
-        chosen_environments=form.all("environment") if form.sent else [form["environment"]],
+        chosen_environments=environments_of(form),
         shapes=SHAPES,
         units=UNITS,
         row_count=_row_count(form),

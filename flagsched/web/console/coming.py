@@ -22,8 +22,8 @@ from flagsched.web.caller import caller
 from flagsched.web.console.axis import HEIGHT, RANGES, Axis
 from flagsched.web.console.blueprint import ConsoleBlueprint
 from flagsched.web.console.forms import Form, load, number
-from flagsched.web.console.instants import PersonalTime, keep_zone
-from flagsched.web.console.pages import environment, page, redirect, time
+from flagsched.web.console.instants import keep_zone
+from flagsched.web.console.pages import environment, page, plain_page, redirect, time
 from flagsched.web.roles import Role
 from flagsched.web.schemas.flags import CreateFlagRequest
 from flagsched.web.service import service, store
@@ -33,31 +33,29 @@ NEXT = 20
 blueprint = ConsoleBlueprint("console")
 
 
-def axis_of(query_time: PersonalTime, default: str = "week") -> tuple[str, Axis]:
-    """The range that the query names, around now or `moved` by so many halves of itself."""
-    name = request.args.get("range", default)
-    name = name if name in RANGES else default
-    moved = request.args.get("moved", "0")
-    halves = int(moved) if moved.lstrip("-").isdigit() and len(moved) < 5 else 0
-    return name, Axis.around_now(name, query_time).moved(halves / 2)
+def range_asked() -> dict[str, Any]:
+    """The range that the query names, and by how many halves of itself it is `moved` from around now."""
+    name, moved = request.args.get("range", ""), request.args.get("moved", "")
+    is_number = moved.lstrip("-").isdigit() and len(moved) < 5
+    return {"range": name if name in RANGES else "week", "moved": int(moved) if is_number else 0}
+
+
+def axis_asked() -> Axis:
+    """The axis over that."""
+    asked = range_asked()
+    return Axis.around_now(asked["range"], time()).moved(asked["moved"] / 2)
 
 
 @blueprint.get("/")
 def front() -> Response:
     """The first page."""
-    name, axis = axis_of(time())
-    search = request.args.get("q", "").strip()[:100]
-    after = request.args.get("after", "")[:100] or None
-    return page("coming.html", **_rows(axis, search, after), **_next(), range=name, search=search, moved=_moved())
+    return page("coming.html", **_rows(), **_next())
 
 
 @blueprint.get("/rows")
 def rows() -> Response:
     """More rows of the axis, or those that are shown once more."""
-    name, axis = axis_of(time())
-    search = request.args.get("q", "").strip()[:100]
-    after = request.args.get("after", "")[:100] or None
-    return page("rows.html", **_rows(axis, search, after), range=name, search=search, moved=_moved())
+    return page("rows.html", **_rows())
 
 
 @blueprint.get("/next")
@@ -73,7 +71,7 @@ def live() -> Response:
     seen = f"{effective.snapshot.revision}-{effective.tag}"
     if request.args.get("seen") == seen:
         return Response(status=HTTPStatus.NO_CONTENT)
-    response = page("live.html", seen=seen)
+    response = plain_page("live.html", HTTPStatus.OK, seen=seen)
     if request.args.get("seen"):
         response.headers["HX-Trigger"] = "changed"
     return response
@@ -124,20 +122,18 @@ def unknown(unknown: str) -> Response:
     return page("error.html", HTTPStatus.NOT_FOUND, message=message, details=[], hint="Begin at what is coming.")
 
 
-def _moved() -> str:
-    moved = request.args.get("moved", "")
-    return moved if moved.lstrip("-").isdigit() and len(moved) < 5 else ""
-
-
-def _rows(axis: Axis, search: str, after: str | None) -> dict[str, Any]:
-    query = FlagQuery(environment(), search, after, ROWS)
-    found = list_timelines(query, axis.start, axis.end, store=store())
+def _rows() -> dict[str, Any]:
+    axis, search = axis_asked(), request.args.get("q", "").strip()[:100]
+    first = request.args.get("after", "")[:100] or None
+    found = list_timelines(FlagQuery(environment(), search, first, ROWS), axis.start, axis.end, store=store())
     return {
+        **range_asked(),
         "axis": axis,
         "height": HEIGHT,
         "rows": [(one.flag, axis.chart(one.timeline)) for one in found.items],
+        "search": search,
+        "first": first,
         "after": found.items[-1].flag.flag.name.key if found.more else None,
-        "first": after,
         "again": "again" in request.args,
     }
 

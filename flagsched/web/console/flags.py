@@ -1,17 +1,15 @@
 """A flag: what it is and why, its timeline, what is planned and what happened; and each way to change it."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from flask import Response, request
+from flask import Response
 
 from flagsched.domain.errors import ChangedSince
-from flagsched.domain.flags import FlagName, Precondition
+from flagsched.domain.flags import FlagName
 from flagsched.domain.history import StoredEntry
 from flagsched.domain.holds import HoldStatus, Release
-from flagsched.domain.plans import Plan
 from flagsched.domain.schedules import Status
 from flagsched.domain.updates import Updates
 from flagsched.ports.history import HistoryQuery
@@ -25,10 +23,10 @@ from flagsched.usecases.timeline import preview_release, read_present, read_time
 from flagsched.web.caller import caller
 from flagsched.web.console.axis import TALL
 from flagsched.web.console.blueprint import ConsoleBlueprint
-from flagsched.web.console.coming import axis_of
+from flagsched.web.console.coming import axis_asked, range_asked
 from flagsched.web.console.forms import REASON_NEEDED, Form, load, number
 from flagsched.web.console.pages import flag_name, page, redirect, time
-from flagsched.web.console.sentences import actor_of, describe_entry
+from flagsched.web.console.sentences import describe_entry
 from flagsched.web.roles import Role
 from flagsched.web.schemas.flags import EditFlagRequest
 from flagsched.web.schemas.holds import FlagHoldRequest
@@ -37,7 +35,6 @@ from flagsched.web.schemas.schedules import CreateScheduleRequest, EditScheduleR
 from flagsched.web.service import service, store
 
 ENTRIES = 20
-ENDED = 20
 USERS = 100
 OFF = {"enabled": False}
 blueprint = ConsoleBlueprint("console_flags")
@@ -48,14 +45,13 @@ class Told:
     """An entry of the history as a sentence."""
 
     entry: StoredEntry
-    actor: str
     text: str
     can_be_undone: bool
 
 
 def tell(entry: StoredEntry) -> Told:
     """An entry as a sentence."""
-    return Told(entry, actor_of(entry), describe_entry(entry, time()), entry.action not in undo.WITHOUT_UNDO)
+    return Told(entry, describe_entry(entry, time()), entry.action not in undo.WITHOUT_UNDO)
 
 
 @blueprint.get("/flags/<flag_key>")
@@ -82,8 +78,7 @@ def set_flag(flag_key: str) -> Response:
             {"enabled": form["enabled"] == "on", "rolloutPercentage": number(form["percentage"])},
         )
         flag = flags.read_flag(name, store=store())
-        version = number(form["version"])
-        seen = Precondition([(flag.flag.id, version if isinstance(version, int) else 0)])
+        seen = form.version_of(flag.flag.id)
         flags.edit_flag(name, edit, by=caller(), store=store(), precondition=seen, override=form["override"] or None)
         return redirect(f"flags/{name.key}", environment=name.environment)
     return page("flag.html", form.status, form=form, **_shown(name))
@@ -106,8 +101,7 @@ def stop_flag(flag_key: str) -> Response:
             )
             holds.hold_flag(name, asked, by=caller(), store=store())
             return redirect(f"flags/{name.key}", environment=name.environment)
-    shown = _shown(name)
-    return page("stop.html", form.status, form=form, reason_needed=REASON_NEEDED, **shown)
+    return page("stop.html", form.status, form=form, reason_needed=REASON_NEEDED, **_planned(name))
 
 
 @blueprint.form("/holds/<uuid:hold_id>/release", role=Role.OPERATOR)
@@ -124,7 +118,7 @@ def release_hold(hold_id: UUID) -> Response:
         hold.hold.refuse_if_over(time().now)
     name = FlagName(hold.hold.environment, hold.flag_key) if hold.flag_key else None
     ways = preview_release(hold.hold, name, store=store()) if name and form.error is None else {}
-    axis = axis_of(time(), "week")[1]
+    axis = axis_asked()
     charts = [(way, axis.chart(timeline, TALL), timeline.segments) for way, timeline in ways.items()]
     return page(
         "release.html", form.status, form=form, hold=hold, charts=charts, axis=axis, height=TALL, back=back,
@@ -138,10 +132,13 @@ def plan_change(flag_key: str) -> Response:
     name, form = flag_name(flag_key), Form({"zone": time().zone_name, "enabled": "on"})
     with form.refusals():
         if form.sent:
-            change = load(CreateScheduleRequest, {**_moment(form), "updates": _updates(form), **_condition(form)})
+            change = load(
+                CreateScheduleRequest,
+                {**form.local_moment("at", time()), "updates": form.updates(), **_condition(form)},
+            )
             schedules.plan_schedules(name, [change], batch=False, by=caller(), store=store(), limits=service().limits)
             return redirect(f"flags/{name.key}", environment=name.environment)
-    return page("plan_change.html", form.status, form=form, **_shown(name))
+    return page("plan_change.html", form.status, form=form, **_planned(name))
 
 
 @blueprint.form("/flags/<flag_key>/schedules/<uuid:schedule_id>/edit")
@@ -163,8 +160,8 @@ def edit_schedule(flag_key: str, schedule_id: UUID) -> Response:
     form = Form(own)
     with form.refusals():
         if form.sent:
-            sets = {"updates": _updates(form)} if isinstance(updates, Updates) else {}
-            edit = load(EditScheduleRequest, {**_moment(form), **sets})
+            sets = {"updates": form.updates()} if isinstance(updates, Updates) else {}
+            edit = load(EditScheduleRequest, {**form.local_moment("at", time()), **sets})
             schedules.edit_schedule(name, schedule_id, edit, by=caller(), store=store(), limits=service().limits)
             return redirect(f"flags/{name.key}", environment=name.environment)
         planned.refuse_unless_pending()
@@ -192,7 +189,7 @@ def archive_flag(flag_key: str) -> Response:
         if form.sent:
             flags.archive_flag(name, by=caller(), store=store(), override=form["override"] or None)
             return redirect("history", environment=name.environment, flagKey=name.key)
-    return page("archive.html", form.status, form=form, **_shown(name))
+    return page("archive.html", form.status, form=form, **_planned(name))
 
 
 @blueprint.form("/flags/<flag_key>/undo/<int:entry_id>")
@@ -238,49 +235,35 @@ def remove_override(flag_key: str) -> Response:
     return page("flag.html", form.status, form=form, **_shown(name))
 
 
-def _moment(form: Form) -> dict[str, str]:
-    fold = {"fold": form["fold"]} if form["fold"] else {}
-    return {"localTime": form["at"].strip(), "timeZone": form["zone"].strip() or time().zone_name, **fold}
-
-
-def _updates(form: Form) -> dict[str, object]:
-    enabled = {"on": True, "off": False}.get(form["enabled"])
-    percentage = form["percentage"].strip()
-    return {
-        **({} if enabled is None else {"enabled": enabled}),
-        **({"rolloutPercentage": number(percentage)} if percentage else {}),
-    }
-
-
 def _condition(form: Form) -> dict[str, object]:
     return {"onlyIf": {"unedited": True}} if form.checked("unedited") else {}
 
 
+def _planned(name: FlagName) -> dict[str, Any]:
+    """A flag, and what is ahead for it."""
+    found = schedules.list_schedules(name, ScheduleQuery([Status.PENDING]), store=store()).items
+    return {"flag": flags.read_flag(name, store=store()), "schedules": [one for one in found if one.ahead]}
+
+
 def _shown(name: FlagName) -> dict[str, Any]:
     """All that the page of a flag shows."""
-    flag = flags.read_flag(name, store=store())
-    range_name, axis = axis_of(time())
+    planned = _planned(name)
+    axis = axis_asked()
     timeline = read_timeline(name, axis.start, axis.end, store=store())
-    ahead = schedules.list_schedules(name, ScheduleQuery([Status.PENDING]), store=store()).items
     bearing = holds.list_holds(HoldQuery(), name, store=store()).items
     entries = list_flag_history(name, HistoryQuery(name.environment, limit=ENTRIES), store=store())
+    plan_ids = {batch_id for one in planned["schedules"] if (batch_id := one.schedule.batch_id)}
     return {
-        "flag": flag,
+        **planned,
+        **range_asked(),
         "present": read_present(name, store=store()),
         "axis": axis,
         "height": TALL,
-        "range": range_name,
-        "moved": request.args.get("moved", ""),
         "chart": axis.chart(timeline, TALL),
         "timeline": timeline,
-        "schedules": [one for one in ahead if one.ahead],
-        "plans": _plans_of([one.schedule.batch_id for one in ahead]),
+        "plans": find_plans(plan_ids, store=store()),
         "holds": [one for one in bearing if one.status is not HoldStatus.OVER],
         "entries": [tell(entry) for entry in entries.items],
         "more_entries": entries.more,
         "overrides": overrides.list_overrides(name, OverrideQuery(limit=USERS), store=store()),
     }
-
-
-def _plans_of(ids: Sequence[UUID | None]) -> Mapping[UUID, Plan]:
-    return find_plans({one for one in ids if one}, store=store())

@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from flask import request
-from marshmallow import Schema
-from marshmallow import ValidationError as SchemaError
+from marshmallow import ValidationError
 
 from flagsched.domain.errors import Frozen, Refused, ValidationFailed
+from flagsched.domain.flags import Precondition
 from flagsched.domain.instants import rfc3339
 from flagsched.domain.local_times import Fold, LocalTime
 from flagsched.web.console.instants import PersonalTime
 from flagsched.web.console.texts import advice, reasons
 from flagsched.web.errors import log_refusal, status_of
+from flagsched.web.schemas.strict import Strict
 
 
 class Refusals:
@@ -93,6 +95,33 @@ class Form:
         """Keep what is refused, for the page that shows the form again."""
         return Refusals(self)
 
+    def updates(self, prefix: str = "", suffix: str = "") -> dict[str, object]:
+        """What the fields `enabled` and `percentage` set, as a body of the API has it; without what is empty."""
+        enabled = {"on": True, "off": False}.get(self[f"{prefix}enabled{suffix}"])
+        percentage = self[f"{prefix}percentage{suffix}"].strip()
+        return {
+            **({} if enabled is None else {"enabled": enabled}),
+            **({"rolloutPercentage": number(percentage)} if percentage else {}),
+        }
+
+    @property
+    def fold(self) -> dict[str, str]:
+        """Which of two instants is meant where the clocks show a time twice, if it is said."""
+        return {"fold": self["fold"]} if self["fold"] else {}
+
+    def local_moment(self, name: str, time: PersonalTime) -> dict[str, str]:
+        """A local time in the zone of the field `zone`, or else in the person's, as a body of the API has it."""
+        return {"localTime": self[name].strip(), "timeZone": self.zone(time), **self.fold}
+
+    def zone(self, time: PersonalTime) -> str:
+        """The zone that is typed, or else the person's."""
+        return self["zone"].strip() or time.zone_name
+
+    def version_of(self, id_: UUID) -> Precondition:
+        """The version that the person has seen of what has this id."""
+        version = number(self["version"])
+        return Precondition([(id_, version if isinstance(version, int) else 0)])
+
     def instant(self, name: str, time: PersonalTime) -> datetime | None:
         """A local time in the person's zone, or in that of the field `zone`; None if it was left empty."""
         text = self[name].strip()
@@ -100,7 +129,7 @@ class Form:
             return None
         fold = self["fold"]
         try:
-            return LocalTime.parse(text, self["zone"] or time.zone_name, Fold(fold) if fold else None).instant()
+            return LocalTime.parse(text, self.zone(time), Fold(fold) if fold else None).instant()
         except ValueError as error:
             raise ValidationFailed({name: [str(error)]}) from error
 
@@ -110,14 +139,12 @@ class Form:
         return {} if at is None else {name: rfc3339(at)}
 
 
-def load(schema: type[Schema], data: Mapping[str, Any]) -> Any:
-    """What a body of the API loads; ValidationFailed."""
+def load(schema: type[Strict], data: Mapping[str, Any]) -> Any:
+    """What a body or a query of the API loads; ValidationFailed."""
     try:
         return schema().load(data)
-    except SchemaError as error:
-        raise ValidationFailed(
-            error.normalized_messages(), getattr(schema, "refusal", "The form is not valid")
-        ) from error
+    except ValidationError as error:
+        raise ValidationFailed(error.normalized_messages(), schema.refusal) from error
 
 
 def number(text: str) -> object:

@@ -17,8 +17,7 @@ from flagsched.web.console.blueprint import ConsoleBlueprint
 from flagsched.web.console.flags import tell
 from flagsched.web.console.forms import load
 from flagsched.web.console.pages import environment, page
-from flagsched.web.schemas.fields import cursor
-from flagsched.web.schemas.history import HistoryListQuery
+from flagsched.web.schemas.history import HistoryListQuery, entry_cursor
 from flagsched.web.service import store
 
 ENTRIES = 50
@@ -37,12 +36,10 @@ def show_history() -> Response:
     """The newest entries, or those that follow a cursor."""
     query = _query()
     found = list_history(query, store=store())
-    last = found.items[-1] if found.more else None
-    following = cursor(rfc3339(last.effective_at), last.id) if last else None
     return page(
         "history.html",
         entries=[tell(entry) for entry in found.items],
-        following=following,
+        following=entry_cursor(found.items[-1]) if found.more else None,
         actions=list(Action),
         filters={name: request.args.get(name, "")[:200] for name in FILTERS},
     )

@@ -87,7 +87,7 @@ def _seen() -> Surroundings:
 
 def link(path: str, **query: Any) -> str:
     """A link that is relative to the console's first page, as all are: `<base>` says where that is."""
-    given = {name.rstrip("_"): value for name, value in query.items() if value not in (None, "")}
+    given = {name: value for name, value in query.items() if value not in (None, "")}
     return f"{path or './'}?{urlencode(given)}" if given else path or "./"
 
 
@@ -98,14 +98,17 @@ def redirect(path: str, **query: Any) -> Response:
 
 def _current() -> str:
     """This page, relative to the first."""
-    rule = request.url_rule.rule if request.url_rule else ""
-    above = (rule.rpartition(f"{PREFIX}/")[0] + f"{PREFIX}/").count("/")
     query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
-    return "/".join(quote(part) for part in request.path.split("/")[above:]) + query
+    return "/".join(map(quote, _below())) + query
 
 
 def _root() -> str:
     """The console's first page, relative to the page of this request."""
+    return "../" * (len(_below()) - 1) or "./"
+
+
+def _below() -> list[str]:
+    """The path of this request below the first page, in its parts."""
     rule = request.url_rule.rule if request.url_rule else ""
     above = rule.rpartition(f"{PREFIX}/")[0] + f"{PREFIX}/"
-    return "../" * (request.path.count("/") - above.count("/")) or "./"
+    return request.path.split("/")[above.count("/") :]

@@ -7,9 +7,7 @@ from uuid import UUID
 from flask import Response, request
 
 from flagsched.domain.errors import ChangedSince
-from flagsched.domain.flags import Precondition
 from flagsched.domain.holds import HoldStatus, Release
-from flagsched.domain.instants import rfc3339
 from flagsched.domain.plans import EffectivePlan, PlanStatus
 from flagsched.ports.plans import PlanQuery
 from flagsched.usecases import holds, plans, undo
@@ -17,13 +15,12 @@ from flagsched.usecases.timeline import read_timelines
 from flagsched.web.caller import caller
 from flagsched.web.console.axis import HEIGHT, Axis
 from flagsched.web.console.blueprint import ConsoleBlueprint
-from flagsched.web.console.forms import REASON_NEEDED, Form, load, number
+from flagsched.web.console.forms import REASON_NEEDED, Form, load
 from flagsched.web.console.lengths import length_of
 from flagsched.web.console.pages import page, redirect, time
 from flagsched.web.roles import Role
-from flagsched.web.schemas.fields import cursor
 from flagsched.web.schemas.holds import HoldRequest
-from flagsched.web.schemas.plans import EditPlanRequest, PlanListQuery
+from flagsched.web.schemas.plans import EditPlanRequest, PlanListQuery, plan_cursor
 from flagsched.web.service import service, store
 
 MARGIN = 0.06
@@ -45,7 +42,7 @@ def list_plans() -> Response:
         plans=found.items,
         statuses=list(PlanStatus),
         filters=filters,
-        following=_cursor(found),
+        following=found.next_before and plan_cursor(*found.next_before),
     )
 
 
@@ -69,15 +66,14 @@ def shift_plan(plan_id: UUID) -> Response:
     with form.refusals():
         if form.sent:
             sign = "-" if form["direction"] == "earlier" else ""
-            fold = {"fold": form["fold"]} if form["fold"] else {}
-            edit = load(EditPlanRequest, {"shift": sign + length_of(form["number"], form["unit"]), **fold})
+            edit = load(EditPlanRequest, {"shift": sign + length_of(form["number"], form["unit"]), **form.fold})
             plans.edit_plan(
                 plan_id,
                 edit,
                 by=caller(),
                 store=store(),
                 limits=service().limits,
-                precondition=_seen(plan_id, form),
+                precondition=form.version_of(plan_id),
             )
             return redirect(f"plans/{plan_id}")
     return page("shift_plan.html", form.status, form=form, plan=plan)
@@ -90,7 +86,7 @@ def end_plan(plan_id: UUID) -> Response:
     form = Form({"version": str(plan.plan.version)})
     with form.refusals():
         if form.sent:
-            plans.end_plan(plan_id, by=caller(), store=store(), precondition=_seen(plan_id, form))
+            plans.end_plan(plan_id, by=caller(), store=store(), precondition=form.version_of(plan_id))
             return redirect(f"plans/{plan_id}")
     return page("end_plan.html", form.status, form=form, plan=plan)
 
@@ -140,11 +136,6 @@ def undo_plan(plan_id: UUID) -> Response:
     return page("undo_plan.html", form.status, form=form, plan=plan, conflicts=conflicts)
 
 
-def _seen(plan_id: UUID, form: Form) -> Precondition:
-    version = number(form["version"])
-    return Precondition([(plan_id, version if isinstance(version, int) else 0)])
-
-
 def _shown(plan: EffectivePlan) -> dict[str, Any]:
     instants = [one.takes_effect_at or one.schedule.scheduled_at for one in plan.schedules]
     axis = axis_over(min(instants, default=time().now), max(instants, default=time().now))
@@ -168,10 +159,3 @@ def axis_over(first: datetime, last: datetime) -> Axis:
     """An axis that shows two instants, with some room around them."""
     length = max(last - first, SHORTEST)
     return Axis(first - length * MARGIN, last + length * MARGIN, time())
-
-
-def _cursor(found: plans.PlanPage) -> str | None:
-    if found.next_before is None:
-        return None
-    at, plan_id = found.next_before
-    return cursor(rfc3339(at), str(plan_id))

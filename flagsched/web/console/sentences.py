@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from flagsched.domain.flags import FlagState
-from flagsched.domain.history import SYSTEM_ACTOR, Action, Document, StoredEntry
+from flagsched.domain.history import Action, Document, StoredEntry
 from flagsched.domain.overrides import OverrideChange
 from flagsched.domain.updates import Change, UnreadableUpdates
 from flagsched.web.console.instants import PersonalTime
@@ -34,11 +34,6 @@ def describe_entry(entry: StoredEntry, time: PersonalTime) -> str:
     despite = (entry.after or {}).get("despiteHold")
     exemption = f", in spite of a freeze: {despite['reason']}" if despite else ""
     return f"{told}{undoes}{exemption}"
-
-
-def actor_of(entry: StoredEntry) -> str:
-    """Who did it; what takes effect by itself was planned, and nobody's doing at that time."""
-    return "flagsched" if entry.actor == SYSTEM_ACTOR else entry.actor
 
 
 def _state(*, enabled: object, percentage: object) -> str:

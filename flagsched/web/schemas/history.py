@@ -5,12 +5,18 @@ from typing import Any
 from marshmallow import fields, post_load, validate
 
 from flagsched.domain.flags import FLAG_KEY
-from flagsched.domain.history import Action
+from flagsched.domain.history import Action, StoredEntry
+from flagsched.domain.instants import rfc3339
 from flagsched.ports.history import HistoryQuery
-from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, OneOf, Text, read_position
+from flagsched.web.schemas.fields import Cursor, Instant, Limit, Name, OneOf, Text, cursor, read_position
 from flagsched.web.schemas.flags import KEY_MESSAGE, EnvironmentQuery
 from flagsched.web.schemas.strict import View
 from flagsched.web.schemas.windows import Window
+
+
+def entry_cursor(last: StoredEntry) -> str:
+    """The cursor of the page that follows this entry."""
+    return cursor(rfc3339(last.effective_at), last.id)
 
 
 class FlagHistoryQuery(EnvironmentQuery):

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 from flagsched.domain.durations import Duration
 from flagsched.domain.errors import PLAN_KEPT, PLAN_REFUSED
 from flagsched.domain.flags import DEFAULT_ENVIRONMENT, FLAG_KEY, FlagName
+from flagsched.domain.instants import rfc3339
 from flagsched.domain.local_times import Fold
 from flagsched.domain.plans import (
     MAX_CHANGES,
@@ -38,6 +39,7 @@ from flagsched.web.schemas.fields import (
     OneOf,
     Percentage,
     Text,
+    cursor,
     environment,
     read_id,
 )
@@ -278,6 +280,11 @@ def _read_position(position: list[Any]) -> tuple[datetime, UUID]:
     if not isinstance(instant, str):
         raise ValueError(instant)  # noqa: TRY004 - of the caller's value
     return read_instant(instant), read_id(plan_id)
+
+
+def plan_cursor(created_at: datetime, plan_id: UUID) -> str:
+    """The cursor of the page that follows this plan."""
+    return cursor(rfc3339(created_at), str(plan_id))
 
 
 class PlanListQuery(Query):
